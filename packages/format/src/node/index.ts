@@ -1,0 +1,14 @@
+// @pageferry/format/node: the part of the format that touches disk. Everything else of this package is pure.
+
+export {
+  fromFileSystem,
+  fsyncDirectory,
+  isTemporaryPath,
+  makeDirectoryDurable,
+  type PublishOptions,
+  publishDurable,
+  temporaryPath,
+  type WriteFileOptions,
+  writeAll,
+  writeFileDurable,
+} from "./durable.ts";
