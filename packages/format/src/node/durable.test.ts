@@ -55,7 +55,6 @@ suite("a durable file", () => {
 
     await assert.rejects(writeFileDurable(join(directory, "none", "a"), bytes("x")), { code: "not-found" });
   });
-  });
 });
 
 suite("publishing", () => {

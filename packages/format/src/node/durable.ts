@@ -80,7 +80,7 @@ export interface PublishOptions {
 
 /**
  * Gives a finished file its name: fsync of the file, link (or rename with `overwrite`), fsync of the directory. Both paths lie on
- * one file system. The temporary name is gone afterwards, also on failure.
+ * one file system. On success the temporary name is gone; on failure it is its owner's to remove.
  */
 export async function publishDurable(temporary: string, path: string, options: PublishOptions = {}): Promise<void> {
   try {
@@ -94,7 +94,6 @@ export async function publishDurable(temporary: string, path: string, options: P
     else await linkOrRename(temporary, path);
     await fsyncDirectory(dirname(path));
   } catch (error) {
-    await rm(temporary, { force: true });
     throw fromFileSystem(error, `publishing ${path}`);
   }
 }
