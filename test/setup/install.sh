@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Installs what the system tests need beyond npm's packages, and says what it does:
+#   - the Go test applications (test/apps), built into test/.cache/bin when their sources changed;
+#   - etcd-server, by apt-get where this runs as root.
+# Does nothing, in a tenth of a second, when all is there. Ends with 1 and a list when something cannot be had.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin="$PWD/.cache/bin"
+missing=()
+
+say() { echo "setup: $*"; }
+
+apt_install() {
+  local attempt
+  for attempt in 1 2 3; do
+    if DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >.cache/apt.log 2>&1; then
+      return 0
+    fi
+    say "apt-get update (attempt $attempt)"
+    DEBIAN_FRONTEND=noninteractive apt-get update -q >>.cache/apt.log 2>&1 || sleep $((attempt * 3))
+  done
+  tail -n 5 .cache/apt.log >&2
+  return 1
+}
+
+build_apps() {
+  if ! command -v go >/dev/null; then
+    missing+=("go 1.25 or newer, to build test/apps (https://go.dev/dl)")
+    return
+  fi
+  local stamp attempt
+  stamp="$(cat apps/go.mod apps/go.sum apps/*.go | sha256sum | cut -d' ' -f1)"
+  if [[ -x "$bin/boltapp" && "$(cat "$bin/boltapp.stamp" 2>/dev/null)" == "$stamp" ]]; then
+    return
+  fi
+  say "building test/apps"
+  for attempt in 1 2 3; do
+    if (cd apps && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$bin/boltapp.$$" .); then
+      mv "$bin/boltapp.$$" "$bin/boltapp"
+      echo "$stamp" >"$bin/boltapp.stamp"
+      return
+    fi
+    sleep $((attempt * 3))
+  done
+  missing+=("test/apps: go build failed, see above")
+}
+
+# The server of the distribution; the tests start it themselves, so a service that the package starts is left alone.
+install_etcd() {
+  command -v etcd >/dev/null && return
+  if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+    say "apt-get install etcd-server"
+    apt_install etcd-server && return
+  fi
+  missing+=("etcd (Debian: apt-get install etcd-server)")
+}
+
+need() {
+  command -v "$1" >/dev/null || missing+=("$1 ($2)")
+}
+
+mkdir -p "$bin"
+build_apps
+install_etcd
+need setpriv "Debian: apt-get install util-linux; runs an agent as another user"
+need mount "Debian: apt-get install mount; a small tmpfs stands for a full disk"
+
+if [[ ${#missing[@]} -gt 0 ]]; then
+  say "missing:" >&2
+  printf '  - %s\n' "${missing[@]}" >&2
+  exit 1
+fi
