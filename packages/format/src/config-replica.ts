@@ -1,0 +1,153 @@
+// One entry of `replicas`: an object told apart by its `type`, or a URL (file://, s3://, nats://, sftp://). The keys are
+// the Go implementation's. Nothing here says a secret aloud: `replicaLabel` is what logs and messages show.
+
+import { z } from "zod";
+import { PageferryError } from "./errors.ts";
+
+/** A text that is not empty. */
+export const text = z.string().min(1, { error: "a text is expected, not an empty one" });
+/** True or false, also as the text that an environment variable or a URL gives. */
+export const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((value) => value === "true")]);
+/** A port, also as the text that an environment variable or a URL gives. */
+export const portSchema = z
+  .union(
+    [
+      z.int(),
+      z
+        .string()
+        .regex(/^\d{1,5}$/)
+        .transform(Number),
+    ],
+    { error: "a port from 0 to 65535 is expected" },
+  )
+  .refine((port) => port >= 0 && port <= 65_535, { error: "a port from 0 to 65535 is expected" });
+
+/** The keys of each type of replica, besides `type`. */
+export const replicaShapes = {
+  file: { path: text },
+  s3: {
+    endpoint: text.optional(),
+    region: text.optional(),
+    bucket: text,
+    prefix: z.string().default(""),
+    accessKey: text.optional(),
+    secretKey: text.optional(),
+    sessionToken: text.optional(),
+    insecure: flag.default(false),
+    forcePathStyle: flag.default(false),
+  },
+  nats: {
+    url: text,
+    bucket: text,
+    prefix: z.string().default(""),
+    creds: text.optional(),
+    nkey: text.optional(),
+    rootCAs: z.union([z.array(text), text.transform((path) => [path])]).default([]),
+  },
+  sftp: {
+    host: text,
+    port: portSchema.default(22),
+    user: text,
+    password: text.optional(),
+    keyPath: text.optional(),
+    path: text,
+    hostKey: text.optional(),
+    knownHosts: text.optional(),
+  },
+} as const;
+
+/** Keys whose values never appear in a message. */
+export const secretKeys: ReadonlySet<string> = new Set([
+  "accessKey",
+  "secretKey",
+  "sessionToken",
+  "creds",
+  "nkey",
+  "password",
+  "token",
+]);
+
+/** A directory: `<path>/<database>/`, or itself the archive of one database (see docs/format.md). */
+export type FileReplicaConfig = { readonly type: "file" } & Parsed<typeof replicaShapes.file>;
+/** An S3-compatible bucket. Without keys, those of the environment. */
+export type S3ReplicaConfig = { readonly type: "s3" } & Parsed<typeof replicaShapes.s3>;
+/** A NATS JetStream object store. `url` may hold a user and a password. */
+export type NatsReplicaConfig = { readonly type: "nats" } & Parsed<typeof replicaShapes.nats>;
+/** A directory on an SFTP server. */
+export type SftpReplicaConfig = { readonly type: "sftp" } & Parsed<typeof replicaShapes.sftp>;
+/** Where one copy of the archive is kept. */
+export type ReplicaConfig = FileReplicaConfig | S3ReplicaConfig | NatsReplicaConfig | SftpReplicaConfig;
+
+type Parsed<Shape extends z.ZodRawShape> = Readonly<z.output<z.ZodObject<Shape>>>;
+
+/** Turns a replica's URL into the entry it stands for, still to be checked as one. Errors: `bad-request`, without the URL. */
+export function replicaEntryFromUrl(entry: string): Record<string, unknown> {
+  if (/^\.{0,2}\//.test(entry)) return { type: "file", path: entry };
+  const url = URL.canParse(entry) ? new URL(entry) : undefined;
+  const read = url === undefined ? undefined : readers[url.protocol];
+  if (url === undefined || read === undefined) {
+    throw new PageferryError("bad-request", "neither a file://, s3://, nats:// or sftp:// URL nor a path");
+  }
+  return { ...read(url), ...Object.fromEntries(url.searchParams) };
+}
+
+const readers: Readonly<Record<string, (url: URL) => Record<string, unknown>>> = {
+  "file:": (url) => {
+    if (url.host !== "") {
+      throw new PageferryError("bad-request", "a file:// URL holds an absolute path: file:///var/backups");
+    }
+    return { type: "file", path: decodeURIComponent(url.pathname) };
+  },
+  "s3:": (url) => ({
+    type: "s3",
+    bucket: url.host,
+    prefix: pathOf(url),
+    ...given({ accessKey: url.username, secretKey: url.password }),
+  }),
+  "nats:": (url) => {
+    const [bucket = "", ...prefix] = pathOf(url).split("/");
+    const user = url.username === "" ? "" : `${url.username}${url.password && `:${url.password}`}@`;
+    return { type: "nats", url: `nats://${user}${url.host}`, bucket, prefix: prefix.join("/") };
+  },
+  "sftp:": (url) => ({
+    type: "sftp",
+    host: url.hostname,
+    path: decodeURIComponent(url.pathname),
+    ...given({ port: url.port, user: url.username, password: url.password }),
+  }),
+};
+
+function pathOf(url: URL): string {
+  return decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, "");
+}
+
+function given(fields: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(fields).flatMap(([key, value]) =>
+      value === "" ? [] : [[key, decodeURIComponent(value)]],
+    ),
+  );
+}
+
+/** A stable word for a replica in logs and messages, such as `s3://backups/orders`. Never holds a secret. */
+export function replicaLabel(replica: ReplicaConfig): string {
+  switch (replica.type) {
+    case "file":
+      return replica.path.startsWith("/") ? `file://${replica.path}` : `file:${replica.path}`;
+    case "s3":
+      return `s3://${joined(replica.bucket, replica.prefix)}${replica.endpoint === undefined ? "" : ` at ${withoutUser(replica.endpoint)}`}`;
+    case "nats":
+      return `${withoutUser(replica.url)}/${joined(replica.bucket, replica.prefix)}`;
+    case "sftp":
+      return `sftp://${replica.host}:${replica.port}/${replica.path.replace(/^\//, "")}`;
+  }
+}
+
+function joined(bucket: string, prefix: string): string {
+  return prefix === "" ? bucket : `${bucket}/${prefix}`;
+}
+
+/** Cuts `user:password@` out, also where the text is no URL. */
+function withoutUser(url: string): string {
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/]*@/i, "$1");
+}

@@ -1,0 +1,158 @@
+// The configuration's keys as zod schemas. Short forms (a path for a database, a URL for a replica) are spelled out here.
+
+import { z } from "zod";
+import { type CompressionConfig, compressionSettings, parseCompressionConfig } from "./config-compression.ts";
+import { flag, portSchema, replicaEntryFromUrl, replicaShapes, text } from "./config-replica.ts";
+import { parseByteCount } from "./config-size.ts";
+import { nearestKey } from "./config-text.ts";
+import { parseDuration } from "./durations.ts";
+import { isPageferryError } from "./errors.ts";
+
+/** An object whose unknown keys are errors that name the nearest known one. */
+function keyed<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === "unrecognized_keys" ? unknownKeys(issue.keys, Object.keys(shape)) : undefined,
+  });
+}
+
+function unknownKeys(keys: readonly string[], known: readonly string[]): string {
+  return keys
+    .map((key) => {
+      const elsewhere = Object.entries(nestedKeys).find(([, nested]) => nested.includes(key));
+      const near = nearestKey(key, known) ?? (elsewhere && `${elsewhere[0]}.${key}`);
+      return `${key} is not a known key; ${near === undefined ? `known are ${known.join(", ")}` : `the nearest is ${near}`}`;
+    })
+    .join("; ");
+}
+
+/** Runs one of our parsers as a schema. Its own message may repeat the value, which may be a secret: `expected` is said instead. */
+function parsed<Value>(parse: (value: unknown) => Value, expected: string): z.ZodType<Value> {
+  return z.unknown().transform((value, context) => {
+    try {
+      return parse(value);
+    } catch (error) {
+      if (!isPageferryError(error)) throw error;
+      context.addIssue({ code: "custom", message: `${expected} is expected` });
+      return z.NEVER;
+    }
+  });
+}
+
+/** Spells out a short form before `schema` sees it. */
+function spelledOut<Schema extends z.ZodType>(spell: (value: unknown) => unknown, schema: Schema) {
+  return z.preprocess((value, context) => {
+    try {
+      return spell(value);
+    } catch (error) {
+      if (!isPageferryError(error)) throw error;
+      context.addIssue({ code: "custom", message: error.message });
+      return z.NEVER;
+    }
+  }, schema);
+}
+
+const duration = () =>
+  parsed(parseDuration, 'a duration such as "6h" or "1h30m", or nanoseconds,').optional();
+const byteCount = () => parsed(parseByteCount, 'a number of bytes, or a text such as "64MiB",').optional();
+
+/** Unknown codecs are refused here, where Go would wait until the first segment. */
+const compression = parsed((value): CompressionConfig => {
+  const config = parseCompressionConfig(value);
+  compressionSettings(config);
+  return config;
+}, '"zstd", "none" or {codec, level, window}');
+
+const replica = spelledOut(
+  (value) => (typeof value === "string" ? replicaEntryFromUrl(value) : value),
+  z.discriminatedUnion("type", [
+    keyed({ type: z.literal("file"), ...replicaShapes.file }),
+    keyed({ type: z.literal("s3"), ...replicaShapes.s3 }),
+    keyed({ type: z.literal("nats"), ...replicaShapes.nats }),
+    keyed({ type: z.literal("sftp"), ...replicaShapes.sftp }),
+  ]),
+);
+
+/** What a database may be called; see docs/format.md. */
+export const databaseNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const databaseName = z.string().regex(databaseNamePattern, {
+  error: "a name of letters, digits, dots, dashes and underscores is expected, 64 at most",
+});
+
+const retentionShape = {
+  snapshotInterval: duration(),
+  snapshotRetention: duration(),
+  checkInterval: duration(),
+  daily: z.int().min(0).optional(),
+  weekly: z.int().min(0).optional(),
+};
+
+const restoreShape = { enabled: flag.default(false), targetPath: text.optional(), tempDir: text.optional() };
+
+const listenShape = { host: text.default("127.0.0.1"), port: portSchema.optional() };
+
+const queueShape = {
+  url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL is expected" }),
+  token: text.optional(),
+};
+
+/** Where a key is looked for when it stands in the wrong place. */
+const nestedKeys: Readonly<Record<string, readonly string[]>> = {
+  retention: Object.keys(retentionShape),
+  restore: Object.keys(restoreShape),
+  listen: Object.keys(listenShape),
+  queue: Object.keys(queueShape),
+};
+
+/** The keys of the Go implementation's configuration; one that has no others is in "the seed's form" of docs/operations.md. */
+export const goKeys: ReadonlySet<string> = new Set([
+  "shadowDir",
+  "snapshotInterval",
+  "retention",
+  "compression",
+  "replicas",
+  "restore",
+  "dataLossWindowThreshold",
+]);
+
+/** The whole configuration as written; `resolve` in config.ts fills in what is absent. */
+export const configSchema = keyed({
+  databases: z
+    .array(
+      spelledOut(
+        (value) => (typeof value === "string" ? { path: value } : value),
+        keyed({ path: text, name: databaseName.optional() }),
+      ),
+    )
+    .default([]),
+  dataDir: text.optional(),
+  shadowDir: text.optional(),
+  snapshotInterval: duration(),
+  retention: keyed(retentionShape).default({}),
+  compression: compression.optional(),
+  replicas: z.array(replica).default([]),
+  restore: keyed(restoreShape).default({ enabled: false }),
+  dataLossWindowThreshold: duration(),
+  syncInterval: duration(),
+  granularity: z.enum(["interval", "transaction"]).default("interval"),
+  queue: spelledOut(
+    (value) => (typeof value === "string" ? { url: value } : value),
+    keyed(queueShape),
+  ).optional(),
+  listen: spelledOut(listenFromText, keyed(listenShape)).default({ host: "127.0.0.1" }),
+  token: text.optional(),
+  packWindow: duration(),
+  queueRetention: duration(),
+  shadowBytesMax: byteCount(),
+  maxReadRate: byteCount(),
+  baseDeadline: duration(),
+});
+
+/** "127.0.0.1:7373", "[::1]:7373", ":7373" or 7373. */
+function listenFromText(value: unknown): unknown {
+  if (typeof value === "number") return { port: value };
+  if (typeof value !== "string") return value;
+  const [, host = "", port] = /^(\[[^\]]*\]|[^:]*):?(\d*)$/.exec(value) ?? [];
+  if (/^\d+$/.test(host) && !port) return { port: host };
+  return { ...(host === "" ? {} : { host: host.replace(/[[\]]/g, "") }), ...(port ? { port } : {}) };
+}
