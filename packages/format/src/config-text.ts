@@ -40,7 +40,7 @@ export function expandEnvironment(
 function expandText(text: string, env: Readonly<Record<string, string | undefined>>, path: KeyPath): string {
   return text.replace(/\$?\$\{([^}]*)\}/g, (whole, inside: string) => {
     if (whole.startsWith("$$")) return whole.slice(1);
-    const [, name = "", fallback] = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([^]*))?$/.exec(inside) ?? [];
+    const [, name = "", fallback] = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside) ?? [];
     if (name === "")
       throw new PageferryError("bad-config", `${formatKeyPath(path)}: ${whole} is not a variable`);
     const value = env[name] || fallback;

@@ -1,0 +1,295 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { parseConfig } from "./config.ts";
+import { isPageferryError } from "./errors.ts";
+
+const hourMs = 3_600_000;
+
+function messageOf(value: unknown, env: Record<string, string> = {}): string {
+  try {
+    parseConfig(value, { env, source: "pageferry.yml" });
+  } catch (error) {
+    assert.ok(isPageferryError(error, "bad-config"), String(error));
+    return error.message;
+  }
+  assert.fail("it was taken");
+}
+
+suite("a configuration", () => {
+  test("that says nothing has every default", () => {
+    assert.deepEqual(parseConfig(undefined), {
+      isGoForm: false,
+      databases: [],
+      snapshotIntervalMs: 6 * hourMs,
+      retention: {
+        snapshotIntervalMs: 0,
+        snapshotRetentionMs: 24 * hourMs,
+        checkIntervalMs: hourMs,
+        daily: 7,
+        weekly: 4,
+      },
+      compression: { codec: "zstd", level: 0, window: 0 },
+      replicas: [],
+      restore: { enabled: false },
+      dataLossWindowThresholdMs: 0,
+      syncIntervalMs: 1000,
+      granularity: "interval",
+      listen: { host: "127.0.0.1" },
+      packWindowMs: 0,
+      queueRetentionMs: 14 * 24 * hourMs,
+      shadowBytesMax: 2 ** 30,
+      maxReadRate: 256 * 2 ** 20,
+      baseDeadlineMs: 600_000,
+    });
+  });
+
+  test("with the Go implementation's keys alone means what it means there", () => {
+    const config = parseConfig({
+      shadowDir: "/var/lib/app/stream",
+      snapshotInterval: 21_600_000_000_000,
+      retention: { snapshotInterval: "12h", snapshotRetention: "72h", checkInterval: "10m" },
+      compression: { codec: "zstd", level: 9, window: 4 },
+      replicas: [{ type: "file", path: "/backups" }],
+      restore: { enabled: true, targetPath: "/data/app.db", tempDir: "/data" },
+      dataLossWindowThreshold: "30s",
+    });
+
+    assert.equal(config.isGoForm, true);
+    assert.equal(config.snapshotIntervalMs, 6 * hourMs);
+    assert.deepEqual(config.retention, {
+      snapshotIntervalMs: 12 * hourMs,
+      snapshotRetentionMs: 72 * hourMs,
+      checkIntervalMs: 600_000,
+      daily: 0,
+      weekly: 0,
+    });
+    assert.deepEqual(config.compression, { codec: "zstd", level: 9, window: 4 });
+    assert.deepEqual(config.restore, { enabled: true, targetPath: "/data/app.db", tempDir: "/data" });
+    assert.equal(config.dataLossWindowThresholdMs, 30_000);
+  });
+
+  test("takes a zero where Go has one as not said", () => {
+    const config = parseConfig({
+      snapshotInterval: 0,
+      retention: { snapshotRetention: 0, checkInterval: 0 },
+    });
+
+    assert.equal(config.snapshotIntervalMs, 6 * hourMs);
+    assert.equal(config.retention.snapshotRetentionMs, 24 * hourMs);
+    assert.equal(config.retention.checkIntervalMs, hourMs);
+  });
+
+  test("names databases by their file's stem, and takes another name", () => {
+    const { databases } = parseConfig({
+      databases: ["data/app.db", "/srv/portainer.db", { path: "x/app.db", name: "app-2" }, "plain"],
+    });
+
+    assert.deepEqual(databases, [
+      { name: "app", path: "data/app.db" },
+      { name: "portainer", path: "/srv/portainer.db" },
+      { name: "app-2", path: "x/app.db" },
+      { name: "plain", path: "plain" },
+    ]);
+  });
+
+  test("asks for a name where the file's stem is none", () => {
+    assert.match(messageOf({ databases: ["my app.db"] }), /my app\.db needs a `name`/);
+    assert.match(messageOf({ databases: [{ path: "a.db", name: "../a" }] }), /databases\[0\]\.name/);
+  });
+
+  test("takes each type of replica, as an entry and as a URL", () => {
+    const written = [
+      "file:///var/back%20ups",
+      "./near",
+      "s3://KEY:S%2FCRET@bucket/some/prefix?endpoint=http://127.0.0.1:9000&region=eu-1&insecure=true&forcePathStyle=true",
+      "nats://me:pw@nats.example:4222/bucket/some/prefix?creds=/etc/n.creds&rootCAs=/etc/ca.pem",
+      "sftp://me:pw@host.example:2222/backups/app?keyPath=/k&hostKey=ssh-ed25519",
+      { type: "s3", bucket: "other" },
+      { type: "nats", url: "nats://h", bucket: "b", nkey: "/n", rootCAs: ["/a", "/b"] },
+      { type: "sftp", host: "h", port: "23", user: "u", path: "/p", knownHosts: "/kh" },
+    ];
+
+    const { replicas } = parseConfig({ replicas: written });
+
+    assert.deepEqual(replicas, [
+      { type: "file", path: "/var/back ups" },
+      { type: "file", path: "./near" },
+      {
+        type: "s3",
+        endpoint: "http://127.0.0.1:9000",
+        region: "eu-1",
+        bucket: "bucket",
+        prefix: "some/prefix",
+        accessKey: "KEY",
+        secretKey: "S/CRET",
+        insecure: true,
+        forcePathStyle: true,
+      },
+      {
+        type: "nats",
+        url: "nats://me:pw@nats.example:4222",
+        bucket: "bucket",
+        prefix: "some/prefix",
+        creds: "/etc/n.creds",
+        rootCAs: ["/etc/ca.pem"],
+      },
+      {
+        type: "sftp",
+        host: "host.example",
+        port: 2222,
+        user: "me",
+        password: "pw",
+        keyPath: "/k",
+        path: "/backups/app",
+        hostKey: "ssh-ed25519",
+      },
+      { type: "s3", bucket: "other", prefix: "", insecure: false, forcePathStyle: false },
+      { type: "nats", url: "nats://h", bucket: "b", prefix: "", nkey: "/n", rootCAs: ["/a", "/b"] },
+      { type: "sftp", host: "h", port: 23, user: "u", path: "/p", knownHosts: "/kh" },
+    ]);
+  });
+
+  test("takes listen and queue in their short forms", () => {
+    assert.deepEqual(parseConfig({ listen: ":80" }).listen, { host: "127.0.0.1", port: 80 });
+    assert.deepEqual(parseConfig({ listen: 80 }).listen, { host: "127.0.0.1", port: 80 });
+    assert.deepEqual(parseConfig({ listen: "0.0.0.0:80" }).listen, { host: "0.0.0.0", port: 80 });
+    assert.deepEqual(parseConfig({ listen: "[::1]:80" }).listen, { host: "::1", port: 80 });
+    assert.deepEqual(parseConfig({ queue: "https://host:7373" }).queue, { url: "https://host:7373" });
+    assert.match(messageOf({ queue: "ftp://host" }), /queue\.url: an http/);
+  });
+
+  test("fills in variables, their defaults, and leaves $${ alone", () => {
+    const config = parseConfig(
+      { shadowDir: "${BASE}/x", token: "${T:-se:-cret}", dataDir: "$${BASE}", listen: { port: "${PORT}" } },
+      { env: { BASE: "/b", PORT: "81" } },
+    );
+
+    assert.equal(config.shadowDir, "/b/x");
+    assert.equal(config.token, "se:-cret");
+    assert.equal(config.dataDir, "${BASE}");
+    assert.equal(config.listen.port, 81);
+  });
+
+  test("treats a key without a value as not written", () => {
+    const written = { queue: null, token: null, listen: { port: null } };
+
+    assert.deepEqual(parseConfig(written), parseConfig({}));
+  });
+});
+
+suite("a mistake in a configuration", () => {
+  test("names the path and the nearest known key", () => {
+    const cases: readonly [unknown, RegExp][] = [
+      [
+        { snapshotIntervall: "6h" },
+        /snapshotIntervall is not a known key; the nearest is snapshotInterval\b/,
+      ],
+      [
+        { snapshot_interval: "6h" },
+        /snapshot_interval is not a known key; the nearest is snapshotInterval\b/,
+      ],
+      [{ snapshotRetention: "6h" }, /the nearest is retention\.snapshotRetention/],
+      [
+        { replicas: [{ type: "s3", bucket: "b", bukcet: "b" }] },
+        /replicas\[0\]: bukcet .* nearest is bucket/,
+      ],
+      [{ retention: { weakly: 1 } }, /retention: weakly .* nearest is weekly/],
+      [{ zzzzzzzzz: 1 }, /known are databases, /],
+      [{ replicas: [{ type: "s3" }] }, /replicas\[0\]\.bucket: is missing/],
+      [{ replicas: [{ type: "ftp", path: "x" }] }, /replicas\[0\]\.type/],
+      [{ replicas: ["ftp://x"] }, /replicas\[0\]: neither/],
+      [{ replicas: ["file://relative/x"] }, /replicas\[0\]: a file:\/\/ URL holds an absolute path/],
+      [{ syncInterval: "soon" }, /syncInterval: a duration .* \(it is "soon"\)/],
+      [{ shadowBytesMax: "1 parsec" }, /shadowBytesMax: a number of bytes/],
+      [{ compression: "lz4" }, /compression: "zstd", "none" or/],
+      [{ listen: { port: 65_536 } }, /listen\.port: a port/],
+      [[], /expected object/],
+      ["databases", /expected object/],
+    ];
+    for (const [value, expected] of cases) assert.match(messageOf(value), expected, JSON.stringify(value));
+  });
+
+  test("is told with all the others at once", () => {
+    assert.match(
+      messageOf({ foo: 1, granularity: "week", baseDeadline: "x" }),
+      /foo.*|granularity.*;.*baseDeadline/,
+    );
+  });
+
+  test("in a variable says which is not set, and where", () => {
+    assert.match(
+      messageOf({ replicas: [{ type: "file", path: "${NOWHERE}" }] }),
+      /replicas\[0\]\.path: .* NOWHERE/,
+    );
+  });
+
+  test("of two keys that contradict each other names both", () => {
+    const cases: readonly [unknown, RegExp][] = [
+      [
+        { snapshotInterval: "6h", retention: { snapshotRetention: "1h" } },
+        /snapshotRetention \(1h\).*snapshotInterval \(6h\)/,
+      ],
+      [
+        { retention: { snapshotInterval: "48h", snapshotRetention: "30h" } },
+        /retention\.snapshotInterval \(48h\)/,
+      ],
+      [{ syncInterval: "7h" }, /syncInterval \(7h\) is longer/],
+      [{ dataLossWindowThreshold: "500ms" }, /dataLossWindowThreshold \(500ms\)/],
+      [{ queue: "http://h", replicas: ["/b"] }, /replicas belong to the side that serves/],
+      [{ databases: ["a.db", "b.db"], restore: { enabled: true, targetPath: "/x" } }, /restore\.targetPath/],
+      [{ databases: ["x/app.db", "y/app.db"] }, /two databases are named app/],
+      [{ databases: ["x/app.db", { path: "x/app.db", name: "b" }] }, /x\/app\.db is listed twice/],
+      [{ replicas: ["/b", "file:///b"] }, /file:\/\/\/b is listed twice/],
+    ];
+    for (const [value, expected] of cases) assert.match(messageOf(value), expected, JSON.stringify(value));
+  });
+
+  test("never repeats a secret, wherever the mistake is", () => {
+    const secret = "hunter2-Zq";
+    const variable = "${SECRET}";
+    const wrong: readonly unknown[] = [
+      { token: { nested: secret } },
+      { token: [secret], syncInterval: variable },
+      { queue: `ftp://user:${secret}@host` },
+      { queue: { url: `ftp://${secret}`, token: secret } },
+      { replicas: [`ftp://user:${secret}@host/path`] },
+      { replicas: [`s3://key:${secret}@bucket/path?regoin=x`] },
+      { replicas: [`s3://key:${secret}@bucket/p`, `s3://key:${secret}@bucket/p`] },
+      { replicas: [`nats://me:${secret}@h/b`, `nats://me:${secret}@h/b`] },
+      { replicas: [`sftp://me:${secret}@h/b`, `sftp://me:${secret}@h/b`] },
+      { replicas: [{ type: "sftp", host: 1, password: secret, path: 5 }] },
+      { replicas: [{ type: secret }], compression: variable, granularity: variable, baseDeadline: variable },
+      { databases: [{ path: 1, name: variable }], listen: { port: variable }, maxReadRate: variable },
+    ];
+    for (const value of wrong) {
+      const message = messageOf(value, { SECRET: secret });
+      assert.ok(!message.includes(secret) || JSON.stringify(value).includes(`"type":"${secret}"`), message);
+    }
+  });
+
+  test("of any shape is a coded error and nothing else", () => {
+    const keys = [
+      "databases",
+      "replicas",
+      "retention",
+      "restore",
+      "listen",
+      "queue",
+      "compression",
+      "type",
+      "path",
+    ];
+    const shape = fc.object({ key: fc.constantFrom(...keys, "__proto__", "constructor"), maxDepth: 4 });
+    fc.assert(
+      fc.property(fc.oneof(shape, fc.anything()), (value) => {
+        try {
+          parseConfig(value);
+        } catch (error) {
+          assert.ok(isPageferryError(error, "bad-config"), String(error));
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
