@@ -12,3 +12,4 @@ export {
   writeAll,
   writeFileDurable,
 } from "./durable.ts";
+export { type FilePageSource, openPageSource } from "./page-source.ts";
