@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
-import { isTemporaryPath, makeDirectoryDurable, publishDurable, temporaryPath, writeFileDurable } from "./durable.ts";
+import { isTemporaryPath, makeDirectoryDurable, temporaryPath, writeFileDurable } from "./durable.ts";
 
 async function temporaryDirectory(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "pageferry-durable-"));
@@ -62,7 +62,9 @@ suite("publishing", () => {
     const directory = await temporaryDirectory(t);
     const path = join(directory, "name");
 
-    const outcomes = await Promise.allSettled(["x", "y", "z"].map((text) => writeFileDurable(path, bytes(text))));
+    const outcomes = await Promise.allSettled(
+      ["x", "y", "z"].map((text) => writeFileDurable(path, bytes(text))),
+    );
 
     assert.equal(outcomes.filter((outcome) => outcome.status === "fulfilled").length, 1);
     assert.deepEqual(await readdir(directory), ["name"]);

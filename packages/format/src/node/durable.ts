@@ -41,8 +41,14 @@ const codeOfErrno: Readonly<Record<string, ErrorCode>> = {
 export function fromFileSystem(error: unknown, doing: string): unknown {
   const errno = (error as NodeJS.ErrnoException | undefined)?.code;
   if (error instanceof PageferryError || typeof errno !== "string" || errno === "ABORT_ERR") return error;
-  const hint = errno.startsWith("EA") || errno === "EPERM" ? { hint: "Look at the owner and mode of the named path." } : {};
-  return new PageferryError(codeOfErrno[errno] ?? "unavailable", `${doing}: ${errno}`, { cause: error, ...hint });
+  const hint =
+    errno.startsWith("EA") || errno === "EPERM"
+      ? { hint: "Look at the owner and mode of the named path." }
+      : {};
+  return new PageferryError(codeOfErrno[errno] ?? "unavailable", `${doing}: ${errno}`, {
+    cause: error,
+    ...hint,
+  });
 }
 
 /** Makes the names in a directory durable: what was linked, renamed or removed there stays so after a power loss. */
@@ -54,7 +60,8 @@ export async function fsyncDirectory(directory: string): Promise<void> {
   } catch (error) {
     // Some network file systems cannot fsync a directory and say so; there the server's own order must do.
     const errno = (error as NodeJS.ErrnoException).code;
-    if (errno !== "EINVAL" && errno !== "ENOTSUP" && errno !== "EOPNOTSUPP") throw fromFileSystem(error, `fsync of ${directory}`);
+    if (errno !== "EINVAL" && errno !== "ENOTSUP" && errno !== "EOPNOTSUPP")
+      throw fromFileSystem(error, `fsync of ${directory}`);
   } finally {
     await handle?.close();
   }
@@ -66,7 +73,8 @@ export async function makeDirectoryDurable(directory: string, mode = 0o700): Pro
     const first = await mkdir(directory, { recursive: true, mode });
     if (first === undefined) return;
     const top = dirname(first);
-    for (let made = directory; made !== top && made !== dirname(made); made = dirname(made)) await fsyncDirectory(dirname(made));
+    for (let made = directory; made !== top && made !== dirname(made); made = dirname(made))
+      await fsyncDirectory(dirname(made));
   } catch (error) {
     throw fromFileSystem(error, `making directory ${directory}`);
   }
@@ -82,7 +90,11 @@ export interface PublishOptions {
  * Gives a finished file its name: fsync of the file, link (or rename with `overwrite`), fsync of the directory. Both paths lie on
  * one file system. On success the temporary name is gone; on failure it is its owner's to remove.
  */
-export async function publishDurable(temporary: string, path: string, options: PublishOptions = {}): Promise<void> {
+export async function publishDurable(
+  temporary: string,
+  path: string,
+  options: PublishOptions = {},
+): Promise<void> {
   try {
     const handle = await open(temporary, "r+");
     try {
@@ -105,7 +117,8 @@ async function linkOrRename(temporary: string, path: string): Promise<void> {
     const errno = (error as NodeJS.ErrnoException).code;
     if (errno !== "EPERM" && errno !== "ENOTSUP" && errno !== "EOPNOTSUPP" && errno !== "ENOSYS") throw error;
     // A file system without hard links: look, then rename. Two writers of one name could race here, and only here.
-    if (await isThere(path)) throw new PageferryError("exists", `publishing ${path}: EEXIST`, { cause: error });
+    if (await isThere(path))
+      throw new PageferryError("exists", `publishing ${path}: EEXIST`, { cause: error });
     await rename(temporary, path);
     return;
   }
@@ -155,7 +168,11 @@ export async function writeFileDurable(
   }
 }
 
-async function writeChunk(handle: FileHandle, chunk: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+async function writeChunk(
+  handle: FileHandle,
+  chunk: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   signal?.throwIfAborted();
   await writeAll(handle, chunk);
 }

@@ -1,0 +1,153 @@
+// What an archive holds, from the names of its objects alone: per generation the snapshots and the ranges between states.
+// Pure. The few facts that names do not tell (parents, epochs, what is inside a pack) are handed in. See docs/format.md#names.
+
+import { type Generation, parseObjectName } from "./names.ts";
+import { type TxId, txId } from "./txid.ts";
+
+/** An object as a listing gives it. */
+export interface ListedObject {
+  /** Relative to the replica root. */
+  readonly name: string;
+  readonly size: number;
+}
+
+/** A point inside a pack: one of the segments that lie side by side in it. */
+export interface PackPoint {
+  readonly parentTxId: TxId;
+  readonly txId: TxId;
+  readonly stampMs: number | null;
+}
+
+/** A segment or pack: it brings a database from any state in [parentTxId, txId) to `txId`. */
+export interface RangeObject extends ListedObject {
+  readonly kind: "segment" | "pack";
+  readonly generation: Generation;
+  readonly parentTxId: TxId;
+  readonly txId: TxId;
+  /** The commit stamp of `txId`; null where the name has none (made by the Go implementation) and nobody read it. */
+  readonly stampMs: number | null;
+  /** What the index of a pack says, ascending; absent while it was not read. */
+  readonly points?: readonly PackPoint[];
+}
+
+/** A whole database at one transaction. */
+export interface SnapshotObject extends ListedObject {
+  readonly kind: "snapshot";
+  readonly generation: Generation;
+  readonly txId: TxId;
+  readonly stampMs: number;
+}
+
+/** Where a generation comes from, as its generation.json says. */
+export interface GenerationLink {
+  readonly parent: { readonly generation: Generation; readonly txId: TxId } | null;
+  /** Higher is newer. */
+  readonly epoch: number;
+}
+
+/** One generation of an archive. */
+export interface GenerationIndex {
+  readonly generation: Generation;
+  /** Null: there is no generation.json, as where the Go implementation wrote the generation. */
+  readonly link: GenerationLink | null;
+  /** Ascending by txid, then by time. */
+  readonly snapshots: readonly SnapshotObject[];
+  /** Ascending by txid, then by parent. */
+  readonly ranges: readonly RangeObject[];
+}
+
+/** An archive as its names tell it. */
+export interface ArchiveListing {
+  readonly generations: ReadonlyMap<Generation, GenerationIndex>;
+}
+
+/** What was read beyond the names. */
+export interface ArchiveFacts {
+  readonly links?: ReadonlyMap<Generation, GenerationLink>;
+  /** By the pack's name. */
+  readonly packs?: ReadonlyMap<string, readonly PackPoint[]>;
+  /** Commit stamps by a range's name, where the name itself has none. */
+  readonly stamps?: ReadonlyMap<string, number>;
+}
+
+interface Growing {
+  readonly snapshots: SnapshotObject[];
+  readonly ranges: RangeObject[];
+}
+
+/** Orders what a listing shows. Names that are not ours are ignored; a name listed twice (by two replicas) counts once. */
+export function indexArchive(objects: Iterable<ListedObject>, facts: ArchiveFacts = {}): ArchiveListing {
+  const growing = new Map<Generation, Growing>();
+  const seen = new Set<string>();
+  for (const object of objects) {
+    const parsed = parseObjectName(object.name);
+    if (parsed === undefined || !("generation" in parsed) || seen.has(object.name)) continue;
+    seen.add(object.name);
+    let index = growing.get(parsed.generation);
+    if (index === undefined) {
+      index = { snapshots: [], ranges: [] };
+      growing.set(parsed.generation, index);
+    }
+    const { name, size } = object;
+    const { generation } = parsed;
+    if (parsed.kind === "snapshot") {
+      index.snapshots.push({
+        kind: "snapshot",
+        name,
+        size,
+        generation,
+        txId: parsed.txId,
+        stampMs: parsed.createdAtMs,
+      });
+    } else if (parsed.kind !== "generation" && parsed.firstTxId > 0n) {
+      const points = facts.packs?.get(name);
+      const range = {
+        kind: parsed.kind,
+        name,
+        size,
+        generation,
+        parentTxId: txId(parsed.firstTxId - 1n),
+        txId: parsed.lastTxId,
+        stampMs: parsed.stampMs ?? facts.stamps?.get(name) ?? null,
+      };
+      index.ranges.push(points === undefined ? range : { ...range, points });
+    }
+  }
+  const generations = new Map<Generation, GenerationIndex>();
+  for (const [generation, { snapshots, ranges }] of growing) {
+    snapshots.sort((a, b) => byBigInt(a.txId, b.txId) || a.stampMs - b.stampMs || byText(a.name, b.name));
+    ranges.sort(
+      (a, b) => byBigInt(a.txId, b.txId) || byBigInt(a.parentTxId, b.parentTxId) || byText(a.name, b.name),
+    );
+    generations.set(generation, {
+      generation,
+      link: facts.links?.get(generation) ?? null,
+      snapshots,
+      ranges,
+    });
+  }
+  return { generations };
+}
+
+/** The same archive without some of its objects: what is left when they turned out to be missing or broken. */
+export function withoutObjects(listing: ArchiveListing, names: ReadonlySet<string>): ArchiveListing {
+  if (names.size === 0) return listing;
+  const generations = new Map<Generation, GenerationIndex>();
+  for (const [generation, index] of listing.generations) {
+    generations.set(generation, {
+      ...index,
+      snapshots: index.snapshots.filter((snapshot) => !names.has(snapshot.name)),
+      ranges: index.ranges.filter((range) => !names.has(range.name)),
+    });
+  }
+  return { generations };
+}
+
+/** Compares two bigints for a sort. */
+export function byBigInt(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,97 @@
+// What must be read, beyond names, before a target can be planned: indexes of packs, and commit times of Go-made segments, whose names
+// hold none. Pure; archive-reader.ts reads what is asked for here, and asks again.
+
+import type { ArchiveListing, RangeObject } from "./archive-listing.ts";
+import { type Ancestor, lineage } from "./lineage.ts";
+import { reachOf } from "./points.ts";
+import type { RestoreTarget } from "./restore-plan.ts";
+import type { Edge } from "./restore-route.ts";
+import type { TxId } from "./txid.ts";
+
+/** What to read next; both empty: the plan can be made. */
+export interface MissingFacts {
+  /** Packs whose index is needed. */
+  readonly packs: readonly RangeObject[];
+  /** Segments whose header is needed, for its time. */
+  readonly stamps: readonly RangeObject[];
+}
+
+const nothing: MissingFacts = { packs: [], stamps: [] };
+
+/** What a plan of `target` would have to know and does not. Times are searched by halving, so few objects are read. */
+export function missingFacts(listing: ArchiveListing, target: RestoreTarget): MissingFacts {
+  if (target.txId === undefined && target.timestampMs === undefined) return nothing;
+  for (const ancestor of lineage(listing, target.generation)) {
+    const { isFound, missing } =
+      target.txId === undefined
+        ? missingForTime(listing, ancestor, target.timestampMs as number)
+        : missingForTransaction(listing, ancestor, target.txId);
+    if (isFound || missing.packs.length + missing.stamps.length > 0) return missing;
+  }
+  return nothing;
+}
+
+interface Answer {
+  /** The target lies in this generation: no need to look into its parents. */
+  readonly isFound: boolean;
+  readonly missing: MissingFacts;
+}
+
+function missingForTransaction(listing: ArchiveListing, { index }: Ancestor, id: TxId): Answer {
+  const { edges } = reachOf(listing, index);
+  if (edges.some((edge) => edge.txId === id) || index.snapshots.some((snapshot) => snapshot.txId === id)) {
+    return { isFound: true, missing: nothing };
+  }
+  return { isFound: false, missing: { packs: unreadPacks(index.ranges, id, id), stamps: [] } };
+}
+
+/** Packs whose index was not read, and that may hold a point in [from, to] other than their end. */
+function unreadPacks(ranges: readonly RangeObject[], from: TxId, to: TxId): RangeObject[] {
+  return ranges.filter(
+    (range) =>
+      range.kind === "pack" && range.points === undefined && range.parentTxId < to && range.txId > from,
+  );
+}
+
+/** Stamps never fall from one transaction to the next, so the boundary of a time is found by halving. */
+function missingForTime(listing: ArchiveListing, { index }: Ancestor, timestampMs: number): Answer {
+  const stamped = stampedEnds(listing, index);
+  const before = stamped.findLastIndex((end) => end.stampMs !== null && end.stampMs <= timestampMs);
+  const found = stamped.findIndex((end, at) => at > before && end.stampMs !== null);
+  const after = found === -1 ? stamped.length : found;
+  const oldest = reachOf(listing, index).txIds[0];
+  const isFound = before !== -1 && oldest !== undefined && oldest <= (stamped[before] as StampedEnd).txId;
+  const unknown = after - before - 1;
+  if (unknown > 0) {
+    const middle = stamped[before + Math.ceil(unknown / 2)]?.edge;
+    if (middle !== undefined) return { isFound, missing: { packs: [], stamps: [middle.object] } };
+  }
+  const from = stamped[before]?.txId;
+  const to = stamped[after]?.txId;
+  if (to === undefined) return { isFound, missing: nothing };
+  return {
+    isFound,
+    missing: { packs: unreadPacks(index.ranges, from ?? (0n as TxId), (to - 1n) as TxId), stamps: [] },
+  };
+}
+
+interface StampedEnd {
+  readonly txId: TxId;
+  readonly stampMs: number | null;
+  readonly edge: Edge | undefined;
+}
+
+/** Each end of a range or snapshot once, ascending, with the best known time and, where that is unknown, an object to ask. */
+function stampedEnds(listing: ArchiveListing, index: Ancestor["index"]): StampedEnd[] {
+  const ends = new Map<TxId, StampedEnd>();
+  for (const edge of reachOf(listing, index).edges) {
+    const known = ends.get(edge.txId);
+    if (known === undefined || known.stampMs === null)
+      ends.set(edge.txId, { txId: edge.txId, stampMs: edge.stampMs, edge });
+  }
+  for (const { txId, stampMs } of index.snapshots) {
+    const known = ends.get(txId);
+    if (known === undefined || known.stampMs === null) ends.set(txId, { txId, stampMs, edge: undefined });
+  }
+  return [...ends.values()].sort((a, b) => (a.txId < b.txId ? -1 : 1));
+}

@@ -1,0 +1,230 @@
+// From an archive's listing and a wish to the objects that rebuild one point, oldest first. Pure: the decision is here, the deed in
+// restore.ts. See docs/format.md#restore.
+
+import {
+  type ArchiveListing,
+  byBigInt,
+  type GenerationIndex,
+  type SnapshotObject,
+  withoutObjects,
+} from "./archive-listing.ts";
+import { PageferryError } from "./errors.ts";
+import { type Ancestor, generationIn, highestTxId, lineage } from "./lineage.ts";
+import type { Generation } from "./names.ts";
+import { pointsOf, type Reach, reachOf } from "./points.ts";
+import { earliestStart, type RouteStep, shortestRoute } from "./restore-route.ts";
+import { formatTxId, type TxId } from "./txid.ts";
+
+/** What is wanted: the newest point, or that of a transaction or a time; in the newest generation and its parents, or in one. */
+export interface RestoreTarget {
+  readonly txId?: TxId;
+  /** Milliseconds since the epoch: the newest point that is not later. Not together with `txId`. */
+  readonly timestampMs?: number;
+  readonly generation?: Generation;
+}
+
+/** A segment or pack to apply to the state `from`, up to the state `to`. */
+export interface PlanStep {
+  readonly kind: "segment" | "pack";
+  readonly name: string;
+  readonly size: number;
+  readonly generation: Generation;
+  /** The range that the object's name tells. */
+  readonly parentTxId: TxId;
+  readonly lastTxId: TxId;
+  readonly from: TxId;
+  readonly to: TxId;
+  readonly stampMs: number | null;
+}
+
+/** The objects that rebuild one point. */
+export interface RestorePlan {
+  /** The point: this generation at this transaction. */
+  readonly generation: Generation;
+  readonly txId: TxId;
+  /** Its commit stamp; null where nothing read tells it. */
+  readonly stampMs: number | null;
+  readonly snapshot: SnapshotObject;
+  /** Oldest first. A change of generation between two steps is a bridge. */
+  readonly steps: readonly PlanStep[];
+  /** Bytes to fetch. */
+  readonly bytes: number;
+  /** What a person should hear: newer objects that cannot be used, and why. */
+  readonly warnings: readonly string[];
+}
+
+/** How to plan. */
+export interface PlanOptions {
+  /** Names of objects that turned out to be missing or broken: plan around them. */
+  readonly without?: ReadonlySet<string>;
+}
+
+/**
+ * Plans the restore of a target. Throws `not-found` (no such point; the neighbours are named), `gap` (there is one, but something
+ * on the way is missing; it is named), `bad-request` (no telling which generation is the newest).
+ */
+export function planRestore(
+  listing: ArchiveListing,
+  target: RestoreTarget = {},
+  options: PlanOptions = {},
+): RestorePlan {
+  if (target.txId !== undefined && target.timestampMs !== undefined) {
+    throw new PageferryError("bad-request", "a restore goes to a transaction or to a time, not to both");
+  }
+  const usable = withoutObjects(listing, options.without ?? new Set());
+  const ancestors = lineage(usable, target.generation);
+  if (target.txId !== undefined) return planTransaction(usable, ancestors, target.txId);
+  if (target.timestampMs !== undefined) return planTime(usable, ancestors, target.timestampMs);
+  return planNewest(usable, ancestors);
+}
+
+function planTransaction(listing: ArchiveListing, ancestors: readonly Ancestor[], id: TxId): RestorePlan {
+  for (const { index } of ancestors) {
+    const reach = reachOf(listing, index);
+    const isPoint =
+      index.snapshots.some((snapshot) => snapshot.txId === id) ||
+      reach.edges.some((edge) => edge.txId === id);
+    if (isPoint) return planPoint(listing, index, id, []);
+  }
+  throw new PageferryError(
+    "not-found",
+    `transaction ${formatTxId(id)} is not a point: ${neighbours(listing, ancestors, id)}`,
+  );
+}
+
+function planTime(listing: ArchiveListing, ancestors: readonly Ancestor[], timestampMs: number): RestorePlan {
+  let oldestMs: number | undefined;
+  for (const { index } of ancestors) {
+    const reach = reachOf(listing, index);
+    const points = pointsOf(listing, index);
+    const point = points.findLast(
+      (candidate) => candidate.stampMs !== null && candidate.stampMs <= timestampMs,
+    );
+    if (point !== undefined) {
+      const edge = reach.edges.findLast(
+        (candidate) => candidate.stampMs !== null && candidate.stampMs <= timestampMs,
+      );
+      const later =
+        edge !== undefined && edge.txId > point.txId ? [beyond(listing, index, reach, edge.txId)] : [];
+      return planPoint(listing, index, point.txId, later);
+    }
+    oldestMs = points.find((candidate) => candidate.stampMs !== null)?.stampMs ?? oldestMs;
+  }
+  const wanted = formatTime(timestampMs);
+  const found =
+    oldestMs === undefined
+      ? "no point of this archive has a known time"
+      : `the oldest is of ${formatTime(oldestMs)}`;
+  throw new PageferryError("not-found", `no point at or before ${wanted}: ${found}`);
+}
+
+function planNewest(listing: ArchiveListing, ancestors: readonly Ancestor[]): RestorePlan {
+  const warnings: string[] = [];
+  for (const { index, leftAt } of ancestors) {
+    const reach = reachOf(listing, index);
+    const newest = leftAt === null ? reach.txIds.at(-1) : reach.txIds.findLast((id) => id <= leftAt);
+    if (newest !== undefined) {
+      const highest = highestTxId(index) as TxId;
+      if (leftAt === null && highest > newest) warnings.push(beyond(listing, index, reach, highest));
+      return planPoint(listing, index, newest, warnings);
+    }
+    warnings.push(`generation ${index.generation} has nothing that can be restored yet: its parent is taken`);
+  }
+  const { index } = ancestors[0] as Ancestor;
+  const highest = highestTxId(index);
+  if (highest === null)
+    throw new PageferryError("gap", `generation ${index.generation} holds no snapshot and no segment`);
+  return planPoint(listing, index, highest, []);
+}
+
+function planPoint(
+  listing: ArchiveListing,
+  index: GenerationIndex,
+  id: TxId,
+  warnings: readonly string[],
+): RestorePlan {
+  const { snapshot, steps } = routeTo(listing, index, id);
+  const stamp = pointsOf(listing, index).find((point) => point.txId === id)?.stampMs ?? null;
+  return {
+    generation: index.generation,
+    txId: id,
+    stampMs: stamp,
+    snapshot,
+    steps,
+    bytes: steps.reduce((sum, step) => sum + step.size, snapshot.size),
+    warnings,
+  };
+}
+
+/** The newest snapshot from which the point is reached, and the way; through the bridge into the parent where there is none. */
+function routeTo(
+  listing: ArchiveListing,
+  index: GenerationIndex,
+  id: TxId,
+): { readonly snapshot: SnapshotObject; readonly steps: readonly PlanStep[] } {
+  const reach = reachOf(listing, index);
+  const earliest = earliestStart(reach.edges, id);
+  const snapshot = index.snapshots.findLast((candidate) => candidate.txId <= id);
+  if (snapshot !== undefined && snapshot.txId >= earliest) {
+    return { snapshot, steps: stepsOf(shortestRoute(reach.edges, snapshot.txId, id)) };
+  }
+  const { bridge } = reach;
+  if (bridge !== null && bridge.txId >= earliest && id > bridge.txId) {
+    const parent = routeTo(listing, generationIn(listing, bridge.generation), bridge.txId);
+    const own = stepsOf(shortestRoute(reach.edges, bridge.txId, id));
+    return { snapshot: parent.snapshot, steps: [...parent.steps, ...own] };
+  }
+  throw new PageferryError("gap", `${beyond(listing, index, reach, id)}`);
+}
+
+function stepsOf(route: readonly RouteStep[] | undefined): PlanStep[] {
+  // routeTo asked earliestStart first, so there is a way.
+  return (route as readonly RouteStep[]).map(({ from, edge }) => {
+    const { kind, name, size, generation, parentTxId, txId } = edge.object;
+    return {
+      kind,
+      name,
+      size,
+      generation,
+      parentTxId,
+      lastTxId: txId,
+      from,
+      to: edge.txId,
+      stampMs: edge.stampMs,
+    };
+  });
+}
+
+/** Why `id`, the end of some object of the generation, cannot be reached: the missing range and both its shores. */
+function beyond(listing: ArchiveListing, index: GenerationIndex, reach: Reach, id: TxId): string {
+  const earliest = earliestStart(reach.edges, id);
+  const last = reach.txIds.findLast((reached) => reached < earliest);
+  const name = `generation ${index.generation}`;
+  const missing = `${formatTxId(id)} cannot be reached in ${name}`;
+  if (last !== undefined) {
+    const range = `(${formatTxId(last)}, ${formatTxId(earliest)}]`;
+    return `${missing}: ${range} is missing; ${formatTxId(last)} is the last point before it`;
+  }
+  const parent = index.link?.parent ?? null;
+  if (parent !== null && parent.txId === earliest) {
+    const where = listing.generations.has(parent.generation)
+      ? "cannot be restored"
+      : "is not in this archive";
+    return `${missing}: it begins at ${formatTxId(earliest)} of generation ${parent.generation}, which ${where}`;
+  }
+  return `${missing}: no snapshot at or below ${formatTxId(earliest)}, so all of (0000000000000000, ${formatTxId(earliest)}] is missing`;
+}
+
+function neighbours(listing: ArchiveListing, ancestors: readonly Ancestor[], id: TxId): string {
+  const all = ancestors.flatMap(({ index }) => reachOf(listing, index).txIds).sort(byBigInt);
+  const below = all.findLast((candidate) => candidate < id) ?? null;
+  const above = all.find((candidate) => candidate > id) ?? null;
+  if (below === null && above === null) return "this archive has no point that can be restored";
+  if (below === null) return `the oldest is ${formatTxId(above as TxId)}`;
+  if (above === null) return `the newest is ${formatTxId(below)}`;
+  return `its neighbours are ${formatTxId(below)} and ${formatTxId(above)}`;
+}
+
+function formatTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
