@@ -1,0 +1,107 @@
+// The queue's one file: its tables, how it is opened, and what its errors mean. docs/decisions/0001 says why it is ours.
+
+import { closeSync, openSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { PageferryError } from "@pageferry/format";
+
+/** Raised when the tables change; an older program refuses a newer file instead of misreading it. */
+const schemaVersion = 1;
+
+/**
+ * A body is stored once. A delivery is one lane's turn with it; when the last delivery is gone, so is the body.
+ * `dead_at` set: a dead letter, kept for a human. `staged`: large bodies on disk that a message points at.
+ */
+const tables = `
+  CREATE TABLE IF NOT EXISTS body (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    database TEXT NOT NULL,
+    bytes BLOB NOT NULL,
+    received_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS delivery (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    body INTEGER NOT NULL REFERENCES body (id),
+    database TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    lane TEXT NOT NULL,
+    visible_at INTEGER NOT NULL,
+    receives INTEGER NOT NULL DEFAULT 0,
+    dead_at INTEGER,
+    error TEXT
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS delivery_turn ON delivery (lane, dead_at, id);
+  CREATE INDEX IF NOT EXISTS delivery_body ON delivery (body);
+  CREATE TABLE IF NOT EXISTS staged (
+    body INTEGER NOT NULL REFERENCES body (id),
+    digest TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS staged_body ON staged (body);
+  CREATE INDEX IF NOT EXISTS staged_digest ON staged (digest);
+  CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+`;
+
+/** Opens the file for this process alone; a second process is told `locked`. Makes it, mode 0600, if it is not there. */
+export function openQueueFile(path: string): DatabaseSync {
+  try {
+    // SQLite gives its log the mode of the database file, so making that first keeps both private.
+    if (path !== ":memory:") closeSync(openSync(path, "a", 0o600));
+    const db = new DatabaseSync(path, { timeout: 1000 });
+    try {
+      prepare(db, path);
+      return db;
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  } catch (error) {
+    throw fromSqlite(error, `queue ${path}`);
+  }
+}
+
+function prepare(db: DatabaseSync, path: string): void {
+  db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;");
+  // The log is copied back at 16 MB: seldom enough for large bodies, small enough for the disk.
+  db.exec("PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432; PRAGMA foreign_keys = ON;");
+  const { user_version: version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
+  if (version > schemaVersion) {
+    throw new PageferryError("unsupported-version", `queue ${path}: written by a newer pageferry (schema ${version})`);
+  }
+  db.exec(`BEGIN IMMEDIATE; ${tables} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
+}
+
+const sqliteBusy = 5;
+const sqliteReadonly = 8;
+const sqliteIoErr = 10;
+const sqliteCorrupt = 11;
+const sqliteFull = 13;
+const sqliteCantOpen = 14;
+const sqliteNotADb = 26;
+
+/** Turns what SQLite or the file system threw into a coded error; `doing` names the file. */
+export function fromSqlite(error: unknown, doing: string): unknown {
+  if (error instanceof PageferryError || !(error instanceof Error)) return error;
+  const { errcode, code } = error as Error & { readonly errcode?: number; readonly code?: string };
+  const options = { cause: error };
+  if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
+    return new PageferryError("unauthorized", `${doing}: ${code}`, options);
+  }
+  if (code === "ENOSPC" || code === "EDQUOT") return new PageferryError("disk-full", `${doing}: ${code}`, options);
+  if (code === "ENOENT") return new PageferryError("not-found", `${doing}: its directory is not there`, options);
+  if (errcode === undefined) return error;
+  switch (errcode & 0xff) {
+    case sqliteBusy:
+      return new PageferryError("locked", `${doing}: another process serves from it`, options);
+    case sqliteFull:
+      return new PageferryError("disk-full", `${doing}: ${error.message}`, options);
+    case sqliteCorrupt:
+    case sqliteNotADb:
+      return new PageferryError("corrupt", `${doing}: ${error.message}`, options);
+    case sqliteReadonly:
+    case sqliteCantOpen:
+      return new PageferryError("unauthorized", `${doing}: ${error.message}`, options);
+    case sqliteIoErr:
+      return new PageferryError("unavailable", `${doing}: ${error.message}`, options);
+    default:
+      return error;
+  }
+}
