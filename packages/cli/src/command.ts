@@ -1,0 +1,33 @@
+// What a command is: its words, its options, and what it does. program.ts makes a command line of them.
+
+import type { Io } from "./io.ts";
+
+/** An argument, in the usual notation: `<file>`, `[db...]`. */
+export interface ArgumentSpec {
+  readonly syntax: string;
+  readonly description: string;
+}
+
+/** An option, in the usual notation: `-o, --output <file>`. */
+export interface OptionSpec {
+  readonly flags: string;
+  readonly description: string;
+  /** Turns the text into the value; throws `bad-request`. Without it the text itself, or true. */
+  readonly parse?: (text: string) => unknown;
+  readonly isRequired?: boolean;
+}
+
+/** A command. `Options` has what `options` yields, in camel case; each is undefined unless given. */
+export interface CommandSpec<Options extends object> {
+  readonly name: string;
+  readonly summary: string;
+  readonly arguments?: readonly ArgumentSpec[];
+  readonly options?: readonly OptionSpec[];
+  /** Shown under the options by --help: examples first, then what surprises. */
+  readonly examples: string;
+  /** Carries the command out; failure is thrown. */
+  run(args: readonly string[], options: Partial<Options>, io: Io): Promise<void> | void;
+}
+
+/** Every command takes it. */
+export const jsonOption: OptionSpec = { flags: "--json", description: "print JSON for scripts" };

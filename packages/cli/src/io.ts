@@ -1,0 +1,42 @@
+// What a command sees of the process: streams, environment, signals. Commands take it as an argument, so that tests hand in another.
+
+/** The outside of a command. */
+export interface Io {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Writes to standard output: results, and nothing else. */
+  out(text: string): void;
+  /** Writes to standard error: errors, alarms, progress. */
+  err(text: string): void;
+  /** Whether a person watches standard error. */
+  readonly isTerminal: boolean;
+  /** Aborted by the first SIGINT or SIGTERM; the reason is the signal's name. */
+  readonly signal: AbortSignal;
+  /** Milliseconds since the epoch. */
+  now(): number;
+}
+
+/** The process itself as an `Io`. A second SIGINT or SIGTERM ends the process at once. */
+export function processIo(): Io {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(name === "SIGINT" ? 130 : 143);
+      controller.abort(name);
+    });
+  }
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      // The reader left, as `head` does: there is nobody to write to, and nothing went wrong.
+      if (error.code === "EPIPE") process.exit(0);
+      throw error;
+    });
+  }
+  return {
+    env: process.env,
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    isTerminal: process.stderr.isTTY === true,
+    signal: controller.signal,
+    now: Date.now,
+  };
+}

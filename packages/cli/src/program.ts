@@ -1,0 +1,69 @@
+// The command line as a whole: which commands there are, in the order in which people need them. The only file that knows commander.
+
+import { PageferryError } from "@pageferry/format";
+import { Command, CommanderError, Option } from "commander";
+import type { CommandSpec } from "./command.ts";
+import { checkCommand } from "./commands/check.ts";
+import { versionCommand } from "./commands/version.ts";
+import type { Io } from "./io.ts";
+
+const commands = [checkCommand, versionCommand] as const;
+
+const examples = `
+Examples:
+  pageferry up path/to/app.db                                  back it up, for as long as this runs
+  pageferry points pageferry-data/replica/app                  what can be restored
+  pageferry restore -o app.db pageferry-data/replica/app       the newest point
+  pageferry demo                                               all of it, on a recorded application
+
+Exit codes, configuration and alarms: docs/operations.md and docs/errors.md.
+`;
+
+/** Parses `argv` and carries it out. Failures are thrown, usage errors as `bad-request`; nothing ends the process. */
+export async function runProgram(argv: readonly string[], io: Io): Promise<void> {
+  try {
+    await createProgram(io).parseAsync([...argv], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // Help was asked for, and shown.
+    if (error.exitCode !== 0) throw usageError(error, argv);
+  }
+}
+
+function createProgram(io: Io): Command {
+  const program = new Command("pageferry")
+    .description("Continuous, page-level, off-host backup for bolt databases.")
+    .addHelpText("after", examples);
+  for (const spec of commands) program.addCommand(commandOf(spec, io));
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({ writeOut: io.out, writeErr: io.err, outputError: () => {} });
+    command.helpOption("-h, --help", "show this help");
+  }
+  return program.addHelpCommand("help [command]", "show the help of a command");
+}
+
+function commandOf<Options extends object>(spec: CommandSpec<Options>, io: Io): Command {
+  const command = new Command(spec.name)
+    .description(spec.summary)
+    .addHelpText("after", `\n${spec.examples.trim()}\n`);
+  for (const { syntax, description } of spec.arguments ?? []) command.argument(syntax, description);
+  for (const { flags, description, parse, isRequired = false } of spec.options ?? []) {
+    const option = new Option(flags, description).makeOptionMandatory(isRequired);
+    command.addOption(parse === undefined ? option : option.argParser(parse));
+  }
+  return command.action(async () => {
+    await spec.run(command.args, command.opts<Partial<Options>>(), io);
+  });
+}
+
+function usageError(error: CommanderError, argv: readonly string[]): PageferryError {
+  const name = commands.find((spec) => argv.includes(spec.name))?.name;
+  const isBare = error.code === "commander.help";
+  const message = isBare
+    ? "a command is expected"
+    : error.message.replace(/^error: /, "").replaceAll("\n", " ");
+  return new PageferryError("bad-request", message, {
+    cause: error,
+    hint: `See \`pageferry ${name === undefined || isBare ? "" : `${name} `}--help\` for what it takes.`,
+  });
+}
