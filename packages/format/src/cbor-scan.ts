@@ -24,12 +24,18 @@ function corrupt(cursor: Cursor, why: string): PageferryError {
 
 /** Throws `corrupt` unless `bytes` is exactly one item that may be handed to the decoder. `what` begins the message. */
 export function scanCbor(bytes: Uint8Array, what: string): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const cursor: Cursor = { bytes, view, what, at: 0, items: 0 };
-  scanItem(cursor, 0);
-  if (cursor.at !== bytes.length) {
-    throw corrupt(cursor, `${bytes.length - cursor.at} bytes follow the end`);
+  const end = cborItemEnd(bytes, 0, what);
+  if (end !== bytes.length) {
+    throw new PageferryError("corrupt", `${what}: CBOR at byte ${end}: ${bytes.length - end} bytes follow the end`);
   }
+}
+
+/** The offset behind the item that begins at `at`; throws `corrupt` unless it may be handed to the decoder. */
+export function cborItemEnd(bytes: Uint8Array, at: number, what: string): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const cursor: Cursor = { bytes, view, what, at, items: 0 };
+  scanItem(cursor, 0);
+  return cursor.at;
 }
 
 function need(cursor: Cursor, count: number): void {

@@ -1,16 +1,18 @@
 // A segment: the pages of one transaction, or of a range (parentTxId, txId]. Both directions. See docs/format.md#segment.
-import type { CompressionConfig } from "./config-compression.ts";
-import type { SegmentHeader } from "./segment-header.ts";
+import { type CompressionConfig, compressionSettings, defaultCompression } from "./config-compression.ts";
+import { crc64 } from "./crc64.ts";
+import { PageferryError } from "./errors.ts";
+import { largePayloadBytes, segmentFramesMax, segmentRawBytesMax } from "./limits.ts";
+import { checkPageIndex, compressSeekable, compressSeekableSync } from "./segment-large.ts";
+import { collectSegmentFile, decodeSegmentFile, encodeSegmentFile, type SegmentFile } from "./segment-file.ts";
+import { headerVersion, type SegmentHeader, segmentWords } from "./segment-header.ts";
+import { decodeSegmentPayload, type EncodedPayload, encodeSegmentPayload, type PageFrame } from "./segment-payload.ts";
 import type { TxId } from "./txid.ts";
+import { nodeZstdLevel, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "./zstd.ts";
 
-/** A run of consecutive pages. A captured frame is one bolt run; a merged one need not begin with a page header. */
-export interface PageFrame {
-  readonly id: bigint;
-  /** Pages after the first. */
-  readonly overflow: number;
-  /** (overflow + 1) × page size bytes. After decoding it is a view, not a copy. */
-  readonly data: Uint8Array;
-}
+export type { SegmentFile } from "./segment-file.ts";
+export type { SegmentHeader } from "./segment-header.ts";
+export type { PageFrame } from "./segment-payload.ts";
 
 /** A segment, decoded. Frames ascend by id and do not overlap. */
 export interface Segment {
@@ -36,10 +38,127 @@ export interface EncodeSegmentOptions {
   readonly compression?: CompressionConfig;
 }
 
-/** A segment file as stored: the outer header, and the payload still compressed. */
-export interface SegmentFile {
+interface Plan {
   readonly header: SegmentHeader;
-  readonly data: Uint8Array;
+  readonly payload: EncodedPayload;
+  readonly how: "as it is" | "one frame" | "seekable";
+  readonly zstdLevel: number;
 }
 
-export type { SegmentHeader } from "./segment-header.ts";
+function plan(input: SegmentInput, options: EncodeSegmentOptions): Plan {
+  const settings = compressionSettings(options.compression ?? defaultCompression);
+  const { pages, createdAt, ...rest } = input;
+  const header: SegmentHeader = {
+    ...rest,
+    createdAt: createdAt === null ? null : Math.floor(createdAt),
+    pageCount: BigInt(pages.length),
+    compression: settings.codec,
+    compressionLevel: settings.level,
+    compressionWindow: 0,
+    checksum: 0n,
+    version: headerVersion,
+  };
+  const payload = encodeSegmentPayload(header, pages);
+  const isLarge = payload.bytes.length > largePayloadBytes;
+  const how = settings.codec === "none" ? "as it is" : isLarge ? "seekable" : "one frame";
+  return { header, payload, how, zstdLevel: nodeZstdLevel(settings) };
+}
+
+function finish(header: SegmentHeader, data: Uint8Array): Uint8Array {
+  return encodeSegmentFile({ data, header: { ...header, checksum: crc64(data) } });
+}
+
+/**
+ * Encodes a segment file on this thread. Frames must ascend and not overlap (an assertion); `too-large` for more than
+ * 131,072 runs or 512 MiB, where a snapshot is the better thing. A payload over 8 MiB becomes seekable.
+ */
+export function encodeSegment(input: SegmentInput, options: EncodeSegmentOptions = {}): Uint8Array {
+  const { header, payload, how, zstdLevel } = plan(input, options);
+  switch (how) {
+    case "as it is":
+      return finish(header, payload.bytes);
+    case "one frame":
+      return finish(header, zstdCompressSync(payload.bytes, zstdLevel));
+    default:
+      return finish(header, compressSeekableSync(payload, zstdLevel));
+  }
+}
+
+/** As `encodeSegment`, compressing on libuv threads, a large payload on several. The pages are copied before it returns. */
+export async function encodeSegmentAsync(input: SegmentInput, options: EncodeSegmentOptions = {}): Promise<Uint8Array> {
+  const { header, payload, how, zstdLevel } = plan(input, options);
+  switch (how) {
+    case "as it is":
+      return finish(header, payload.bytes);
+    case "one frame":
+      return finish(header, await zstdCompress(payload.bytes, zstdLevel));
+    default:
+      return finish(header, await compressSeekable(payload, zstdLevel));
+  }
+}
+
+/**
+ * The most bytes the payload may decode to: its pages lie below the high-water mark, each once. It stops a few
+ * kilobytes of zstd from becoming gigabytes before anything else is known.
+ */
+function rawBytesMax(header: SegmentHeader): number {
+  const frames = header.pageCount > segmentFramesMax ? BigInt(segmentFramesMax) : header.pageCount;
+  const bound = header.highWaterMark * BigInt(header.pageSize) + frames * frameOverheadBytes + roomBytes;
+  return bound > segmentRawBytesMax ? segmentRawBytesMax : Number(bound);
+}
+
+/** A frame's keys and heads are at most 46 bytes. */
+const frameOverheadBytes = 64n;
+
+/** Headers, and the runs beyond their mark that the Go implementation's vectors hold. */
+const roomBytes = 1024n * 1024n;
+
+/** Whether `data` is compressed; a codec that does not exist (yet) is `unsupported-version`. */
+export function isCompressed(header: Pick<SegmentHeader, "compression">, what: string): boolean {
+  switch (header.compression) {
+    case "none":
+      return false;
+    case "zstd":
+    case "":
+      return true;
+    default:
+      throw new PageferryError(
+        "unsupported-version",
+        `${what}: compressed with ${JSON.stringify(header.compression.slice(0, 16))}, this program reads zstd and none`,
+      );
+  }
+}
+
+function finishDecode(file: SegmentFile, raw: Uint8Array): Segment {
+  const pages = decodeSegmentPayload(raw, file.header);
+  checkPageIndex(file, raw, pages);
+  return { header: file.header, pages };
+}
+
+function rawBounds(header: SegmentHeader): { readonly outputBytesMax: number; readonly what: string } {
+  return { outputBytesMax: rawBytesMax(header), what: segmentWords(header) };
+}
+
+/**
+ * Decodes a segment file on this thread and verifies it: checksum, inner against outer header, whole pages, ascending
+ * without overlap. Page data are views into one buffer. Errors: `corrupt`, `too-large`, `unsupported-version`.
+ */
+export function decodeSegment(bytes: Uint8Array): Segment {
+  const file = decodeSegmentFile(bytes);
+  const isPacked = isCompressed(file.header, segmentWords(file.header));
+  return finishDecode(file, isPacked ? zstdDecompressSync(file.data, rawBounds(file.header)) : file.data);
+}
+
+/** As `decodeSegment`, decompressing on libuv threads; `bytes` must not change meanwhile. */
+export async function decodeSegmentAsync(bytes: Uint8Array): Promise<Segment> {
+  const file = decodeSegmentFile(bytes);
+  const isPacked = isCompressed(file.header, segmentWords(file.header));
+  return finishDecode(file, isPacked ? await zstdDecompress(file.data, rawBounds(file.header)) : file.data);
+}
+
+/** Collects a segment file from a stream, refusing a hostile length with its first bytes, and decodes it. */
+export async function decodeSegmentStream(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<Segment> {
+  return decodeSegmentAsync(await collectSegmentFile(chunks));
+}
