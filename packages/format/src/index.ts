@@ -21,6 +21,7 @@ export {
   encodeMetaPage,
   type Meta,
   type MetaFields,
+  metaBytes,
   metaPagesFor,
   metaSlot,
   newestMeta,
@@ -105,4 +106,5 @@ export {
   type StateSum,
 } from "./state-hash.ts";
 export { formatTxId, parseTxId, type TxId, txId } from "./txid.ts";
+export { createXxh3, pageDigestBytes, type Xxh3 } from "./xxh3.ts";
 export { zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "./zstd.ts";
