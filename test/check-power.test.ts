@@ -43,7 +43,9 @@ const mutations: Record<string, (broken: Broken) => void> = {
     page(file, id)[random.below(16 + 16 * 6)] = random.below(256);
   },
   "a byte anywhere in the first keys": ({ file, pagesOf, random }) => {
-    page(file, random.pick(pagesOf(2)))[random.below(1000)] ^= 1 << random.below(8);
+    const leaf = view(page(file, random.pick(pagesOf(2))));
+    const at = random.below(1000);
+    leaf.setUint8(at, leaf.getUint8(at) ^ (1 << random.below(8)));
   },
   "an older version of a page": ({ file, old, random, meta }) => {
     const id = 2 + random.below(Math.min(meta.highWaterMark, old.length / pageSize) - 2);

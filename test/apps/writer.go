@@ -153,12 +153,13 @@ func (w *writer) prepare() error {
 		}
 		return nil
 	})
-	if err != nil || !fresh || w.flags.initialMB == 0 {
+	perKey := w.flags.value + 40
+	want := uint64(w.flags.initialMB) << 20 / uint64(perKey)
+	w.flags.keyspace = max(w.flags.keyspace, want)
+	if err != nil || !fresh || want == 0 {
 		return err
 	}
 	w.db.NoSync = true
-	perKey := w.flags.value + 40
-	want := uint64(w.flags.initialMB) << 20 / uint64(perKey)
 	for next := uint64(0); next < want; {
 		err := w.db.Update(func(tx *bbolt.Tx) error {
 			t, err := loadTotals(tx)
@@ -179,7 +180,6 @@ func (w *writer) prepare() error {
 		}
 	}
 	w.db.NoSync = w.flags.noSync
-	w.flags.keyspace = max(w.flags.keyspace, want)
 	return w.db.Sync()
 }
 
