@@ -84,8 +84,12 @@ export function generationsNewestFirst(listing: ArchiveListing): GenerationIndex
 export function highestTxId(index: GenerationIndex): TxId | null {
   const range = index.ranges.at(-1)?.txId;
   const snapshot = index.snapshots.at(-1)?.txId;
-  if (range === undefined || snapshot === undefined) return range ?? snapshot ?? null;
-  return range > snapshot ? range : snapshot;
+  return (
+    [range, snapshot]
+      .filter((id) => id !== undefined)
+      .sort(byBigInt)
+      .at(-1) ?? null
+  );
 }
 
 function hasContent(index: GenerationIndex): boolean {

@@ -96,7 +96,7 @@ export async function publishDurable(
   options: PublishOptions = {},
 ): Promise<void> {
   try {
-    const handle = await open(temporary, "r+");
+    const handle = await open(temporary, "r");
     try {
       await handle.sync();
     } finally {

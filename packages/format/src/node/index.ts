@@ -12,4 +12,8 @@ export {
   writeAll,
   writeFileDurable,
 } from "./durable.ts";
+export { type FileLock, fileLocks } from "./file-locks.ts";
+export { directoryReader } from "./file-reader.ts";
+export { type FileSink, type FileSinkOptions, fileSink } from "./file-sink.ts";
+export { fileSpool } from "./file-spool.ts";
 export { type FilePageSource, openPageSource } from "./page-source.ts";

@@ -1,0 +1,148 @@
+// A restored database on disk: written to a temporary file, published whole under its name, or not at all.
+
+import { constants, type Stats } from "node:fs";
+import { copyFile, type FileHandle, open, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { PageferryError } from "../errors.ts";
+import type { RestoreSink } from "../workbench.ts";
+import { fromFileSystem, publishDurable, temporaryPath } from "./durable.ts";
+import { fileLocks } from "./file-locks.ts";
+import { openPageSource } from "./page-source.ts";
+
+/** Where to restore to. */
+export interface FileSinkOptions {
+  /** Replace a target that is there and not empty. Default false: it is the error `exists`. */
+  readonly force?: boolean | undefined;
+  /** Where the temporary file lies. Default: the target's directory. On another file system the database is copied once more. */
+  readonly tempDir?: string | undefined;
+}
+
+/** A sink with the file that is being written. */
+export interface FileSink extends RestoreSink, AsyncDisposable {
+  /** The temporary file; threads may write it as well. */
+  readonly path: string;
+}
+
+/**
+ * Makes a sink for `target`. Refuses a target that is there and not empty (`exists`) unless forced, and always one that a process holds
+ * locked (`locked`): a file in use is never replaced. Both are asked again before publishing. A forced target keeps its owner and mode.
+ */
+export async function fileSink(target: string, options: FileSinkOptions = {}): Promise<FileSink> {
+  await checkTarget(target, options.force === true);
+  const path = temporaryPath(options.tempDir ?? dirname(target));
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "wx+", 0o600);
+  } catch (error) {
+    throw fromFileSystem(error, `restoring to ${path}`);
+  }
+  const opened = handle;
+  let isOpen = true;
+  const discard = async (): Promise<void> => {
+    if (!isOpen) return;
+    isOpen = false;
+    await opened.close();
+    await rm(path, { force: true });
+  };
+  return {
+    name: target,
+    path,
+    async begin(size) {
+      try {
+        await opened.truncate(0);
+        await opened.truncate(size);
+      } catch (error) {
+        throw fromFileSystem(error, `restoring to ${path}`);
+      }
+    },
+    write: (offset, pieces) => writePieces(opened, path, offset, pieces),
+    openSource: () => openPageSource(path),
+    async publish() {
+      const before = await checkTarget(target, options.force === true);
+      if (before !== undefined) await keepOwner(opened, before);
+      await publishFile(path, target, before !== undefined);
+      isOpen = false;
+      await opened.close();
+    },
+    discard,
+    [Symbol.asyncDispose]: discard,
+  };
+}
+
+/** Returns what is there now, if anything. */
+async function checkTarget(target: string, isForced: boolean): Promise<Stats | undefined> {
+  let found: Stats;
+  try {
+    found = await stat(target);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw fromFileSystem(error, `restoring to ${target}`);
+  }
+  if (!found.isFile()) {
+    throw new PageferryError("exists", `restoring to ${target}: it is there and not a file`, {
+      hint: "Name the file to write, not its directory.",
+    });
+  }
+  const [lock] = await fileLocks(target);
+  if (lock !== undefined) {
+    const holder = lock.pid === 0 ? "a process" : `process ${lock.pid}`;
+    throw new PageferryError("locked", `restoring to ${target}: ${holder} holds it locked`);
+  }
+  if (found.size > 0 && !isForced) {
+    throw new PageferryError("exists", `restoring to ${target}: it is there, ${found.size} bytes`);
+  }
+  return found;
+}
+
+async function writePieces(
+  handle: FileHandle,
+  path: string,
+  offset: number,
+  pieces: readonly Uint8Array[],
+): Promise<void> {
+  try {
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const { bytesWritten } = await handle.writev(pieces as Uint8Array[], offset);
+    if (bytesWritten === length) return;
+    // A short write: say what is wrong by writing the rest.
+    const rest = Buffer.concat(pieces as Uint8Array[]).subarray(bytesWritten);
+    for (let done = 0; done < rest.length; ) {
+      done += (await handle.write(rest, done, rest.length - done, offset + bytesWritten + done)).bytesWritten;
+    }
+  } catch (error) {
+    throw fromFileSystem(error, `restoring to ${path}`);
+  }
+}
+
+/** The application must be able to open what replaces its file. */
+async function keepOwner(handle: FileHandle, before: Stats): Promise<void> {
+  await handle.chmod(before.mode & 0o7777);
+  const now = await handle.stat();
+  if (now.uid === before.uid && now.gid === before.gid) return;
+  try {
+    await handle.chown(before.uid, before.gid);
+  } catch (error) {
+    throw fromFileSystem(
+      error,
+      `giving the restored file to user ${before.uid}, group ${before.gid}, as its forerunner`,
+    );
+  }
+}
+
+async function publishFile(path: string, target: string, overwrite: boolean): Promise<void> {
+  try {
+    await publishDurable(path, target, { overwrite });
+  } catch (error) {
+    const cause = error instanceof PageferryError ? error.cause : error;
+    if ((cause as NodeJS.ErrnoException | undefined)?.code !== "EXDEV") throw error;
+    const beside = temporaryPath(dirname(target));
+    try {
+      await copyFile(path, beside, constants.COPYFILE_EXCL);
+      await publishDurable(beside, target, { overwrite });
+      await rm(path, { force: true });
+    } catch (copying) {
+      await rm(beside, { force: true });
+      throw fromFileSystem(copying, `copying ${path} beside ${target}`);
+    }
+  }
+}

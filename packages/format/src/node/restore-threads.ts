@@ -1,0 +1,137 @@
+// A workbench of worker threads: each decodes, holds and writes; this side only says what. Page bytes stay in the thread that decoded them.
+
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import type { CheckResult } from "../bolt/check.ts";
+import type { DerivedMeta } from "../bolt/meta.ts";
+import { type ErrorCode, PageferryError } from "../errors.ts";
+import type { PartFacts, PartOrder } from "../restore-part.ts";
+import type { CheckOrder, Workbench } from "../workbench.ts";
+
+/** What a thread is asked. */
+export type ThreadRequest = { readonly id: number } & (
+  | { readonly type: "decode"; readonly token: number; readonly order: PartOrder; readonly bytes: Uint8Array }
+  | { readonly type: "derive"; readonly token: number; readonly part: number }
+  | { readonly type: "write"; readonly token: number; readonly part: number; readonly claimed: Uint32Array }
+  | { readonly type: "release"; readonly token: number }
+  | { readonly type: "check"; readonly order: CheckOrder }
+  | { readonly type: "close" }
+);
+
+/** An error on its way between threads. */
+export interface ThreadFailure {
+  /** Absent: no error of ours but a defect, with its stack as message. */
+  readonly code: ErrorCode | undefined;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** What a thread answers. */
+export type ThreadAnswer =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly failure: ThreadFailure };
+
+/** More threads than this wait for the disk, and each costs some 30 MB. */
+const threadsMax = 4;
+
+/** Below this a small buffer may lie in memory that others share, and copying it is cheaper than asking. */
+const transferBytesMin = 64 * 1024;
+
+interface Thread {
+  ask(request: UnnumberedRequest, transfer?: ArrayBuffer[]): Promise<unknown>;
+  /** Requests without an answer yet. */
+  pending(): number;
+  close(): Promise<void>;
+}
+
+type WithoutId<Request> = Request extends unknown ? Omit<Request, "id"> : never;
+type UnnumberedRequest = WithoutId<ThreadRequest>;
+
+/** Starts threads (by default one per core, at most four) that decode objects and write to the file at `path`. */
+export function threadWorkbench(
+  path: string,
+  threads: number = Math.min(availableParallelism(), threadsMax),
+): Workbench & AsyncDisposable {
+  const pool = Array.from({ length: threads }, () => startThread(path));
+  let tokens = 0;
+  const idlest = (): Thread => pool.toSorted((a, b) => a.pending() - b.pending())[0] as Thread;
+  return {
+    async decode(order, bytes) {
+      const thread = idlest();
+      const token = tokens++;
+      const { kind, name, parentTxId, lastTxId, from, to } = order;
+      const request = {
+        type: "decode",
+        token,
+        order: { kind, name, parentTxId, lastTxId, from, to },
+        bytes,
+      } as const;
+      const isOwn = bytes.byteLength >= transferBytesMin && bytes.byteLength === bytes.buffer.byteLength;
+      const transfer = isOwn && bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
+      const decoded = (await thread.ask(request, transfer)) as {
+        readonly facts: PartFacts[];
+        readonly bytes: number;
+      };
+      return {
+        parts: decoded.facts,
+        bytes: decoded.bytes,
+        deriveMeta: (part) => thread.ask({ type: "derive", token, part }) as Promise<DerivedMeta>,
+        write: (part, claimed) => thread.ask({ type: "write", token, part, claimed }) as Promise<void>,
+        release() {
+          thread.ask({ type: "release", token }).catch(() => undefined);
+        },
+      };
+    },
+    check: (order) => idlest().ask({ type: "check", order }) as Promise<CheckResult>,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(pool.map((thread) => thread.close()));
+    },
+  };
+}
+
+function startThread(path: string): Thread {
+  // From sources this file is .ts, from the package .js; the thread's body lies beside it either way.
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  const worker = new Worker(new URL(`./restore-thread.${extension}`, import.meta.url), {
+    workerData: { path },
+  });
+  const waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  let ids = 0;
+  let failure: unknown;
+  const fail = (error: unknown): void => {
+    failure ??= error;
+    for (const promise of waiting.values()) promise.reject(failure);
+    waiting.clear();
+  };
+  worker.on("message", (answer: ThreadAnswer) => {
+    const promise = waiting.get(answer.id);
+    waiting.delete(answer.id);
+    if ("failure" in answer) promise?.reject(errorOf(answer.failure));
+    else promise?.resolve(answer.value);
+  });
+  worker.on("error", fail);
+  worker.on("exit", () =>
+    fail(new PageferryError("unavailable", "a restore thread ended before its work was done")),
+  );
+  return {
+    ask(request, transfer = []) {
+      if (failure !== undefined) return Promise.reject(failure);
+      const id = ids++;
+      const promise = Promise.withResolvers<unknown>();
+      waiting.set(id, promise);
+      worker.postMessage({ ...request, id }, transfer);
+      return promise.promise;
+    },
+    pending: () => waiting.size,
+    async close() {
+      worker.removeAllListeners("exit");
+      await worker.terminate();
+      fail(new PageferryError("unavailable", "the restore was ended"));
+    },
+  };
+}
+
+function errorOf(failure: ThreadFailure): Error {
+  const { code, message, hint } = failure;
+  return code === undefined ? new Error(message) : new PageferryError(code, message, { hint });
+}

@@ -1,0 +1,77 @@
+// What the parts of one restore share: its options, its progress, and how an object is taken from several readers.
+
+import type { ArchiveReader } from "./archive-reader.ts";
+import type { CheckMode } from "./bolt/check.ts";
+import { isPageferryError, PageferryError } from "./errors.ts";
+import type { ChainWalk } from "./restore-chain.ts";
+import type { RestorePlan } from "./restore-plan.ts";
+import type { RestoreSink, Workbench } from "./workbench.ts";
+
+/** How far a restore has come. */
+export interface RestoreProgress {
+  readonly phase: "fetch" | "check";
+  /** Bytes fetched, of `total`. */
+  readonly bytes: number;
+  readonly total: number;
+  /** Objects fetched. */
+  readonly objects: number;
+}
+
+/** What a restore is made of. */
+export interface RestoreOptions {
+  readonly plan: RestorePlan;
+  /** Asked in this order for each object, until one has it whole and sound. */
+  readonly readers: readonly ArchiveReader[];
+  readonly sink: RestoreSink;
+  readonly workbench: Workbench;
+  /** Objects under way at a time. Default 8. */
+  readonly parallelism?: number | undefined;
+  /** Default quick: length, metas, a walk of the tree and the state hash; where that is unknown, as full. */
+  readonly integrity?: "none" | CheckMode | undefined;
+  readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Plans the same point again without objects that no reader could give, as after a compaction. Absent: that is the end. */
+  readonly replan?: ((without: ReadonlySet<string>, point: RestorePlan) => Promise<RestorePlan>) | undefined;
+}
+
+/** Everything that one attempt shares. */
+export interface Attempt extends RestoreOptions {
+  readonly chain: ChainWalk;
+  /** Counts an object as fetched. */
+  fetched(bytes: number): void;
+  /** Remembers which object no reader could give. */
+  failed(name: string): void;
+}
+
+/**
+ * Tries an object on one reader after the other. When all fail, it is remembered as what to plan around, and the error that says most is
+ * thrown: a broken object before an unreachable reader, and that before an object that is not there.
+ */
+export async function fromReaders<Result>(
+  attempt: Pick<Attempt, "readers" | "signal" | "failed">,
+  name: string,
+  read: (reader: ArchiveReader) => Promise<Result>,
+): Promise<Result> {
+  const failures: unknown[] = [];
+  for (const reader of attempt.readers) {
+    try {
+      return await read(reader);
+    } catch (error) {
+      attempt.signal?.throwIfAborted();
+      failures.push(error instanceof PageferryError ? withPlace(error, name, reader) : error);
+    }
+  }
+  const worst = failures.toSorted((a, b) => severity(b) - severity(a))[0];
+  if (severity(worst) !== 1) attempt.failed(name);
+  throw worst ?? new PageferryError("bad-request", "a restore needs a reader");
+}
+
+function severity(error: unknown): number {
+  if (isPageferryError(error, "not-found")) return 0;
+  return isPageferryError(error) && error.remedy === "retry" ? 1 : 2;
+}
+
+function withPlace(error: PageferryError, name: string, reader: ArchiveReader): PageferryError {
+  const place = error.message.includes(name) ? reader.name : `${name} in ${reader.name}`;
+  return new PageferryError(error.code, `${place}: ${error.message}`, { cause: error, hint: error.hint });
+}

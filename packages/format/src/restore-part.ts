@@ -1,0 +1,133 @@
+// A range as a restore applies it: one segment, decoded, verified, and told in terms of pages. Packs give several.
+// See docs/format.md#restore.
+
+import { type DerivedMeta, deriveMeta, type MetaFields, parseMeta } from "./bolt/meta.ts";
+import { checkSegment } from "./chain.ts";
+import { PageferryError } from "./errors.ts";
+import { pageIdMax } from "./limits.ts";
+import { decodePack } from "./pack.ts";
+import type { PlanStep } from "./restore-plan.ts";
+import { decodeSegment, type Segment } from "./segment.ts";
+import { segmentState, segmentWords } from "./segment-header.ts";
+import type { StateHash } from "./state-hash.ts";
+import type { TxId } from "./txid.ts";
+
+/** What the restore has to know of a segment; its pages stay where they were decoded. Plain data, fit for another thread. */
+export interface PartFacts {
+  readonly txId: TxId;
+  readonly parentTxId: TxId;
+  readonly pageSize: number;
+  readonly highWaterMark: number;
+  /** Absent is unknown, never equal. */
+  readonly pre: StateHash | undefined;
+  readonly post: StateHash | undefined;
+  /** Pairs, ascending: first page, count. The meta page is left out. */
+  readonly runs: Uint32Array;
+  /** Absent in what the Go implementation wrote. */
+  readonly meta: MetaFields | undefined;
+}
+
+/** A decoded segment with what is known of it. Run n of the facts is frame n of `frames`. */
+export interface Part {
+  readonly facts: PartFacts;
+  readonly frames: readonly Uint8Array[];
+  /** The meta of this transaction from its pages alone; throws `corrupt`. */
+  deriveMeta(): DerivedMeta;
+}
+
+/** Which object to decode, and what of it. */
+export type PartOrder = Pick<PlanStep, "kind" | "name" | "parentTxId" | "lastTxId" | "from" | "to">;
+
+/**
+ * Decodes and verifies an object and returns the segments of it that lead from `from` to `to`, oldest first. Errors: `corrupt` (also
+ * when it is not what its name says), `too-large`, `unsupported-version`.
+ */
+export function decodeParts(order: PartOrder, bytes: Uint8Array): Part[] {
+  if (order.kind === "segment") {
+    const part = partOf(decodeSegment(bytes));
+    checkName(order, part.facts.parentTxId, part.facts.txId);
+    return [part];
+  }
+  const items = decodePack(bytes);
+  checkName(order, items[0]?.entry.parentTxId, items.at(-1)?.entry.txId);
+  const parts: Part[] = [];
+  for (const { entry, bytes: file } of items) {
+    if (entry.txId <= order.from || entry.txId > order.to) continue;
+    const part = partOf(decodeSegment(file));
+    checkName(
+      { ...order, parentTxId: entry.parentTxId, lastTxId: entry.txId },
+      part.facts.parentTxId,
+      part.facts.txId,
+    );
+    parts.push(part);
+  }
+  if (parts.at(-1)?.facts.txId !== order.to) {
+    throw new PageferryError("corrupt", `${order.name}: holds no transaction ${order.to}`);
+  }
+  return parts;
+}
+
+function checkName(order: PartOrder, parentTxId: TxId | undefined, txId: TxId | undefined): void {
+  if (order.parentTxId === parentTxId && order.lastTxId === txId) return;
+  throw new PageferryError(
+    "corrupt",
+    `${order.name}: holds (${parentTxId}, ${txId}], expected (${order.parentTxId}, ${order.lastTxId}]`,
+  );
+}
+
+function partOf(segment: Segment): Part {
+  checkSegment(segment);
+  const { header, pages } = segment;
+  const { pre, post } = segmentState(header);
+  if (header.highWaterMark > BigInt(pageIdMax)) {
+    throw new PageferryError(
+      "too-large",
+      `${segmentWords(header)}: a high-water mark of ${header.highWaterMark}`,
+    );
+  }
+  const runs = new Uint32Array(pages.length * 2);
+  const frames: Uint8Array[] = [];
+  let meta: MetaFields | undefined;
+  for (const page of pages) {
+    if (page.id < 2n) {
+      meta = metaOf(segment, Number(page.id), page.overflow, page.data);
+      continue;
+    }
+    runs[frames.length * 2] = Number(page.id);
+    runs[frames.length * 2 + 1] = page.overflow + 1;
+    frames.push(page.data);
+  }
+  return {
+    facts: {
+      txId: header.txId,
+      parentTxId: header.parentTxId,
+      pageSize: header.pageSize,
+      highWaterMark: Number(header.highWaterMark),
+      pre,
+      post,
+      runs: runs.subarray(0, frames.length * 2).slice(),
+      meta,
+    },
+    frames,
+    deriveMeta: () => deriveMeta({ ...header, frames: pages }),
+  };
+}
+
+/** A frame below page 2 is the meta page of the segment's own transaction, whole and alone, or the segment is broken. */
+function metaOf(segment: Segment, id: number, overflow: number, page: Uint8Array): MetaFields {
+  const { header } = segment;
+  const meta = overflow === 0 ? parseMeta(page) : undefined;
+  const isOwn =
+    meta !== undefined &&
+    BigInt(id) === header.txId % 2n &&
+    meta.txId === header.txId &&
+    meta.pageSize === header.pageSize &&
+    BigInt(meta.highWaterMark) === header.highWaterMark;
+  if (!isOwn) {
+    throw new PageferryError(
+      "corrupt",
+      `${segmentWords(header)}: page ${id} is not the meta page of its transaction`,
+    );
+  }
+  return meta;
+}

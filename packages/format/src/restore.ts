@@ -1,0 +1,200 @@
+// Carries out a restore plan: fetches ahead, verifies everything, writes the newest segments first so that each page is written once, the
+// snapshot last, and publishes only what was checked. Readers, sink and workbench are ports. See docs/format.md#restore.
+
+import { createPageClaims, type PageClaims } from "./apply.ts";
+import { readObject } from "./archive-reader.ts";
+import type { CheckResult } from "./bolt/check.ts";
+import { encodeMetaPage, type MetaFields, metaPagesFor, metaSlot } from "./bolt/meta.ts";
+import { isPageferryError, PageferryError } from "./errors.ts";
+import { inOrder } from "./in-order.ts";
+import { packBytesMax, segmentBytesMax } from "./limits.ts";
+import type { Generation } from "./names.ts";
+import { type Attempt, fromReaders, type RestoreOptions } from "./restore-attempt.ts";
+import { createChainWalk } from "./restore-chain.ts";
+import type { PlanStep, RestorePlan } from "./restore-plan.ts";
+import { restoreSnapshot } from "./restore-snapshot.ts";
+import type { StateHash } from "./state-hash.ts";
+import type { TxId } from "./txid.ts";
+import type { DecodedObject } from "./workbench.ts";
+
+export type { RestoreOptions, RestoreProgress } from "./restore-attempt.ts";
+
+/** What was restored. */
+export interface RestoreResult {
+  readonly generation: Generation;
+  readonly txId: TxId;
+  readonly stampMs: number | null;
+  readonly pageSize: number;
+  /** The high-water mark: the database is exactly this many pages long. */
+  readonly pages: number;
+  /** Bytes of the database. */
+  readonly bytes: number;
+  /** Objects fetched. */
+  readonly objects: number;
+  readonly fetchedBytes: number;
+  /** As checked; else as the archive tells it; undefined where neither is known. */
+  readonly stateHash: StateHash | undefined;
+  /** The check that was done. */
+  readonly check: CheckResult | undefined;
+  readonly warnings: readonly string[];
+}
+
+/** Objects under way: enough to hide a store's latency. */
+const parallelismDefault = 8;
+
+/** Fetched and decoded bytes under way, so that a restore stays small whatever the archive holds. */
+const bytesUnderWayMax = 64 * 1024 * 1024;
+
+/** What an object weighs while it is under way: its own bytes, and what it decodes to, which is not known yet. */
+const decodedFactor = 3;
+
+/** An archive that is compacted while it is read can lose objects more than once. */
+const attemptsMax = 4;
+
+/**
+ * Restores a point into the sink and publishes it. Any failure leaves the sink discarded and the target untouched. Errors: `gap` and
+ * `not-found` of a new plan, `not-found` and `corrupt` naming the object, `disk-full`, what the readers throw, the signal's reason.
+ */
+export async function executeRestore(options: RestoreOptions): Promise<RestoreResult> {
+  const without = new Set<string>();
+  let { plan } = options;
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      let failed: string | undefined;
+      const remember = (name: string): void => {
+        failed = name;
+      };
+      try {
+        return await attemptRestore({ ...options, plan }, remember);
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        if (failed === undefined || options.replan === undefined || attempt === attemptsMax) throw error;
+        without.add(failed);
+        plan = await replanned(options.replan, without, plan, error);
+      }
+    }
+  } catch (error) {
+    await options.sink.discard();
+    throw error;
+  }
+}
+
+async function replanned(
+  replan: NonNullable<RestoreOptions["replan"]>,
+  without: ReadonlySet<string>,
+  plan: RestorePlan,
+  error: unknown,
+): Promise<RestorePlan> {
+  try {
+    return await replan(without, plan);
+  } catch (cause) {
+    if (!isPageferryError(error) || !isPageferryError(cause)) throw error;
+    throw new PageferryError(
+      error.code,
+      `${error.message}; and there is no way around it: ${cause.message}`,
+      { cause: error },
+    );
+  }
+}
+
+async function attemptRestore(
+  options: RestoreOptions,
+  failed: (name: string) => void,
+): Promise<RestoreResult> {
+  const { plan, sink, signal } = options;
+  let bytes = 0;
+  let objects = 0;
+  const attempt: Attempt = {
+    ...options,
+    chain: createChainWalk(plan.txId),
+    failed,
+    fetched(size) {
+      bytes += size;
+      objects += 1;
+      options.onProgress?.({ phase: "fetch", bytes, total: plan.bytes, objects });
+    },
+  };
+  const claims = await restoreSteps(attempt);
+  await restoreSnapshot(attempt, claims);
+  const meta = attempt.chain.meta();
+  const pages = metaPagesFor(encodeMetaPage(meta, metaSlot(meta.txId)));
+  await sink.write(0, pages);
+  signal?.throwIfAborted();
+  options.onProgress?.({ phase: "check", bytes, total: plan.bytes, objects });
+  const check = await checkRestored(attempt, meta);
+  signal?.throwIfAborted();
+  await sink.publish();
+  return {
+    generation: plan.generation,
+    txId: plan.txId,
+    stampMs: plan.stampMs,
+    pageSize: meta.pageSize,
+    pages: meta.highWaterMark,
+    bytes: meta.highWaterMark * meta.pageSize,
+    objects,
+    fetchedBytes: bytes,
+    stateHash: check?.stateHash ?? attempt.chain.end()?.stateHash,
+    check,
+    warnings: plan.warnings,
+  };
+}
+
+/** Writes all segments, newest first. Undefined: the plan has none, so the snapshot decides how long the database is. */
+async function restoreSteps(attempt: Attempt): Promise<PageClaims | undefined> {
+  const { plan, chain, sink, signal } = attempt;
+  let claims: PageClaims | undefined;
+  await inOrder(
+    plan.steps.toReversed(),
+    {
+      countMax: attempt.parallelism ?? parallelismDefault,
+      weightMax: bytesUnderWayMax,
+      weight: (step) => step.size * decodedFactor,
+    },
+    (step, stepSignal) => fetchStep(attempt, step, stepSignal),
+    async (decoded, step) => {
+      const written: Promise<void>[] = [];
+      for (let at = decoded.parts.length - 1; at >= 0; at -= 1) {
+        const facts = decoded.parts[at];
+        if (facts === undefined) continue;
+        await chain.part(step.name, facts, () => decoded.deriveMeta(at));
+        if (claims === undefined) {
+          claims = createPageClaims(facts.highWaterMark, true);
+          await sink.begin(facts.highWaterMark * facts.pageSize);
+        }
+        const claimed = claims.claim(facts.runs);
+        if (claimed.length > 0) written.push(decoded.write(at, claimed));
+      }
+      return { done: Promise.all(written).then(() => decoded.release()) };
+    },
+    signal,
+  );
+  return claims;
+}
+
+/** Fetches and decodes an object from the first reader that has it whole and sound. */
+async function fetchStep(attempt: Attempt, step: PlanStep, signal: AbortSignal): Promise<DecodedObject> {
+  const bytesMax = step.kind === "pack" ? packBytesMax + packBytesMax / 8 : segmentBytesMax + 1024 * 1024;
+  return fromReaders(attempt, step.name, async (reader) => {
+    const bytes = await readObject(reader, step.name, { bytesMax, signal });
+    const size = bytes.length;
+    const decoded = await attempt.workbench.decode(step, bytes);
+    attempt.fetched(size);
+    return decoded;
+  });
+}
+
+async function checkRestored(attempt: Attempt, meta: MetaFields): Promise<CheckResult | undefined> {
+  const { integrity = "quick", plan, workbench, chain } = attempt;
+  if (integrity === "none") return undefined;
+  const expectedStateHash = chain.end()?.stateHash;
+  const check = await workbench.check({ pageSize: meta.pageSize, mode: integrity, expectedStateHash });
+  const problems = [...check.problems];
+  if (check.meta?.txId !== plan.txId)
+    problems.unshift(`its newest meta is of transaction ${check.meta?.txId}`);
+  if (problems.length === 0) return check;
+  const more = problems.length > 3 ? `, and ${check.problemCount - 3} more` : "";
+  throw new PageferryError(
+    "corrupt",
+    `restored ${plan.generation} at ${plan.txId}: ${problems.slice(0, 3).join("; ")}${more}; nothing was published`,
+  );
+}
