@@ -11,7 +11,8 @@ import {
   parseMeta,
 } from "@pageferry/format";
 import { openPageSource } from "@pageferry/format/node";
-import { openChecker, runWriter, type Verdict } from "./go-apps.ts";
+import { checkFile, openChecker, runWriter, type Verdict } from "./go-apps.ts";
+import { hexTxId, pageferryOk } from "./pageferry.ts";
 import { type Chance, chance, temporaryDirectory } from "./temporary.ts";
 
 const pageSize = 4096;
@@ -146,5 +147,27 @@ suite("check", () => {
     t.diagnostic(JSON.stringify(figures));
     assert.deepEqual(missed, []);
     assert.ok(Object.values(figures).reduce((sum, { bolt }) => sum + bolt, 0) > 60, JSON.stringify(figures));
+  });
+
+  test("prints the logical hash that the Go listing of the same file has, in every mode", async () => {
+    await using directory = await temporaryDirectory();
+    const modes = [
+      {},
+      { noFreelistSync: true },
+      { pageSize: 16_384, mapFreelist: true },
+      { pageSize: 65_536 },
+    ];
+    for (const [index, mode] of modes.entries()) {
+      const path = directory.file(`mode-${index}.db`);
+      await runWriter({ path, count: 150, nested: 0.5, overflow: 0.1, ...mode });
+      const verdict = await checkFile(path);
+
+      const said = JSON.parse(await pageferryOk(["check", "--json", path])) as Record<string, unknown>;
+
+      assert.deepEqual(
+        { txid: said.txid, logicalHash: said.logicalHash, livePages: said.livePages },
+        { txid: hexTxId(verdict.txid), logicalHash: verdict.logicalSha256, livePages: verdict.livePages },
+      );
+    }
   });
 });
