@@ -199,3 +199,19 @@ export function optional<Key extends string, Value>(key: Key, value: Value | und
 export function segmentWords(header: Pick<SegmentHeader, "txId" | "parentTxId">): string {
   return `segment ${formatTxId(header.parentTxId)}..${formatTxId(header.txId)}`;
 }
+
+/** Whether `data` is compressed; a codec that does not exist (yet) is `unsupported-version`. */
+export function isCompressed(header: { readonly compression: string }, what: string): boolean {
+  switch (header.compression) {
+    case "none":
+      return false;
+    case "zstd":
+    case "":
+      return true;
+    default:
+      throw new PageferryError(
+        "unsupported-version",
+        `${what}: compressed with ${JSON.stringify(header.compression.slice(0, 16))}, this program reads zstd and none`,
+      );
+  }
+}

@@ -1,11 +1,10 @@
 // A segment: the pages of one transaction, or of a range (parentTxId, txId]. Both directions. See docs/format.md#segment.
 import { type CompressionConfig, compressionSettings, defaultCompression } from "./config-compression.ts";
 import { crc64 } from "./crc64.ts";
-import { PageferryError } from "./errors.ts";
 import { largePayloadBytes, segmentFramesMax, segmentRawBytesMax } from "./limits.ts";
 import { checkPageIndex, compressSeekable, compressSeekableSync } from "./segment-large.ts";
 import { collectSegmentFile, decodeSegmentFile, encodeSegmentFile, type SegmentFile } from "./segment-file.ts";
-import { headerVersion, type SegmentHeader, segmentWords } from "./segment-header.ts";
+import { headerVersion, isCompressed, type SegmentHeader, segmentWords } from "./segment-header.ts";
 import { decodeSegmentPayload, type EncodedPayload, encodeSegmentPayload, type PageFrame } from "./segment-payload.ts";
 import type { TxId } from "./txid.ts";
 import { nodeZstdLevel, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "./zstd.ts";
@@ -112,22 +111,6 @@ const frameOverheadBytes = 64n;
 
 /** Headers, and the runs beyond their mark that the Go implementation's vectors hold. */
 const roomBytes = 1024n * 1024n;
-
-/** Whether `data` is compressed; a codec that does not exist (yet) is `unsupported-version`. */
-export function isCompressed(header: Pick<SegmentHeader, "compression">, what: string): boolean {
-  switch (header.compression) {
-    case "none":
-      return false;
-    case "zstd":
-    case "":
-      return true;
-    default:
-      throw new PageferryError(
-        "unsupported-version",
-        `${what}: compressed with ${JSON.stringify(header.compression.slice(0, 16))}, this program reads zstd and none`,
-      );
-  }
-}
 
 function finishDecode(file: SegmentFile, raw: Uint8Array): Segment {
   const pages = decodeSegmentPayload(raw, file.header);

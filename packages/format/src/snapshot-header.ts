@@ -1,6 +1,7 @@
 // The header of a snapshot, both directions. Ours has three keys more than Go's, which Go ignores. See docs/format.md#snapshot.
 import { cborFields } from "./cbor-fields.ts";
 import { encodeCbor } from "./cbor.ts";
+import { PageferryError } from "./errors.ts";
 import { checkMagic, createdAtOf, decodeHeaderCbor, headerMagic, headerVersion, optional, stateHashText } from "./segment-header.ts";
 import type { StateHash } from "./state-hash.ts";
 import { formatTxId, type TxId, txId } from "./txid.ts";
@@ -71,4 +72,14 @@ export function snapshotHeaderOf(value: unknown, what: string): SnapshotHeader {
 /** The words for a snapshot in messages. */
 export function snapshotWords(header: Pick<SnapshotHeader, "txId">): string {
   return `snapshot ${formatTxId(header.txId)}`;
+}
+
+/** Throws `corrupt` where the header has a checksum and the data's is another. */
+export function checkSnapshotSum(header: SnapshotHeader, sum: bigint): void {
+  if (header.checksum !== undefined && header.checksum !== sum) {
+    throw new PageferryError(
+      "corrupt",
+      `${snapshotWords(header)}: checksum ${sum.toString(16)}, its header says ${header.checksum.toString(16)}`,
+    );
+  }
 }

@@ -15,7 +15,8 @@ export interface ZstdDecompressOptions {
 }
 
 const constants = zlib.constants;
-const hasNative = typeof zlib.zstdCompressSync === "function";
+/** Whether the runtime has zstd of its own. */
+export const hasNativeZstd: boolean = typeof zlib.zstdCompressSync === "function";
 
 /** Frames of one buffer that are decoded at a time: libuv has four threads unless told otherwise. */
 const framesAtOnce = 4;
@@ -32,7 +33,7 @@ export function nodeZstdLevel(settings: Pick<CompressionSettings, "level">): num
 }
 
 function compressOptions(bytes: Uint8Array, level: number): zlib.ZstdOptions {
-  if (!hasNative) {
+  if (!hasNativeZstd) {
     throw new PageferryError("bad-config", "this runtime cannot compress with zstd; configure compression: none");
   }
   return {
@@ -90,14 +91,15 @@ function decompressOptions(frame: ZstdFrame, outputBytesMax: number): zlib.ZstdO
   return { chunkSize: Math.max(expected, 0) + slackBytes, maxOutputLength: Math.max(outputBytesMax, 1) };
 }
 
-function translate(cause: unknown, options: ZstdDecompressOptions): PageferryError {
-  if (cause instanceof PageferryError) {
+/** What the decoders throw, as `corrupt` or `too-large`; errors that are not theirs pass through. */
+export function translateZstdError(cause: unknown, options: ZstdDecompressOptions): unknown {
+  const { code } = (cause ?? {}) as { readonly code?: unknown };
+  if (cause instanceof PageferryError || typeof code !== "string" || !/^(Z_|ZSTD_|ERR_BUFFER_TOO_LARGE)/.test(code)) {
     return cause;
   }
-  const { code } = cause as { readonly code?: string };
   return code === "ERR_BUFFER_TOO_LARGE"
     ? tooLarge(options)
-    : new PageferryError("corrupt", `${options.what ?? "payload"}: zstd does not decode (${code ?? "unknown"})`, { cause });
+    : new PageferryError("corrupt", `${options.what ?? "payload"}: zstd does not decode (${code})`, { cause });
 }
 
 function checkFrame(decoded: Uint8Array, frame: ZstdFrame, options: ZstdDecompressOptions): Uint8Array {
@@ -113,28 +115,29 @@ function checkFrame(decoded: Uint8Array, frame: ZstdFrame, options: ZstdDecompre
 function decompressFrameSync(bytes: Uint8Array, frame: ZstdFrame, left: number, options: ZstdDecompressOptions): Uint8Array {
   const stored = bytes.subarray(frame.start, frame.end);
   try {
-    const decoded = hasNative
+    const decoded = hasNativeZstd
       ? zlib.zstdDecompressSync(stored, decompressOptions(frame, left))
       : fallbackDecompressFrame(stored, frame, left);
     return checkFrame(decoded, frame, options);
   } catch (cause) {
-    throw translate(cause, options);
+    throw translateZstdError(cause, options);
   }
 }
 
-async function decompressFrame(
+/** Decodes one data frame on a libuv thread, to at most `left` bytes. */
+export async function decodeZstdFrame(
   bytes: Uint8Array,
   frame: ZstdFrame,
   left: number,
   options: ZstdDecompressOptions,
 ): Promise<Uint8Array> {
-  if (!hasNative) {
+  if (!hasNativeZstd) {
     return decompressFrameSync(bytes, frame, left, options);
   }
   const stored = bytes.subarray(frame.start, frame.end);
   const decoded = await new Promise<Uint8Array>((resolve, reject) => {
     zlib.zstdDecompress(stored, decompressOptions(frame, left), (error, result) =>
-      error === null ? resolve(result) : reject(translate(error, options)),
+      error === null ? resolve(result) : reject(translateZstdError(error, options)),
     );
   });
   return checkFrame(decoded, frame, options);
@@ -168,7 +171,7 @@ export async function zstdDecompress(bytes: Uint8Array, options: ZstdDecompressO
   let left = options.outputBytesMax;
   for (let first = 0; first < frames.length; first += framesAtOnce) {
     const now = frames.slice(first, first + framesAtOnce);
-    for (const decoded of await Promise.all(now.map((frame) => decompressFrame(bytes, frame, left, options)))) {
+    for (const decoded of await Promise.all(now.map((frame) => decodeZstdFrame(bytes, frame, left, options)))) {
       left -= decoded.length;
       parts.push(decoded);
     }
