@@ -44,8 +44,8 @@ export interface CheckResult {
 /** Problems that are listed: a broken branch can cost as many as there are pages below it. */
 export const problemsMax = 100;
 
-/** Blocks between two reports of progress: some 16 MiB. */
-const progressPages = 4096;
+/** Blocks between two reports of progress: 4 MiB of the usual pages, some milliseconds. */
+const progressPages = 1024;
 
 interface Findings {
   readonly problems: string[];

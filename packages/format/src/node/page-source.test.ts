@@ -87,8 +87,8 @@ suite("what is no bolt file", () => {
 
     // Root may read anything, so it asks as nobody.
     const script = `
-      if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534); }
       const { openPageSource } = await import(${JSON.stringify(new URL("./page-source.ts", import.meta.url).href)});
+      if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534); }
       try { openPageSource(${JSON.stringify(path)}); } catch (error) { process.stdout.write(error.code); }
     `;
     chmodSync(directory, 0o755);
