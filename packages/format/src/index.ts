@@ -11,6 +11,17 @@ export {
   type RangeObject,
   type SnapshotObject,
 } from "./archive-listing.ts";
+export {
+  type Archive,
+  type ArchiveReader,
+  listingOf,
+  openArchive,
+  planFromArchive,
+  type ReadOptions,
+  type ReadRange,
+  readObject,
+  readPoints,
+} from "./archive-reader.ts";
 export { type CheckMode, type CheckOptions, type CheckResult, checkDatabase } from "./bolt/check.ts";
 export { parseFreelist } from "./bolt/freelist.ts";
 export { logicalHash } from "./bolt/logical-hash.ts";
@@ -20,6 +31,7 @@ export {
   detectPageSize,
   encodeMetaPage,
   type Meta,
+  type MetaEvidence,
   type MetaFields,
   metaBytes,
   metaPagesFor,
@@ -31,6 +43,7 @@ export {
   branchChildren,
   leafBuckets,
   type PageHeader,
+  type PageLimits,
   pageFlagBranch,
   pageFlagFreelist,
   pageFlagLeaf,
@@ -38,7 +51,17 @@ export {
   pageHeader,
   referencedPages,
 } from "./bolt/page.ts";
-export { freelistRun, livePages, type PageSource, type TreePage, treePages, walkTree } from "./bolt/tree.ts";
+export { createPageSet, type PageSet } from "./bolt/page-set.ts";
+export {
+  freelistRun,
+  livePages,
+  type PageSource,
+  type PathStep,
+  type TreePage,
+  treePages,
+  type WalkOptions,
+  walkTree,
+} from "./bolt/tree.ts";
 export {
   type Config,
   type DatabaseConfig,
@@ -64,7 +87,31 @@ export {
   type SftpReplicaConfig,
 } from "./config-replica.ts";
 export { formatDuration, parseDuration } from "./durations.ts";
+export {
+  decodeEnvelope,
+  type Envelope,
+  type EnvelopeItem,
+  encodeEnvelope,
+  type InlineItem,
+  type StagedItem,
+} from "./envelope.ts";
 export { type ErrorCode, errorTable, isPageferryError, PageferryError, type Remedy } from "./errors.ts";
+export {
+  formatGenerationJson,
+  type GenerationBegin,
+  type GenerationJson,
+  type GenerationReason,
+  parseGenerationJson,
+} from "./generation-json.ts";
+export {
+  type Manifest,
+  type ManifestObject,
+  type ManifestOptions,
+  manifestJson,
+  manifestOf,
+  parseManifest,
+  planOf,
+} from "./manifest.ts";
 export {
   checkObjectName,
   compareObjectNames,
@@ -82,7 +129,10 @@ export {
   snapshotName,
   stateName,
 } from "./names.ts";
-export { type Point, points } from "./points.ts";
+export { formatNeeds, type GenerationNeeds, type Needs, parseNeeds } from "./needs.ts";
+export { decodePack, decodePackIndex, encodePack, type PackEntry } from "./pack.ts";
+export { type Point, points, pointsOf } from "./points.ts";
+export { executeRestore, type RestoreOptions, type RestoreProgress, type RestoreResult } from "./restore.ts";
 export {
   type PlanOptions,
   type PlanStep,
@@ -99,6 +149,23 @@ export {
 } from "./segment.ts";
 export type { PageFrame } from "./segment-payload.ts";
 export {
+  type DecodedSnapshot,
+  type DecodeSnapshotOptions,
+  decodeSnapshot,
+  decodeSnapshotFile,
+  decodeSnapshotHeader,
+  encodeSnapshotFile,
+  encodeSnapshotHeader,
+  openSnapshot,
+  type RandomReader,
+  readSnapshotHeader,
+  readSnapshotRange,
+  type SnapshotFile,
+  type SnapshotHeader,
+  type SnapshotRanges,
+  type Spool,
+} from "./snapshot.ts";
+export {
   createStateSum,
   formatStateHash,
   parseStateHash,
@@ -106,5 +173,6 @@ export {
   type StateSum,
 } from "./state-hash.ts";
 export { formatTxId, parseTxId, type TxId, txId } from "./txid.ts";
+export { inlineWorkbench, type RestoreSink, type Workbench } from "./workbench.ts";
 export { createXxh3, pageDigestBytes, type Xxh3 } from "./xxh3.ts";
 export { zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "./zstd.ts";

@@ -42,7 +42,7 @@ const version = 2;
 const noFreelist = 0xffffffffffffffffn;
 
 /** Tells whether `size` can be a page size of a bolt file. */
-export function isPageSize(size: number): boolean {
+function isPageSize(size: number): boolean {
   return size >= pageSizeMin && size <= pageSizeMax && (size & (size - 1)) === 0;
 }
 

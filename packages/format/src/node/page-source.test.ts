@@ -66,9 +66,7 @@ suite("a bolt file", () => {
 });
 
 suite("what is no bolt file", () => {
-  test("is refused: nothing, empty, text, a directory, a pipe", () => {
-    const pipe = join(directory, "pipe");
-    execFileSync("mkfifo", [pipe]);
+  test("is refused: nothing, empty, text, a directory, a device", () => {
     const descriptors = readdirSync("/proc/self/fd").length;
 
     assert.throws(() => openPageSource(join(directory, "absent.db")), { code: "not-found" });
@@ -77,7 +75,7 @@ suite("what is no bolt file", () => {
     assert.throws(() => openPageSource(fileOf(Buffer.from("no database\n"))), { code: "not-bolt" });
     assert.throws(() => openPageSource(fileOf(new Uint8Array(100_000))), { code: "not-bolt" });
     assert.throws(() => openPageSource(directory), { code: "not-bolt" });
-    assert.throws(() => openPageSource(pipe), { code: "not-bolt" });
+    assert.throws(() => openPageSource("/dev/null"), { code: "not-bolt" });
     assert.equal(readdirSync("/proc/self/fd").length, descriptors);
   });
 
