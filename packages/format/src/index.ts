@@ -154,6 +154,9 @@ export {
   decodeSnapshot,
   decodeSnapshotFile,
   decodeSnapshotHeader,
+  type EncodedSnapshot,
+  type EncodeSnapshotOptions,
+  encodeSnapshot,
   encodeSnapshotFile,
   encodeSnapshotHeader,
   openSnapshot,
@@ -162,6 +165,7 @@ export {
   readSnapshotRange,
   type SnapshotFile,
   type SnapshotHeader,
+  type SnapshotInput,
   type SnapshotRanges,
   type Spool,
 } from "./snapshot.ts";
