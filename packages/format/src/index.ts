@@ -1,5 +1,6 @@
 // The words of pageferry, by name: what every other part speaks. `@pageferry/format/node` holds what touches the disk.
 
+export { applySegment } from "./apply.ts";
 export {
   type ArchiveFacts,
   type ArchiveListing,
@@ -103,6 +104,8 @@ export {
   type GenerationReason,
   parseGenerationJson,
 } from "./generation-json.ts";
+export { generationsNewestFirst, lineage, newestGeneration } from "./lineage.ts";
+export { envelopeBytesMax, inlineBytesMax, packBytesMax, segmentBytesMax, stampMsMax } from "./limits.ts";
 export {
   type Manifest,
   type ManifestObject,
@@ -112,6 +115,7 @@ export {
   parseManifest,
   planOf,
 } from "./manifest.ts";
+export { type MemorySink, memorySink } from "./memory-sink.ts";
 export {
   checkObjectName,
   compareObjectNames,
@@ -147,7 +151,10 @@ export {
   encodeSegmentAsync,
   type Segment,
 } from "./segment.ts";
+export { collectSegmentFile, decodeSegmentFile, encodeSegmentFile, withReceived } from "./segment-file.ts";
+export { type SegmentHeader, type SegmentState, segmentAttrs, segmentState } from "./segment-header.ts";
 export type { PageFrame } from "./segment-payload.ts";
+export { readSegmentHeader } from "./segment-range.ts";
 export {
   type DecodedSnapshot,
   type DecodeSnapshotOptions,
