@@ -96,7 +96,6 @@ function listLeaf(walk: Walk, run: Uint8Array, start: number, path: string, dept
 function createListing(): Listing {
   const hash = createHash("sha256");
   const buffer = Buffer.alloc(128 * 1024);
-  const digits = Buffer.from("0123456789abcdef", "latin1");
   let length = 0;
   const flush = (): void => {
     hash.update(buffer.subarray(0, length));
@@ -113,12 +112,12 @@ function createListing(): Listing {
       length += buffer.write(text, length, "latin1");
     },
     hex(bytes, start, end) {
-      for (let at = start; at < end; at += 1) {
+      const from = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+      for (let at = start; at < end; ) {
         if (length + 2 > buffer.length) flush();
-        const byte = bytes[at] as number;
-        buffer[length] = digits[byte >> 4] as number;
-        buffer[length + 1] = digits[byte & 15] as number;
-        length += 2;
+        const next = Math.min(end, at + Math.floor((buffer.length - length) / 2));
+        length += buffer.write(from.toString("hex", at, next), length, "latin1");
+        at = next;
       }
     },
     digest() {
