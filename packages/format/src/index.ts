@@ -63,6 +63,7 @@ export {
   type WalkOptions,
   walkTree,
 } from "./bolt/tree.ts";
+export { decodeCbor, encodeCbor } from "./cbor.ts";
 export {
   type Config,
   type DatabaseConfig,
@@ -104,8 +105,8 @@ export {
   type GenerationReason,
   parseGenerationJson,
 } from "./generation-json.ts";
-export { generationsNewestFirst, lineage, newestGeneration } from "./lineage.ts";
 export { envelopeBytesMax, inlineBytesMax, packBytesMax, segmentBytesMax, stampMsMax } from "./limits.ts";
+export { generationsNewestFirst, lineage, newestGeneration } from "./lineage.ts";
 export {
   type Manifest,
   type ManifestObject,
