@@ -135,6 +135,12 @@ export const errorTable = {
     when: "A base of the file could not be completed between its commits before the deadline.",
     hint: "See docs/capture.md: a file system with reflinks, a quieter moment, or the in-process observer.",
   },
+  "source-unlinked": {
+    remedy: "retry",
+    exitCode: 10,
+    when: "The application still writes a database file that its path no longer names.",
+    hint: "Restart the application, so that it opens the file that is there now.",
+  },
 } as const satisfies Record<string, ErrorKind>;
 
 /** The machine-readable name of an error. */
@@ -146,7 +152,11 @@ export class PageferryError extends Error {
   readonly code: ErrorCode;
   readonly hint: string;
 
-  constructor(code: ErrorCode, message: string, options?: { readonly cause?: unknown; readonly hint?: string }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: { readonly cause?: unknown; readonly hint?: string },
+  ) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.hint = options?.hint ?? errorTable[code].hint;

@@ -1,0 +1,79 @@
+// How often to look, how much to read between two looks, and when to say what was seen.
+import type { MetaView } from "./bolt-io.ts";
+import type { Tailer } from "./tailer-state.ts";
+
+/** After a commit the next is awaited without sleeping for this long at least, if commits come close together. */
+const spinMs = 2;
+/** Commits closer together than this are awaited without sleeping: a sleep is seldom shorter than 0.1 ms. */
+const spinIntervalMs = 1.5;
+/** Longest sleep between two looks while the file is active. */
+const napMsMax = 1;
+/** Without a commit for this long a file is idle: then a change wakes us, or the slow poll. */
+const idleAfterMs = 250;
+/** The slow poll, for what no notification tells. */
+const idlePollMs = 1000;
+/** `seen` is told this often at most. */
+const toldEveryMs = 250;
+/** Pages between two looks at the metas, at most: 256 KiB of common pages. */
+const slicePagesMax = 64;
+const slicePagesMin = 8;
+/** Reading and hashing costs about this much per page and per KiB, in milliseconds; only the size of slices hangs on it. */
+const pageCostMs = 0.002;
+const kibibyteCostMs = 0.0012;
+/** Read budget is saved up for this long at most. */
+const tokenMs = 50;
+
+/** Takes note of the newest meta: stamps, the pace of commits, and a `seen` event now and then. */
+export function noteSeen(tailer: Tailer, view: MetaView): void {
+  const { pace, environment } = tailer;
+  const { txId } = view.meta;
+  const clockMs = environment.clockMs();
+  if (txId !== pace.seenTxId) {
+    if (pace.seenTxId !== undefined) {
+      const commits = Math.max(1, Number(txId - pace.seenTxId));
+      const interval = Math.min(1000, (clockMs - pace.changedAtMs) / commits);
+      // Falls at once and rises slowly: to look too often is cheaper than to miss a commit.
+      pace.intervalMs = interval < pace.intervalMs ? interval : pace.intervalMs * 0.9 + interval * 0.1;
+    }
+    pace.seenTxId = txId;
+    pace.changedAtMs = clockMs;
+    pace.stampMs = Math.max(pace.stampMs, environment.now());
+  }
+  if (pace.toldTxId !== txId && clockMs - pace.toldAtMs >= toldEveryMs) {
+    pace.toldTxId = txId;
+    pace.toldAtMs = clockMs;
+    environment.emit({ type: "seen", txId, atMs: environment.now() });
+  }
+}
+
+/** Milliseconds until the next look while nothing is to be done; 0: at once. */
+export function pollDelay(tailer: Tailer): number {
+  const { pace, environment } = tailer;
+  const quietMs = environment.clockMs() - pace.changedAtMs;
+  if (pace.toldTxId !== pace.seenTxId && quietMs >= toldEveryMs) return napMsMax;
+  if (quietMs >= idleAfterMs) return idlePollMs;
+  if (pace.intervalMs < spinIntervalMs && quietMs < Math.max(spinMs, pace.intervalMs * 4)) return 0;
+  return Math.min(napMsMax, Math.max(0.1, pace.intervalMs / 8));
+}
+
+/** Pages to read between two looks at the metas: a quarter of the time between two commits. */
+export function slicePages(tailer: Tailer, pageSize: number): number {
+  const cost = pageCostMs + (pageSize / 1024) * kibibyteCostMs;
+  return Math.round(Math.min(slicePagesMax, Math.max(slicePagesMin, tailer.pace.intervalMs / 4 / cost)));
+}
+
+/** Pages that scans and copies may read now under the read limit; 0: wait a little, but go on looking. */
+export function allowedPages(tailer: Tailer, pageSize: number): number {
+  const clockMs = tailer.environment.clockMs();
+  const { maxReadRate } = tailer.options;
+  const room = Math.max((maxReadRate * tokenMs) / 1000, slicePagesMax * pageSize);
+  tailer.tokens = Math.min(room, tailer.tokens + ((clockMs - tailer.tokensAtMs) * maxReadRate) / 1000);
+  tailer.tokensAtMs = clockMs;
+  const pages = Math.min(slicePages(tailer, pageSize), Math.floor(tailer.tokens / pageSize));
+  return pages < slicePagesMin ? 0 : pages;
+}
+
+/** Takes what was read off the budget. */
+export function spend(tailer: Tailer, bytes: number): void {
+  tailer.tokens -= bytes;
+}

@@ -1,0 +1,71 @@
+// One database, captured: a step at a time, never waiting, never throwing. The worker steps many of them; tests step one
+// against a simulated writer. The algorithm and its proof are docs/capture.md.
+import { isPageferryError } from "@pageferry/format";
+import { checkPath, closeSession, isSettled, openSession, unsettle } from "./tailer-file.ts";
+import { stepFollow } from "./tailer-follow.ts";
+import { stepScan } from "./tailer-scan.ts";
+import { raise, type Tailer } from "./tailer-state.ts";
+
+/** What is wrong in the file itself is looked at again after this. */
+const corruptRetryMs = 5000;
+const readRetryMs = 1000;
+
+/**
+ * Does a small piece of work, some tenths of a millisecond, and answers how many milliseconds the next may wait; a change of the
+ * file may cut that short. `canEmit` false: deltas are held back, and merged.
+ */
+export function stepTailer(tailer: Tailer, canEmit: boolean): number {
+  const waitMs = tailer.retryAtMs - tailer.environment.clockMs();
+  if (waitMs > 0) return waitMs;
+  try {
+    const { session } = tailer;
+    if (session === undefined) return openSession(tailer);
+    checkPath(tailer, session);
+    if (tailer.session === undefined) return 0;
+    const { walk } = tailer;
+    return walk === undefined
+      ? stepScan(tailer, session, canEmit)
+      : stepFollow(tailer, session, walk, canEmit);
+  } catch (error) {
+    return troubled(tailer, error);
+  }
+}
+
+/** Whether all that is committed was told. */
+export function isDrained(tailer: Tailer): boolean {
+  return tailer.session !== undefined && !tailer.isMuted && isSettled(tailer, tailer.session);
+}
+
+/** The file or its directory changed: do not wait any longer. */
+export function wakeTailer(tailer: Tailer, isPathChanged: boolean): void {
+  if (isPathChanged) tailer.pathCheckAtMs = tailer.environment.clockMs();
+}
+
+/** Ends it: files are closed and an unfinished image is removed. */
+export function endTailer(tailer: Tailer): void {
+  closeSession(tailer);
+  tailer.image?.file.discard();
+  tailer.image = undefined;
+}
+
+function troubled(tailer: Tailer, error: unknown): number {
+  const { path } = tailer.options;
+  if (isPageferryError(error, "corrupt")) {
+    // Proved bytes that are no tree: the file is damaged, or something other than bolt writes it.
+    raise(tailer, "corrupt", `${path}: ${error.message}`, "Run `pageferry check` on a copy of the file.");
+    unsettle(tailer);
+    tailer.retryAtMs = tailer.environment.clockMs() + corruptRetryMs;
+    return corruptRetryMs;
+  }
+  const reason =
+    error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.message) : String(error);
+  raise(
+    tailer,
+    "unreadable",
+    `${path}: reading failed (${reason})`,
+    "It is tried again; see the system's log.",
+  );
+  closeSession(tailer);
+  tailer.retryAtMs = tailer.environment.clockMs() + readRetryMs;
+  return readRetryMs;
+}

@@ -1,0 +1,267 @@
+// A walk over the live pages of a file that is being written, carried along from commit to commit: the one engine of deltas
+// (over an exact table of the parent) and of scans (over nothing). The proof is docs/capture.md#walk; advance.ts moves it on.
+//
+// Invariant: what is known was read from the file and is live, unchanged, in the state `view`; what is in the frontier is
+// live there and unread; every child of a known page, and the root, is known or in the frontier.
+import { createXxh3, PageferryError, pageDigestBytes, pageHeader, referencedPages } from "@pageferry/format";
+import { createPageBits, type PageBits } from "../page-bits.ts";
+import { createPageTable, type PageTable } from "../page-table.ts";
+import { isSameMeta, type MetaReader, type MetaView, type ReadAt } from "./bolt-io.ts";
+
+/** Where a walk reads. */
+export interface WalkFile {
+  readonly readAt: ReadAt;
+  readonly metas: MetaReader;
+}
+
+/** A run that was accepted: proved, and new to the walk. */
+export type OnAccept = (id: number, run: Uint8Array) => void;
+
+export interface Walk {
+  readonly file: WalkFile;
+  readonly pageSize: number;
+  /** The exact table of the state the walk began from; null for a scan. Not changed by the walk. */
+  readonly base: PageTable | null;
+  /** What a scan compares with: pages that differ from it are collected. Null: nothing is. */
+  readonly reference: PageTable | null;
+  /** Blocks of `base` that are not live any more. */
+  readonly dropped: PageBits;
+  readonly droppedBlocks: number[];
+  /** Accepted runs. With `base` these are new; without, all there are. */
+  readonly fresh: PageTable;
+  /** Unread heads: `now` is read before `later`, so that branches are read before leaves. */
+  readonly frontier: { now: PageBits; later: PageBits };
+  /** Bytes of accepted runs that a delta will need, by head. */
+  readonly collected: Map<number, Uint8Array>;
+  collectedBytes: number;
+  /** Too much was collected: there is no delta, only a table. */
+  isOverCollected: boolean;
+  readonly onAccept: OnAccept | undefined;
+  /** The state that all of this is about. */
+  view: MetaView;
+  /** Free pages by the freelist of `view`; null where there is none on disk. */
+  freeCount: number | null;
+  /** Commits that were followed one by one since the walk began. */
+  links: number;
+}
+
+/**
+ * Bytes a delta may hold: above it (a bulk load, or a diff after long absence) a base costs about the same, needs no memory
+ * here, in the shadow or at the restore, and the whole process has 150 MB.
+ */
+export const collectedBytesMax = 64 * 1024 * 1024;
+
+/** A run above this is read only after its header was proved: a torn header could ask for gigabytes. */
+const unprovedRunBytesMax = 1024 * 1024;
+
+export interface WalkOptions {
+  readonly file: WalkFile;
+  readonly pageSize: number;
+  readonly view: MetaView;
+  readonly base?: PageTable;
+  readonly reference?: PageTable | null;
+  readonly onAccept?: OnAccept;
+}
+
+/** Begins a walk at the state of `view`: with a base, everything is known; without, nothing but the root is asked for. */
+export function createWalk(options: WalkOptions): Walk {
+  const walk: Walk = {
+    file: options.file,
+    pageSize: options.pageSize,
+    base: options.base ?? null,
+    reference: options.reference ?? null,
+    dropped: createPageBits(),
+    droppedBlocks: [],
+    fresh: createPageTable(options.pageSize),
+    frontier: { now: createPageBits(), later: createPageBits() },
+    collected: new Map(),
+    collectedBytes: 0,
+    isOverCollected: false,
+    onAccept: options.onAccept,
+    view: options.view,
+    freeCount: null,
+    links: 0,
+  };
+  if (walk.base === null) walk.frontier.now.add(options.view.meta.root);
+  return walk;
+}
+
+/** Begins again at the state of `view`, over the same base, which is its exact table. Keeps the memory. */
+export function rewindWalk(walk: Walk, view: MetaView): void {
+  walk.dropped.clear();
+  walk.droppedBlocks.length = 0;
+  walk.fresh.clear();
+  walk.frontier.now.clear();
+  walk.frontier.later.clear();
+  walk.collected.clear();
+  walk.collectedBytes = 0;
+  walk.isOverCollected = false;
+  walk.view = view;
+  walk.links = 0;
+}
+
+/** Whether the block was read and is live. */
+export function isKnown(walk: Walk, id: number): boolean {
+  return walk.fresh.has(id) || (walk.base !== null && walk.base.has(id) && !walk.dropped.has(id));
+}
+
+/** Whether the head is waiting to be read. */
+export function isAwaited(walk: Walk, id: number): boolean {
+  return walk.frontier.now.has(id) || walk.frontier.later.has(id);
+}
+
+/** Whether nothing is left to read: then the walk holds exactly what is live in its state. */
+export function isComplete(walk: Walk): boolean {
+  return walk.frontier.now.count() === 0 && walk.frontier.later.count() === 0;
+}
+
+/** Forgets one block: it is not live any more. */
+export function dropBlock(walk: Walk, id: number): void {
+  if (walk.fresh.remove(id)) {
+    const bytes = walk.collected.get(id);
+    if (bytes !== undefined) {
+      walk.collected.delete(id);
+      walk.collectedBytes -= bytes.length;
+    }
+  }
+  if (walk.base?.has(id) === true && walk.dropped.add(id)) walk.droppedBlocks.push(id);
+  walk.frontier.now.remove(id);
+  walk.frontier.later.remove(id);
+}
+
+/** Runs that were read and not yet proved. */
+export interface Batch {
+  readonly entries: readonly BatchEntry[];
+  readonly bytes: number;
+}
+
+export interface BatchEntry {
+  readonly id: number;
+  /** Shorter than a page: the file ends there. */
+  readonly run: Uint8Array;
+  /** The header asks for so much that it must be proved first; `run` is only its first block. */
+  readonly isHead: boolean;
+}
+
+let scratch = new Uint8Array(256 * 1024);
+
+/** Reads up to `pages` runs of the frontier, neighbours together. The batch is valid until the next one is read. */
+export function readBatch(walk: Walk, pages: number): Batch {
+  const ids = takeIds(walk, pages);
+  if (scratch.length < ids.length * walk.pageSize) scratch = new Uint8Array(ids.length * walk.pageSize);
+  return readRuns(walk, ids, scratch);
+}
+
+/** Reads the runs at ascending heads into `memory`, which has room for a block each; longer runs get memory of their own. */
+export function readRuns(walk: Walk, ids: readonly number[], memory: Uint8Array): Batch {
+  const { pageSize } = walk;
+  const entries: BatchEntry[] = [];
+  let bytes = 0;
+  for (let from = 0; from < ids.length; ) {
+    const first = ids[from] as number;
+    let to = from + 1;
+    while (to < ids.length && ids[to] === first + to - from) to += 1;
+    const blocks = memory.subarray(from * pageSize, to * pageSize);
+    const length = walk.file.readAt(first * pageSize, blocks);
+    for (let index = from; index < to; index += 1) {
+      const start = (index - from) * pageSize;
+      const entry = readRest(
+        walk,
+        first + index - from,
+        blocks.subarray(start, Math.min(start + pageSize, length)),
+      );
+      bytes += entry.run.length;
+      entries.push(entry);
+    }
+    from = to;
+  }
+  return { entries, bytes };
+}
+
+function readRest(walk: Walk, id: number, block: Uint8Array): BatchEntry {
+  if (block.length < walk.pageSize) return { id, run: block, isHead: false };
+  const { overflow } = pageHeader(block);
+  // Beyond the high-water mark: torn, or corrupt, which the parser says once the bytes are proved.
+  if (overflow === 0 || id + overflow >= walk.view.meta.highWaterMark)
+    return { id, run: block, isHead: false };
+  const length = (overflow + 1) * walk.pageSize;
+  if (length > unprovedRunBytesMax) {
+    const seen = walk.file.metas.read();
+    if (seen === undefined || !isSameMeta(seen, walk.view)) return { id, run: block, isHead: true };
+  }
+  const run = new Uint8Array(length);
+  const got = walk.file.readAt(id * walk.pageSize, run);
+  return { id, run: run.subarray(0, got), isHead: false };
+}
+
+function takeIds(walk: Walk, pages: number): number[] {
+  const { frontier } = walk;
+  if (frontier.now.count() === 0) {
+    const { now } = frontier;
+    frontier.now = frontier.later;
+    frontier.later = now;
+  }
+  const ids: number[] = [];
+  for (let id = frontier.now.next(0); id >= 0 && ids.length < pages; id = frontier.now.next(id + 1))
+    ids.push(id);
+  return ids;
+}
+
+/**
+ * Takes proved runs as known and asks for their children. Entries the frontier no longer holds are passed over. Throws
+ * `corrupt`: the bytes are the file's, and they are wrong.
+ */
+export function acceptBatch(walk: Walk, batch: Batch, isDropped?: (id: number) => boolean): void {
+  for (const entry of batch.entries) {
+    if (entry.isHead || !isAwaited(walk, entry.id) || isDropped?.(entry.id) === true) continue;
+    const children = childrenOf(walk, entry);
+    acceptRun(walk, entry.id, entry.run, children);
+    for (const child of children) {
+      if (!isKnown(walk, child) && !isAwaited(walk, child)) walk.frontier.later.add(child);
+    }
+  }
+}
+
+/** What a proved run refers to. Throws `corrupt`. */
+export function childrenOf(walk: Walk, entry: BatchEntry): Uint32Array {
+  if (entry.run.length < walk.pageSize) {
+    throw new PageferryError("corrupt", `page ${entry.id}: the file ends before it`);
+  }
+  return referencedPages(entry.run, entry.id, {
+    pageSize: walk.pageSize,
+    highWaterMark: walk.view.meta.highWaterMark,
+  });
+}
+
+const xxh3 = createXxh3();
+let digests = new Uint8Array(256 * pageDigestBytes);
+
+/** Takes one proved run as known. */
+export function acceptRun(walk: Walk, id: number, run: Uint8Array, children?: Uint32Array): void {
+  const { pageSize } = walk;
+  const blocks = run.length / pageSize;
+  if (digests.length < blocks * pageDigestBytes) digests = new Uint8Array(blocks * pageDigestBytes);
+  let isChanged = walk.base !== null;
+  for (let block = 0; block < blocks; block += 1) {
+    const offset = block * pageDigestBytes;
+    xxh3.pageDigest(id + block, run.subarray(block * pageSize, (block + 1) * pageSize), digests, offset);
+    if (walk.reference !== null && !walk.reference.isSame(id + block, digests, offset)) isChanged = true;
+  }
+  walk.fresh.addRun({ id, overflow: blocks - 1, children, digests });
+  walk.frontier.now.remove(id);
+  walk.frontier.later.remove(id);
+  if (isChanged) collect(walk, id, run);
+  walk.onAccept?.(id, run);
+}
+
+function collect(walk: Walk, id: number, run: Uint8Array): void {
+  if (walk.isOverCollected) return;
+  if (walk.collectedBytes + run.length > collectedBytesMax) {
+    walk.isOverCollected = true;
+    walk.collected.clear();
+    walk.collectedBytes = 0;
+    return;
+  }
+  walk.collected.set(id, run.slice());
+  walk.collectedBytes += run.length;
+}
