@@ -1,13 +1,13 @@
 // A range as a restore applies it: one segment, decoded, verified, and told in terms of pages. Packs give several.
 // See docs/format.md#restore.
 
-import { type DerivedMeta, deriveMeta, type MetaFields, parseMeta } from "./bolt/meta.ts";
+import { type DerivedMeta, deriveMeta, type MetaFields, metaSlot, parseMeta } from "./bolt/meta.ts";
 import { checkSegment } from "./chain.ts";
 import { PageferryError } from "./errors.ts";
 import { pageIdMax } from "./limits.ts";
 import { decodePack } from "./pack.ts";
 import type { PlanStep } from "./restore-plan.ts";
-import { decodeSegment, type Segment } from "./segment.ts";
+import { decodeSegment, type PageFrame, type Segment } from "./segment.ts";
 import { segmentState, segmentWords } from "./segment-header.ts";
 import type { StateHash } from "./state-hash.ts";
 import type { TxId } from "./txid.ts";
@@ -21,7 +21,7 @@ export interface PartFacts {
   /** Absent is unknown, never equal. */
   readonly pre: StateHash | undefined;
   readonly post: StateHash | undefined;
-  /** Pairs, ascending: first page, count. The meta page is left out. */
+  /** Pairs, ascending: first page, count. */
   readonly runs: Uint32Array;
   /** Absent in what the Go implementation wrote. */
   readonly meta: MetaFields | undefined;
@@ -89,10 +89,7 @@ function partOf(segment: Segment): Part {
   const frames: Uint8Array[] = [];
   let meta: MetaFields | undefined;
   for (const page of pages) {
-    if (page.id < 2n) {
-      meta = metaOf(segment, Number(page.id), page.overflow, page.data);
-      continue;
-    }
+    if (page.id < 2n) meta = metaOf(segment, page);
     runs[frames.length * 2] = Number(page.id);
     runs[frames.length * 2 + 1] = page.overflow + 1;
     frames.push(page.data);
@@ -105,7 +102,7 @@ function partOf(segment: Segment): Part {
       highWaterMark: Number(header.highWaterMark),
       pre,
       post,
-      runs: runs.subarray(0, frames.length * 2).slice(),
+      runs,
       meta,
     },
     frames,
@@ -113,20 +110,25 @@ function partOf(segment: Segment): Part {
   };
 }
 
-/** A frame below page 2 is the meta page of the segment's own transaction, whole and alone, or the segment is broken. */
-function metaOf(segment: Segment, id: number, overflow: number, page: Uint8Array): MetaFields {
+/**
+ * The meta page of the segment's own transaction, out of the frame that holds it: alone as we write it, joined with what follows as others
+ * may. Its pages 0 and 1 are never applied as they are. A frame there without that meta breaks the segment.
+ */
+function metaOf(segment: Segment, frame: PageFrame): MetaFields {
   const { header } = segment;
-  const meta = overflow === 0 ? parseMeta(page) : undefined;
+  const { pageSize } = header;
+  const place = metaSlot(header.txId) - Number(frame.id);
+  const page = place < 0 ? new Uint8Array(0) : frame.data.subarray(place * pageSize, (place + 1) * pageSize);
+  const meta = parseMeta(page);
   const isOwn =
     meta !== undefined &&
-    BigInt(id) === header.txId % 2n &&
     meta.txId === header.txId &&
-    meta.pageSize === header.pageSize &&
+    meta.pageSize === pageSize &&
     BigInt(meta.highWaterMark) === header.highWaterMark;
   if (!isOwn) {
     throw new PageferryError(
       "corrupt",
-      `${segmentWords(header)}: page ${id} is not the meta page of its transaction`,
+      `${segmentWords(header)}: page ${frame.id} is not the meta page of its transaction`,
     );
   }
   return meta;
