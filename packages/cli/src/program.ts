@@ -4,10 +4,12 @@ import { PageferryError } from "@pageferry/format";
 import { Command, CommanderError, Option } from "commander";
 import type { CommandSpec } from "./command.ts";
 import { checkCommand } from "./commands/check.ts";
+import { pointsCommand } from "./commands/points.ts";
+import { restoreCommand } from "./commands/restore.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { Io } from "./io.ts";
 
-const commands = [checkCommand, versionCommand] as const;
+const commands = [restoreCommand, pointsCommand, checkCommand, versionCommand] as const;
 
 const examples = `
 Examples:

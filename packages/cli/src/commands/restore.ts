@@ -1,0 +1,141 @@
+// `pageferry restore -o OUT FROM`: brings one point back as a file, whole and checked, or leaves OUT as it was.
+
+import { stat } from "node:fs/promises";
+import { formatStateHash, formatTxId, isPageferryError, type RestorePlan } from "@pageferry/format";
+import { type RestoreFileResult, restoreFile } from "@pageferry/format/node";
+import { type BackupSource, openBackupSource } from "../backup-source.ts";
+import { type CommandSpec, jsonOption } from "../command.ts";
+import type { Io } from "../io.ts";
+import { createProgress } from "../progress.ts";
+import { type RestoreOptions, restoreOptions, restoreTarget } from "../restore-options.ts";
+import { formatBytes, formatTime } from "../table.ts";
+
+/** The command. */
+export const restoreCommand: CommandSpec<RestoreOptions> = {
+  name: "restore",
+  summary: "restore a point to a file",
+  arguments: [
+    { syntax: "<from>", description: "a replica's root (path or file://), or http://HOST/v1/databases/NAME" },
+  ],
+  options: [...restoreOptions, jsonOption],
+  examples: `
+Examples:
+  pageferry restore -o app.db pageferry-data/replica/app                               the newest point
+  pageferry restore -o app.db --txid 00000000000001c3 pageferry-data/replica/app       one transaction
+  pageferry restore -o app.db --timestamp 2026-11-22T13:07:11Z file:///backups/app     the last point not later
+  pageferry restore -o app.db http://127.0.0.1:7373/v1/databases/app                   through a host
+  pageferry restore -o app.db --dry-run --json pageferry-data/replica/app              what would be fetched
+
+OUT is written beside itself and renamed when it is whole and checked. A file that is there is refused without --force, and
+one that a process holds locked always. Stop the application before you put a restored file in its place.`,
+  async run([from = ""], options, io) {
+    const { output = "", json = false } = options;
+    if (options.ifDbNotExists && (await isThere(output)))
+      return say(io, json, { skipped: `${output} exists` });
+    const source = await openUnlessMissing(from, options, io);
+    if (source === undefined) return say(io, json, { skipped: `${from} holds no backup` });
+    const target = restoreTarget(options);
+    const plan = await source.plan(target, io.signal);
+    for (const warning of plan.warnings) io.err(`warning: ${warning}\n`);
+    if (options.dryRun)
+      return io.out(json ? `${JSON.stringify(planToJson(plan))}\n` : formatPlan(plan, source));
+    const result = await carryOut(plan, source, { ...options, output, json }, io);
+    io.out(json ? `${JSON.stringify(resultToJson(result, output))}\n` : formatResult(result, output));
+  },
+};
+
+async function carryOut(
+  plan: RestorePlan,
+  source: BackupSource,
+  options: Partial<RestoreOptions> & { readonly output: string; readonly json: boolean },
+  io: Io,
+): Promise<RestoreFileResult> {
+  using progress = createProgress(io, "restore", { json: options.json });
+  return await restoreFile({
+    plan,
+    readers: source.readers,
+    output: options.output,
+    force: options.force,
+    parallelism: options.parallelism,
+    integrity: options.integrityCheck,
+    signal: io.signal,
+    onProgress: ({ bytes, total }) => progress.update(bytes, total),
+    replan: (without, point) =>
+      source.plan({ generation: point.generation, txId: point.txId }, io.signal, without),
+  });
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+async function openUnlessMissing(
+  from: string,
+  options: Partial<RestoreOptions>,
+  io: Io,
+): Promise<BackupSource | undefined> {
+  try {
+    const source = await openBackupSource(from, io);
+    const isEmpty = options.ifReplicaExists === true && (await source.points(io.signal)).length === 0;
+    return isEmpty ? undefined : source;
+  } catch (error) {
+    if (options.ifReplicaExists && isPageferryError(error, "not-found")) return undefined;
+    throw error;
+  }
+}
+
+function say(io: Io, json: boolean, said: { readonly skipped: string }): void {
+  io.out(json ? `${JSON.stringify(said)}\n` : `nothing to do: ${said.skipped}\n`);
+}
+
+function planToJson(plan: RestorePlan) {
+  return {
+    dryRun: true,
+    generation: plan.generation,
+    txid: formatTxId(plan.txId),
+    time: plan.stampMs === null ? null : formatTime(plan.stampMs),
+    bytes: plan.bytes,
+    objects: [plan.snapshot, ...plan.steps].map(({ name, size, kind }) => ({ name, size, kind })),
+  };
+}
+
+function formatPlan(plan: RestorePlan, source: BackupSource): string {
+  const lines = [
+    `would restore ${formatTxId(plan.txId)} of generation ${plan.generation} (${formatTime(plan.stampMs)}) from ${source.name}`,
+    `${1 + plan.steps.length} objects, ${formatBytes(plan.bytes)}:`,
+    ...[plan.snapshot, ...plan.steps].map(({ name, size }) => `  ${name}  ${formatBytes(size)}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function resultToJson(result: RestoreFileResult, output: string) {
+  return {
+    output,
+    generation: result.generation,
+    txid: formatTxId(result.txId),
+    time: result.stampMs === null ? null : formatTime(result.stampMs),
+    pageSize: result.pageSize,
+    pages: result.pages,
+    bytes: result.bytes,
+    objects: result.objects,
+    fetchedBytes: result.fetchedBytes,
+    stateHash: result.stateHash === undefined ? null : formatStateHash(result.stateHash),
+    check: result.check?.mode ?? "none",
+    ms: Math.round(result.ms),
+    warnings: result.warnings,
+  };
+}
+
+function formatResult(result: RestoreFileResult, output: string): string {
+  const check = result.check === undefined ? "not checked" : `${result.check.mode} check clean`;
+  return (
+    `restored ${formatTxId(result.txId)} of generation ${result.generation} (${formatTime(result.stampMs)}) to ${output}\n` +
+    `${formatBytes(result.bytes)} from ${result.objects} objects in ${(result.ms / 1000).toFixed(2)} s, ${check}\n`
+  );
+}

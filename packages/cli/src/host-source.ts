@@ -1,0 +1,89 @@
+// A database of a host as a source of backups: points and manifests by its API, objects by the manifest's places.
+
+import {
+  type ArchiveReader,
+  formatTxId,
+  type Generation,
+  PageferryError,
+  type Point,
+  parseGeneration,
+  parseManifest,
+  parseTxId,
+  planOf,
+  type RestoreTarget,
+} from "@pageferry/format";
+import type { BackupSource } from "./backup-source.ts";
+import { createHostClient, type HostClient, hostToken } from "./host-client.ts";
+import type { Io } from "./io.ts";
+
+/** Opens `http(s)://HOST/v1/databases/NAME`. `dataDir` is where a host on this machine keeps its token. */
+export async function openHostSource(from: string, dataDir: string, io: Io): Promise<BackupSource> {
+  const url = URL.parse(from);
+  const path = url?.pathname.replace(/\/+$/, "") ?? "";
+  if (url === null || !/\/v1\/databases\/[^/]+$/.test(path) || url.search !== "") {
+    throw new PageferryError("bad-request", "FROM: a host's database is http://HOST/v1/databases/NAME", {
+      hint: "`pageferry status` lists the databases of a host.",
+    });
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw new PageferryError("bad-request", "FROM: a host's URL holds no password", {
+      hint: "Set PAGEFERRY_TOKEN.",
+    });
+  }
+  const base = `${url.origin}${path}`;
+  const client = createHostClient(url.origin, await hostToken(from, dataDir, io));
+  const places = new Map<string, string>();
+  return {
+    name: base,
+    readers: [objectReader(base, client, places)],
+    async points(signal) {
+      return parsePoints(await client.getJson(`${base}/points`, signal), base);
+    },
+    async plan(target, signal, without = new Set()) {
+      const manifestUrl = `${base}/manifest${queryOf(target, without)}`;
+      const manifest = parseManifest(await client.getBytes(manifestUrl, signal));
+      for (const { name, url: place } of manifest.objects) {
+        if (place !== undefined) places.set(name, new URL(place, manifestUrl).href);
+      }
+      return planOf(manifest);
+    },
+  };
+}
+
+function queryOf(target: RestoreTarget, without: ReadonlySet<string>): string {
+  const query = new URLSearchParams();
+  if (target.txId !== undefined) query.set("txid", formatTxId(target.txId));
+  if (target.timestampMs !== undefined) query.set("timestamp", new Date(target.timestampMs).toISOString());
+  if (target.generation !== undefined) query.set("generation", target.generation);
+  for (const name of without) query.append("without", name);
+  return query.size === 0 ? "" : `?${query}`;
+}
+
+function objectReader(base: string, client: HostClient, places: ReadonlyMap<string, string>): ArchiveReader {
+  return {
+    name: base,
+    // A host plans by itself and is asked for its points; nothing lists it object by object.
+    async *list() {
+      yield* [];
+    },
+    get(name, { offset, length, signal } = {}) {
+      const place =
+        places.get(name) ?? `${base}/objects/${name.split("/").map(encodeURIComponent).join("/")}`;
+      return client.getStream(place, { offset, length }, signal);
+    },
+  };
+}
+
+function parsePoints(answer: unknown, base: string): Point[] {
+  const list = Array.isArray(answer) ? answer : (answer as { points?: unknown } | null)?.points;
+  if (!Array.isArray(list))
+    throw new PageferryError("unavailable", `${base}/points: the answer is not a list of points`);
+  return list.map((item: Readonly<Record<string, unknown>>) => ({
+    generation: parseGeneration(String(item.generation)) as Generation,
+    txId: parseTxId(String(item.txid)),
+    stampMs: typeof item.time === "string" ? Date.parse(item.time) : null,
+    kind: item.kind === "snapshot" || item.kind === "pack" ? item.kind : "segment",
+    name: String(item.object ?? ""),
+    size: Number(item.bytes ?? 0),
+  }));
+}
