@@ -15,97 +15,113 @@ export interface ByteReader {
   close(): Promise<void>;
 }
 
+/** Chunks that came and were not taken whole. */
+interface Backlog {
+  bytes(): number;
+  push(chunk: Uint8Array): void;
+  /** The first `count` bytes, as a view where one chunk holds them. */
+  view(count: number): Uint8Array;
+  /** What is left of the first chunk, at most `max` bytes. */
+  first(max: number): Uint8Array;
+  drop(count: number): void;
+}
+
+function createBacklog(): Backlog {
+  let chunks: Uint8Array[] = [];
+  /** Bytes of the first chunk that are gone. */
+  let gone = 0;
+  let size = 0;
+  return {
+    bytes: () => size,
+    push(chunk) {
+      chunks.push(chunk);
+      size += chunk.length;
+    },
+    first: (max) => chunks[0]?.subarray(gone, gone + max) ?? new Uint8Array(0),
+    view(count) {
+      const first = chunks[0];
+      if (first !== undefined && first.length - gone >= count) {
+        return first.subarray(gone, gone + count);
+      }
+      const joined = Buffer.allocUnsafe(count);
+      let at = 0;
+      for (let index = 0; at < count; index += 1) {
+        const start = index === 0 ? gone : 0;
+        const part = (chunks[index] as Uint8Array).subarray(start, start + count - at);
+        joined.set(part, at);
+        at += part.length;
+      }
+      return joined;
+    },
+    drop(count) {
+      size -= count;
+      let left = count + gone;
+      let whole = 0;
+      for (; whole < chunks.length && left >= (chunks[whole]?.length ?? 0); whole += 1) {
+        left -= chunks[whole]?.length ?? 0;
+      }
+      chunks = whole === 0 ? chunks : chunks.slice(whole);
+      gone = left;
+    },
+  };
+}
+
 /** Begins to read; `what` begins the messages. */
 export function createByteReader(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   what: string,
 ): ByteReader {
-  const source =
-    Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
-  /** Chunks that came and were not taken whole, and how much of the first one is gone. */
-  let waiting: Uint8Array[] = [];
-  let gone = 0;
-  let waitingBytes = 0;
+  const source = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
+  const backlog = createBacklog();
   let taken = 0;
   let hasEnded = false;
 
   async function fill(count: number): Promise<void> {
-    while (waitingBytes < count && !hasEnded) {
+    while (backlog.bytes() < count && !hasEnded) {
       const next = await source.next();
       if (next.done === true) {
         hasEnded = true;
       } else if (next.value.length > 0) {
-        waiting.push(next.value);
-        waitingBytes += next.value.length;
+        backlog.push(next.value);
       }
     }
   }
 
-  function view(count: number): Uint8Array {
-    const first = waiting[0];
-    if (first !== undefined && first.length - gone >= count) {
-      return first.subarray(gone, gone + count);
+  async function require(count: number): Promise<void> {
+    await fill(count);
+    if (backlog.bytes() < count) {
+      const missing = count - backlog.bytes();
+      throw new PageferryError(
+        "corrupt",
+        `${what}: ends at byte ${taken + backlog.bytes()}, ${missing} bytes too early`,
+      );
     }
-    const joined = Buffer.allocUnsafe(count);
-    let at = 0;
-    for (const [position, chunk] of waiting.entries()) {
-      const start = position === 0 ? gone : 0;
-      const part = chunk.subarray(start, start + count - at);
-      joined.set(part, at);
-      at += part.length;
-      if (at === count) {
-        break;
-      }
-    }
-    return joined;
   }
 
   function drop(count: number): void {
+    backlog.drop(count);
     taken += count;
-    waitingBytes -= count;
-    let left = count + gone;
-    let whole = 0;
-    while (whole < waiting.length && left >= (waiting[whole]?.length ?? 0)) {
-      left -= waiting[whole]?.length ?? 0;
-      whole += 1;
-    }
-    waiting = whole === 0 ? waiting : waiting.slice(whole);
-    gone = left;
-  }
-
-  function cutShort(count: number): PageferryError {
-    return new PageferryError("corrupt", `${what}: ends at byte ${taken + waitingBytes}, ${count - waitingBytes} bytes too early`);
   }
 
   return {
     position: () => taken,
     async peek(count) {
       await fill(count);
-      return view(Math.min(count, waitingBytes));
+      return backlog.view(Math.min(count, backlog.bytes()));
     },
     async take(count) {
-      await fill(count);
-      if (waitingBytes < count) {
-        throw cutShort(count);
-      }
-      const bytes = view(count);
+      await require(count);
+      const bytes = backlog.view(count);
       drop(count);
       return bytes;
     },
     async some(max) {
-      await fill(1);
-      const first = waiting[0];
-      if (first === undefined) {
-        throw cutShort(1);
-      }
-      const bytes = first.subarray(gone, gone + max);
+      await require(1);
+      const bytes = backlog.first(max);
       drop(bytes.length);
       return bytes;
     },
     async close() {
-      waiting = [];
-      waitingBytes = 0;
-      gone = 0;
       hasEnded = true;
       await source.return?.(undefined);
     },

@@ -26,7 +26,10 @@ function corrupt(cursor: Cursor, why: string): PageferryError {
 export function scanCbor(bytes: Uint8Array, what: string): void {
   const end = cborItemEnd(bytes, 0, what);
   if (end !== bytes.length) {
-    throw new PageferryError("corrupt", `${what}: CBOR at byte ${end}: ${bytes.length - end} bytes follow the end`);
+    throw new PageferryError(
+      "corrupt",
+      `${what}: CBOR at byte ${end}: ${bytes.length - end} bytes follow the end`,
+    );
   }
 }
 

@@ -100,11 +100,24 @@ export const cborMajor = { uint: 0, negative: 1, bytes: 2, text: 3, array: 4, ma
 
 /** Bytes of the shortest head that holds `argument`. */
 export function cborHeadLength(argument: number | bigint): number {
-  return argument < 24 ? 1 : argument < 0x100 ? 2 : argument < 0x1_0000 ? 3 : argument < 0x1_0000_0000 ? 5 : 9;
+  return argument < 24
+    ? 1
+    : argument < 0x100
+      ? 2
+      : argument < 0x1_0000
+        ? 3
+        : argument < 0x1_0000_0000
+          ? 5
+          : 9;
 }
 
 /** Writes the shortest head at `offset` and returns the offset behind it. */
-export function writeCborHead(into: Buffer, offset: number, major: number, argument: number | bigint): number {
+export function writeCborHead(
+  into: Buffer,
+  offset: number,
+  major: number,
+  argument: number | bigint,
+): number {
   const length = cborHeadLength(argument);
   const initial = major << 5;
   switch (length) {
@@ -155,7 +168,10 @@ export function readCborHead(bytes: Uint8Array, at: number, what: string): CborH
   const major = initial >> 5;
   const info = initial & 31;
   if (info > 27) {
-    throw new PageferryError("corrupt", `${what}: CBOR at byte ${at}: an item of definite length is expected`);
+    throw new PageferryError(
+      "corrupt",
+      `${what}: CBOR at byte ${at}: an item of definite length is expected`,
+    );
   }
   const width = info < 24 ? 0 : 1 << (info - 24);
   const end = at + 1 + width;

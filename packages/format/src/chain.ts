@@ -38,7 +38,10 @@ export function checkSegment(segment: Segment): void {
     throw new PageferryError("corrupt", `${where}: is not above its parent ${formatTxId(header.parentTxId)}`);
   }
   if (header.pageCount !== BigInt(pages.length)) {
-    throw new PageferryError("corrupt", `${where}: holds ${pages.length} frames, its header says ${header.pageCount}`);
+    throw new PageferryError(
+      "corrupt",
+      `${where}: holds ${pages.length} frames, its header says ${header.pageCount}`,
+    );
   }
   const last = pages.at(-1);
   const end = last === undefined ? 0n : last.id + BigInt(last.overflow) + 1n;

@@ -95,7 +95,9 @@ function isObjectName(text: string): boolean {
 export function encodeEnvelope(envelope: Envelope): Uint8Array {
   const { begin, items } = envelope;
   const parent =
-    begin.parent === null ? null : { generation: begin.parent.generation, txId: formatTxId(begin.parent.txId) };
+    begin.parent === null
+      ? null
+      : { generation: begin.parent.generation, txId: formatTxId(begin.parent.txId) };
   const bytes = encodeCbor({
     version: envelopeVersion,
     database: envelope.database,
@@ -110,7 +112,10 @@ export function encodeEnvelope(envelope: Envelope): Uint8Array {
     ),
   });
   if (bytes.length > envelopeBytesMax) {
-    throw new PageferryError("too-large", `envelope of ${envelope.database}: ${bytes.length} bytes, at most ${envelopeBytesMax} are taken`);
+    throw new PageferryError(
+      "too-large",
+      `envelope of ${envelope.database}: ${bytes.length} bytes, at most ${envelopeBytesMax} are taken`,
+    );
   }
   return bytes;
 }
@@ -121,12 +126,18 @@ export function encodeEnvelope(envelope: Envelope): Uint8Array {
  */
 export function decodeEnvelope(bytes: Uint8Array): Envelope {
   if (bytes.length > envelopeBytesMax) {
-    throw new PageferryError("too-large", `envelope: ${bytes.length} bytes, at most ${envelopeBytesMax} are taken`);
+    throw new PageferryError(
+      "too-large",
+      `envelope: ${bytes.length} bytes, at most ${envelopeBytesMax} are taken`,
+    );
   }
   const value = decodeCbor(bytes, "envelope");
   const version: unknown = value instanceof Map ? value.get("version") : undefined;
   if ((typeof version === "number" || typeof version === "bigint") && version > envelopeVersion) {
-    throw new PageferryError("unsupported-version", `envelope: version ${version}, this program reads ${envelopeVersion}`);
+    throw new PageferryError(
+      "unsupported-version",
+      `envelope: version ${version}, this program reads ${envelopeVersion}`,
+    );
   }
   const result = envelopeSchema.safeParse(value);
   if (!result.success) {

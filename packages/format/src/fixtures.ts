@@ -68,7 +68,9 @@ export function memorySpool(): Spool {
 }
 
 /** Bytes as something to read ranges of; `reads` tells which were asked for. */
-export function memoryReader(bytes: Uint8Array): RandomReader & { readonly reads: [offset: number, length: number][] } {
+export function memoryReader(
+  bytes: Uint8Array,
+): RandomReader & { readonly reads: [offset: number, length: number][] } {
   const reads: [number, number][] = [];
   return {
     reads,

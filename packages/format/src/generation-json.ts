@@ -32,8 +32,14 @@ export interface GenerationJson extends GenerationBegin {
   readonly receivedAtMs: number;
 }
 
-const generationText = z.string().regex(/^[0-9a-f]{16}$/).transform(parseGeneration);
-const txIdText = z.string().regex(/^[0-9a-f]{16}$/).transform(parseTxId);
+const generationText = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/)
+  .transform(parseGeneration);
+const txIdText = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/)
+  .transform(parseTxId);
 
 /** The fields of `GenerationBegin` as JSON and CBOR hold them: transaction ids are 16 hex digits. */
 export const generationBeginShape = {
@@ -63,20 +69,27 @@ export function parseGenerationJson(bytes: Uint8Array): GenerationJson {
 /** Writes the document, always to the same bytes. */
 export function formatGenerationJson(document: GenerationJson): Uint8Array {
   const { generation, parent, reason, epoch, host, pageSize, receivedAtMs } = document;
-  const parentJson = parent === null ? null : { generation: parent.generation, txId: formatTxId(parent.txId) };
+  const parentJson =
+    parent === null ? null : { generation: parent.generation, txId: formatTxId(parent.txId) };
   const json = { version: 1, generation, parent: parentJson, reason, epoch, host, pageSize, receivedAtMs };
   return Buffer.from(`${JSON.stringify(json)}\n`);
 }
 
 /** Parses JSON bytes against a schema that has a `version`; `corrupt`, or `unsupported-version` for a later version. */
-export function parseDocument<Document>(bytes: Uint8Array, schema: z.ZodType<Document>, what: string): Document {
+export function parseDocument<Document>(
+  bytes: Uint8Array,
+  schema: z.ZodType<Document>,
+  what: string,
+): Document {
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
     throw new PageferryError("corrupt", `${what}: ${bytes.length} bytes that are not JSON`, { cause });
   }
-  const { version } = (typeof json === "object" && json !== null ? json : {}) as { readonly version?: unknown };
+  const { version } = (typeof json === "object" && json !== null ? json : {}) as {
+    readonly version?: unknown;
+  };
   if (typeof version === "number" && version > 1) {
     throw new PageferryError("unsupported-version", `${what}: version ${version}, this program reads 1`);
   }

@@ -64,6 +64,7 @@ export {
   walkTree,
 } from "./bolt/tree.ts";
 export { decodeCbor, encodeCbor } from "./cbor.ts";
+export { type ChainResult, checkChain, checkSegment, type Link } from "./chain.ts";
 export {
   type Config,
   type DatabaseConfig,
@@ -88,6 +89,14 @@ export {
   type S3ReplicaConfig,
   type SftpReplicaConfig,
 } from "./config-replica.ts";
+export { type Crc64, crc64, createCrc64 } from "./crc64.ts";
+export {
+  formatRestoreState,
+  parseRestoreState,
+  type RestoreState,
+  type SegmentDescriptor,
+  type SnapshotDescriptor,
+} from "./descriptors.ts";
 export { formatDuration, parseDuration } from "./durations.ts";
 export {
   decodeEnvelope,
@@ -102,6 +111,7 @@ export {
   formatGenerationJson,
   type GenerationBegin,
   type GenerationJson,
+  type GenerationParent,
   type GenerationReason,
   parseGenerationJson,
 } from "./generation-json.ts";
@@ -117,6 +127,8 @@ export {
   planOf,
 } from "./manifest.ts";
 export { type MemorySink, memorySink } from "./memory-sink.ts";
+export { type MergeOptions, mergeSegments, metaPageOf } from "./merge.ts";
+export { type MergePagesOptions, mergePages, type PageRun } from "./merge-pages.ts";
 export {
   checkObjectName,
   compareObjectNames,
@@ -130,6 +142,9 @@ export {
   parseDatabaseName,
   parseGeneration,
   parseObjectName,
+  type RangeName,
+  type RangeObjectName,
+  type SnapshotObjectName,
   segmentName,
   snapshotName,
   stateName,
@@ -148,12 +163,28 @@ export {
 export {
   decodeSegment,
   decodeSegmentAsync,
+  decodeSegmentStream,
+  type EncodeSegmentOptions,
   encodeSegment,
   encodeSegmentAsync,
   type Segment,
+  type SegmentInput,
 } from "./segment.ts";
-export { collectSegmentFile, decodeSegmentFile, encodeSegmentFile, withReceived } from "./segment-file.ts";
-export { type SegmentHeader, type SegmentState, segmentAttrs, segmentState } from "./segment-header.ts";
+export {
+  collectSegmentFile,
+  decodeSegmentFile,
+  encodeSegmentFile,
+  type SegmentFile,
+  withReceived,
+} from "./segment-file.ts";
+export {
+  decodeSegmentHeader,
+  encodeSegmentHeader,
+  type SegmentHeader,
+  type SegmentState,
+  segmentAttrs,
+  segmentState,
+} from "./segment-header.ts";
 export type { PageFrame } from "./segment-payload.ts";
 export { readSegmentHeader } from "./segment-range.ts";
 export {

@@ -153,7 +153,9 @@ export function parseObjectName(name: string): ObjectName | undefined {
     return { kind: "needs", name };
   }
   const [head = "", middle, last, ...rest] = name.split("/");
-  const side = (sideKinds as ReadonlyMap<string, "lease" | "mark" | "pin" | "evidence" | "quarantine">).get(head);
+  const side = (sideKinds as ReadonlyMap<string, "lease" | "mark" | "pin" | "evidence" | "quarantine">).get(
+    head,
+  );
   if (side !== undefined) {
     return middle === undefined || isUnsafe(name) ? undefined : { kind: side, name };
   }
@@ -227,7 +229,10 @@ function isUnsafe(name: string): boolean {
  */
 export function checkObjectName(name: string): string {
   if (isUnsafe(name)) {
-    throw new PageferryError("bad-name", `object name ${JSON.stringify(name.slice(0, 80))} is not a plain relative path`);
+    throw new PageferryError(
+      "bad-name",
+      `object name ${JSON.stringify(name.slice(0, 80))} is not a plain relative path`,
+    );
   }
   return name;
 }

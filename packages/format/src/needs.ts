@@ -22,13 +22,19 @@ export interface Needs {
   readonly generations: Readonly<Record<Generation, GenerationNeeds>>;
 }
 
-const txIdText = z.string().regex(/^[0-9a-f]{16}$/).transform(parseTxId);
+const txIdText = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/)
+  .transform(parseTxId);
 
 const needsSchema = z.object({
   version: z.literal(1),
   newestEpoch: z.int().min(0).max(0xffff_ffff),
   generations: z.record(
-    z.string().regex(/^[0-9a-f]{16}$/).transform(parseGeneration),
+    z
+      .string()
+      .regex(/^[0-9a-f]{16}$/)
+      .transform(parseGeneration),
     z.object({
       storedTxId: txIdText.nullable(),
       missing: z.array(z.tuple([txIdText, txIdText])).max(10_000),
@@ -44,14 +50,16 @@ export function parseNeeds(bytes: Uint8Array): Needs {
 
 /** Writes the document, always to the same bytes; transaction ids are 16 hex digits. */
 export function formatNeeds(needs: Needs): Uint8Array {
-  const generations = Object.entries(needs.generations).map(([generation, { storedTxId, missing, snapshot }]) => [
-    generation,
-    {
-      storedTxId: storedTxId === null ? null : formatTxId(storedTxId),
-      missing: missing.map(([parentTxId, txId]) => [formatTxId(parentTxId), formatTxId(txId)]),
-      snapshot,
-    },
-  ]);
+  const generations = Object.entries(needs.generations).map(
+    ([generation, { storedTxId, missing, snapshot }]) => [
+      generation,
+      {
+        storedTxId: storedTxId === null ? null : formatTxId(storedTxId),
+        missing: missing.map(([parentTxId, txId]) => [formatTxId(parentTxId), formatTxId(txId)]),
+        snapshot,
+      },
+    ],
+  );
   generations.sort(([a], [b]) => ((a as string) < (b as string) ? -1 : 1));
   const json = { version: 1, newestEpoch: needs.newestEpoch, generations: Object.fromEntries(generations) };
   return Buffer.from(`${JSON.stringify(json)}\n`);

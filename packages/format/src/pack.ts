@@ -1,8 +1,9 @@
 // A pack: whole segment files side by side in one object, each still a point, with an index before them. Both directions.
 // See docs/format.md#pack.
+
+import { type CborHead, cborHead, cborMajor, decodeCbor, encodeCbor, readCborHead } from "./cbor.ts";
 import { cborFields } from "./cbor-fields.ts";
 import { cborItemEnd } from "./cbor-scan.ts";
-import { type CborHead, cborHead, cborMajor, decodeCbor, encodeCbor, readCborHead } from "./cbor.ts";
 import { PageferryError } from "./errors.ts";
 import { packBytesMax, packSegmentsMax } from "./limits.ts";
 import { decodeSegmentFile } from "./segment-file.ts";
@@ -44,13 +45,25 @@ export function encodePack(items: readonly { readonly bytes: Uint8Array }[]): Ui
   const index = items.map(({ bytes }) => {
     const { header } = decodeSegmentFile(bytes);
     if (reached !== undefined && header.parentTxId !== reached) {
-      throw new PageferryError("gap", `${segmentWords(header)}: does not lead on from transaction ${reached} in a pack`);
+      throw new PageferryError(
+        "gap",
+        `${segmentWords(header)}: does not lead on from transaction ${reached} in a pack`,
+      );
     }
     reached = header.txId;
     const { stampMs = null, receivedMs = null, pre, post } = segmentState(header);
     const at = offset;
     offset += bytes.length;
-    return [header.parentTxId, header.txId, stampMs, receivedMs, at, bytes.length, hashText(pre), hashText(post)];
+    return [
+      header.parentTxId,
+      header.txId,
+      stampMs,
+      receivedMs,
+      at,
+      bytes.length,
+      hashText(pre),
+      hashText(post),
+    ];
   });
   if (index.length === 0 || index.length > packSegmentsMax || offset > packBytesMax) {
     throw new PageferryError(
@@ -87,7 +100,10 @@ export function decodePack(bytes: Uint8Array): { readonly entry: PackEntry; read
   if (end !== bytes.length) {
     throw new PageferryError("corrupt", `pack: ${bytes.length} bytes, its index tells of ${end}`);
   }
-  return entries.map((entry) => ({ entry, bytes: bytes.subarray(entry.offset, entry.offset + entry.length) }));
+  return entries.map((entry) => ({
+    entry,
+    bytes: bytes.subarray(entry.offset, entry.offset + entry.length),
+  }));
 }
 
 function readIndex(bytes: Uint8Array): { readonly entries: PackEntry[]; readonly end: number } {
@@ -104,7 +120,10 @@ function readIndex(bytes: Uint8Array): { readonly entries: PackEntry[]; readonly
   expectKey(bytes, version.end, segmentsKey);
   const segments = headAt(bytes, version.end + segmentsKey.length, cborMajor.bytes);
   if (segments.argument > packBytesMax) {
-    throw new PageferryError("too-large", `pack: ${segments.argument} bytes of segments, at most ${packBytesMax} are read`);
+    throw new PageferryError(
+      "too-large",
+      `pack: ${segments.argument} bytes of segments, at most ${packBytesMax} are read`,
+    );
   }
   const index = decodeCbor(bytes.subarray(indexKey.length, indexEnd), "pack: index");
   return { entries: entriesOf(index, segments), end: segments.end + segments.argument };
@@ -132,16 +151,23 @@ function entriesOf(index: unknown, segments: CborHead): PackEntry[] {
   let reached: TxId | undefined;
   const entries = index.map((item: unknown, position) => {
     const entry = entryOf(item, position, segments.end);
-    const follows = entry.offset === segments.end + free && (reached === undefined || entry.parentTxId === reached);
+    const follows =
+      entry.offset === segments.end + free && (reached === undefined || entry.parentTxId === reached);
     if (!follows || entry.txId <= entry.parentTxId) {
-      throw new PageferryError("corrupt", `pack: segment ${position} of its index does not follow the one before it`);
+      throw new PageferryError(
+        "corrupt",
+        `pack: segment ${position} of its index does not follow the one before it`,
+      );
     }
     free += entry.length;
     reached = entry.txId;
     return entry;
   });
   if (free !== segments.argument) {
-    throw new PageferryError("corrupt", `pack: its index tells of ${free} bytes, it holds ${segments.argument}`);
+    throw new PageferryError(
+      "corrupt",
+      `pack: its index tells of ${free} bytes, it holds ${segments.argument}`,
+    );
   }
   return entries;
 }

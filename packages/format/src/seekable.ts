@@ -90,10 +90,16 @@ export function readSeekFooter(tail: Uint8Array, what: string): SeekFooter | und
 export function readSeekTable(table: Uint8Array, payloadBytes: number, what: string): SeekEntry[] {
   const footer = readSeekFooter(table, what);
   if (footer === undefined || footer.tableBytes !== table.length) {
-    throw new PageferryError("corrupt", `${what}: the seek table has no footer, or another length than it says`);
+    throw new PageferryError(
+      "corrupt",
+      `${what}: the seek table has no footer, or another length than it says`,
+    );
   }
   const view = new DataView(table.buffer, table.byteOffset, table.length);
-  if (view.getUint32(0, true) !== seekTableMagic || view.getUint32(4, true) !== table.length - skippableHeadBytes) {
+  if (
+    view.getUint32(0, true) !== seekTableMagic ||
+    view.getUint32(4, true) !== table.length - skippableHeadBytes
+  ) {
     throw new PageferryError("corrupt", `${what}: the seek table's own frame does not hold`);
   }
   const entries: SeekEntry[] = [];
@@ -105,7 +111,10 @@ export function readSeekTable(table: Uint8Array, payloadBytes: number, what: str
     entries.push(entry);
   }
   if (storedBytes !== payloadBytes) {
-    throw new PageferryError("corrupt", `${what}: the seek table tells of ${storedBytes} bytes, there are ${payloadBytes}`);
+    throw new PageferryError(
+      "corrupt",
+      `${what}: the seek table tells of ${storedBytes} bytes, there are ${payloadBytes}`,
+    );
   }
   return entries;
 }

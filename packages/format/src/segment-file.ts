@@ -4,7 +4,13 @@ import { cborHead, cborMajor, readCborHead } from "./cbor.ts";
 import { crc64 } from "./crc64.ts";
 import { PageferryError } from "./errors.ts";
 import { headerBytesMax, segmentBytesMax } from "./limits.ts";
-import { decodeHeaderCbor, encodeSegmentHeader, type SegmentHeader, segmentHeaderOf, segmentWords } from "./segment-header.ts";
+import {
+  decodeHeaderCbor,
+  encodeSegmentHeader,
+  type SegmentHeader,
+  segmentHeaderOf,
+  segmentWords,
+} from "./segment-header.ts";
 
 /** A segment file as stored: the outer header, and the payload still compressed. */
 export interface SegmentFile {
@@ -41,7 +47,10 @@ export function parseDataPlace(bytes: Uint8Array, what: string, dataBytesMax: nu
     throw new PageferryError("corrupt", `${what}: data is not a byte string`);
   }
   if (head.argument > dataBytesMax) {
-    throw new PageferryError("too-large", `${what}: ${head.argument} bytes of data, at most ${dataBytesMax} are read`);
+    throw new PageferryError(
+      "too-large",
+      `${what}: ${head.argument} bytes of data, at most ${dataBytesMax} are read`,
+    );
   }
   return { offset: head.end, length: head.argument };
 }
@@ -92,20 +101,30 @@ export function decodeSegmentFile(bytes: Uint8Array): SegmentFile {
 
 /** Encodes a segment file with the data as it is stored; what `decodeSegmentFile` gave comes back byte for byte. */
 export function encodeSegmentFile(file: SegmentFile): Uint8Array {
-  return Buffer.concat([encodeDataHead(file.data.length), file.data, headerKey, encodeSegmentHeader(file.header)]);
+  return Buffer.concat([
+    encodeDataHead(file.data.length),
+    file.data,
+    headerKey,
+    encodeSegmentHeader(file.header),
+  ]);
 }
 
 /** The same segment with the outer attribute `received`: milliseconds at which the queue took it. Data is untouched. */
 export function withReceived(bytes: Uint8Array, receivedMs: number): Uint8Array {
   const { header, data } = decodeSegmentFile(bytes);
-  return encodeSegmentFile({ data, header: { ...header, attrs: { ...header.attrs, received: String(receivedMs) } } });
+  return encodeSegmentFile({
+    data,
+    header: { ...header, attrs: { ...header.attrs, received: String(receivedMs) } },
+  });
 }
 
 /**
  * Collects a segment file from a stream, at most as many bytes as its own head says. A hostile length is refused with
  * the first bytes, and nothing is allocated for what has not come.
  */
-export async function collectSegmentFile(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<Uint8Array> {
+export async function collectSegmentFile(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let size = 0;
   let bytesMax: number | undefined;
@@ -115,7 +134,8 @@ export async function collectSegmentFile(chunks: AsyncIterable<Uint8Array> | Ite
     if (bytesMax === undefined) {
       const head = parts.length === 1 ? chunk : Buffer.concat(parts);
       const place = parseDataPlace(head, "segment", segmentBytesMax);
-      bytesMax = place === undefined ? undefined : place.offset + place.length + headerKey.length + headerBytesMax;
+      bytesMax =
+        place === undefined ? undefined : place.offset + place.length + headerKey.length + headerBytesMax;
     }
     if (bytesMax !== undefined && size > bytesMax) {
       throw new PageferryError("corrupt", `segment: more than ${bytesMax} bytes, which its own head allows`);

@@ -1,6 +1,7 @@
 // The header of a segment: its keys, their order, and what it says of states. Both directions. See docs/format.md#segment.
-import { type CborFields, cborFields } from "./cbor-fields.ts";
+
 import { decodeCbor, encodeCbor } from "./cbor.ts";
+import { type CborFields, cborFields } from "./cbor-fields.ts";
 import { PageferryError } from "./errors.ts";
 import { headerBytesMax } from "./limits.ts";
 import type { StateHash } from "./state-hash.ts";
@@ -76,7 +77,10 @@ export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeader {
 /** Decodes the CBOR of a header, whose size is bounded. */
 export function decodeHeaderCbor(bytes: Uint8Array, what: string): unknown {
   if (bytes.length > headerBytesMax) {
-    throw new PageferryError("too-large", `${what}: ${bytes.length} bytes, at most ${headerBytesMax} are a header`);
+    throw new PageferryError(
+      "too-large",
+      `${what}: ${bytes.length} bytes, at most ${headerBytesMax} are a header`,
+    );
   }
   return decodeCbor(bytes, what);
 }
@@ -105,11 +109,17 @@ export function segmentHeaderOf(value: unknown, what: string): SegmentHeader {
 export function checkMagic(fields: CborFields, what: string): void {
   const magic = fields.text("magic");
   if (magic !== headerMagic) {
-    throw new PageferryError("corrupt", `${what}: magic is ${JSON.stringify(magic.slice(0, 16))}, not "${headerMagic}"`);
+    throw new PageferryError(
+      "corrupt",
+      `${what}: magic is ${JSON.stringify(magic.slice(0, 16))}, not "${headerMagic}"`,
+    );
   }
   const version = fields.uint("version");
   if (version > headerVersion) {
-    throw new PageferryError("unsupported-version", `${what}: version ${version}, this program reads ${headerVersion}`);
+    throw new PageferryError(
+      "unsupported-version",
+      `${what}: version ${version}, this program reads ${headerVersion}`,
+    );
   }
   if (version !== 1n) {
     throw new PageferryError("corrupt", `${what}: version ${version} does not exist`);
@@ -191,7 +201,10 @@ function decimal(text: string | undefined): number | undefined {
 }
 
 /** `{ [key]: value }`, or nothing where the value is absent. */
-export function optional<Key extends string, Value>(key: Key, value: Value | undefined): { [K in Key]?: Value } {
+export function optional<Key extends string, Value>(
+  key: Key,
+  value: Value | undefined,
+): { [K in Key]?: Value } {
   return (value === undefined ? {} : { [key]: value }) as { [K in Key]?: Value };
 }
 

@@ -25,7 +25,11 @@ function blocksOf(bytes: Uint8Array): Uint8Array[] {
   return blocks;
 }
 
-function seal(payload: EncodedPayload, blocks: readonly Uint8Array[], frames: readonly Uint8Array[]): Uint8Array {
+function seal(
+  payload: EncodedPayload,
+  blocks: readonly Uint8Array[],
+  frames: readonly Uint8Array[],
+): Uint8Array {
   const index = encodePageIndex(payload.index);
   const entries: SeekEntry[] = frames.map((frame, position) => ({
     storedBytes: frame.length,
@@ -64,7 +68,8 @@ export function checkPageIndex(file: SegmentFile, raw: Uint8Array, pages: readon
     return;
   }
   const isTrue =
-    index.length === pages.length && index.every((entry, position) => isPlace(entry, pages[position], raw.byteOffset));
+    index.length === pages.length &&
+    index.every((entry, position) => isPlace(entry, pages[position], raw.byteOffset));
   if (!isTrue) {
     throw new PageferryError("corrupt", `${what}: its page index does not tell where its pages lie`);
   }

@@ -1,8 +1,8 @@
 // The payload of a segment, before compression: a map of page frames and the inner header. Both directions.
 // Page bytes are copied once when encoding and never when decoding. See docs/format.md#payload.
 import { strict as assert } from "node:assert";
-import { cborFields } from "./cbor-fields.ts";
 import { cborHeadLength, cborMajor, decodeCbor, writeCborHead } from "./cbor.ts";
+import { cborFields } from "./cbor-fields.ts";
 import { PageferryError } from "./errors.ts";
 import { pageSizeMax, pageSizeMin, segmentFramesMax, segmentRawBytesMax } from "./limits.ts";
 import type { PageIndexEntry } from "./seekable.ts";
@@ -38,11 +38,18 @@ export interface EncodedPayload {
 /** Asserts what a caller must get right, and throws `too-large` for what no reader would take. */
 function checkInput(header: SegmentHeader, pages: readonly PageFrame[]): void {
   if (pages.length > segmentFramesMax) {
-    throw new PageferryError("too-large", `${segmentWords(header)}: ${pages.length} runs, at most ${segmentFramesMax} can be read`);
+    throw new PageferryError(
+      "too-large",
+      `${segmentWords(header)}: ${pages.length} runs, at most ${segmentFramesMax} can be read`,
+    );
   }
   let free = 0n;
   for (const page of pages) {
-    assert.equal(page.data.length, (page.overflow + 1) * header.pageSize, `page ${page.id}: bytes of its run`);
+    assert.equal(
+      page.data.length,
+      (page.overflow + 1) * header.pageSize,
+      `page ${page.id}: bytes of its run`,
+    );
     assert.ok(page.id >= free, `page ${page.id}: frames ascend and do not overlap`);
     free = page.id + BigInt(page.overflow) + 1n;
   }
@@ -58,7 +65,10 @@ export function encodeSegmentPayload(header: SegmentHeader, pages: readonly Page
     size += cborHeadLength(page.overflow);
   }
   if (size > segmentRawBytesMax) {
-    throw new PageferryError("too-large", `${segmentWords(header)}: ${size} bytes, at most ${segmentRawBytesMax} go into one`);
+    throw new PageferryError(
+      "too-large",
+      `${segmentWords(header)}: ${size} bytes, at most ${segmentRawBytesMax} go into one`,
+    );
   }
   const bytes = Buffer.allocUnsafe(size);
   const index: PageIndexEntry[] = [];
@@ -95,9 +105,15 @@ export function decodeSegmentPayload(bytes: Uint8Array, outer: SegmentHeader): P
 export function checkInnerHeader(inner: SegmentHeader, outer: SegmentHeader): void {
   const different = differentField(inner, outer);
   if (different !== undefined) {
-    throw new PageferryError("corrupt", `${segmentWords(outer)}: the outer header's ${different} is not that of the inner one`);
+    throw new PageferryError(
+      "corrupt",
+      `${segmentWords(outer)}: the outer header's ${different} is not that of the inner one`,
+    );
   }
 }
+
+/** `received` is set on the way. `time` is `stamp` in the oldest archives, which wrote it twice; nothing is read from it. */
+const outerAttrs: ReadonlySet<string> = new Set(["received", "time"]);
 
 function differentField(inner: SegmentHeader, outer: SegmentHeader): string | undefined {
   for (const key of Object.keys(outer) as (keyof SegmentHeader)[]) {
@@ -106,7 +122,7 @@ function differentField(inner: SegmentHeader, outer: SegmentHeader): string | un
     }
   }
   for (const key of new Set([...Object.keys(inner.attrs), ...Object.keys(outer.attrs)])) {
-    if (key !== "received" && inner.attrs[key] !== outer.attrs[key]) {
+    if (!outerAttrs.has(key) && inner.attrs[key] !== outer.attrs[key]) {
       return `attribute ${JSON.stringify(key.slice(0, 40))}`;
     }
   }
@@ -129,7 +145,10 @@ function framesOf(items: readonly unknown[], header: SegmentHeader): PageFrame[]
 export function checkPageSize(header: Pick<SegmentHeader, "pageSize" | "txId" | "parentTxId">): void {
   const { pageSize } = header;
   if (pageSize < pageSizeMin || pageSize > pageSizeMax || (pageSize & (pageSize - 1)) !== 0) {
-    throw new PageferryError("corrupt", `${segmentWords(header)}: page size ${pageSize} is no power of two from ${pageSizeMin} to ${pageSizeMax}`);
+    throw new PageferryError(
+      "corrupt",
+      `${segmentWords(header)}: page size ${pageSize} is no power of two from ${pageSizeMin} to ${pageSizeMax}`,
+    );
   }
 }
 
@@ -146,10 +165,16 @@ export function checkFrame(
     );
   }
   if (page.id < free) {
-    throw new PageferryError("corrupt", `${segmentWords(header)}: page ${page.id} overlaps or precedes the run before it`);
+    throw new PageferryError(
+      "corrupt",
+      `${segmentWords(header)}: page ${page.id} overlaps or precedes the run before it`,
+    );
   }
   if (page.id + BigInt(page.overflow) > idMax) {
-    throw new PageferryError("corrupt", `${segmentWords(header)}: a run from page ${page.id} ends beyond all page ids`);
+    throw new PageferryError(
+      "corrupt",
+      `${segmentWords(header)}: a run from page ${page.id} ends beyond all page ids`,
+    );
   }
 }
 

@@ -2,10 +2,20 @@
 import { type CompressionConfig, compressionSettings, defaultCompression } from "./config-compression.ts";
 import { crc64 } from "./crc64.ts";
 import { largePayloadBytes, segmentFramesMax, segmentRawBytesMax } from "./limits.ts";
-import { checkPageIndex, compressSeekable, compressSeekableSync } from "./segment-large.ts";
-import { collectSegmentFile, decodeSegmentFile, encodeSegmentFile, type SegmentFile } from "./segment-file.ts";
+import {
+  collectSegmentFile,
+  decodeSegmentFile,
+  encodeSegmentFile,
+  type SegmentFile,
+} from "./segment-file.ts";
 import { headerVersion, isCompressed, type SegmentHeader, segmentWords } from "./segment-header.ts";
-import { decodeSegmentPayload, type EncodedPayload, encodeSegmentPayload, type PageFrame } from "./segment-payload.ts";
+import { checkPageIndex, compressSeekable, compressSeekableSync } from "./segment-large.ts";
+import {
+  decodeSegmentPayload,
+  type EncodedPayload,
+  encodeSegmentPayload,
+  type PageFrame,
+} from "./segment-payload.ts";
 import type { TxId } from "./txid.ts";
 import { nodeZstdLevel, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "./zstd.ts";
 
@@ -84,7 +94,10 @@ export function encodeSegment(input: SegmentInput, options: EncodeSegmentOptions
 }
 
 /** As `encodeSegment`, compressing on libuv threads, a large payload on several. The pages are copied before it returns. */
-export async function encodeSegmentAsync(input: SegmentInput, options: EncodeSegmentOptions = {}): Promise<Uint8Array> {
+export async function encodeSegmentAsync(
+  input: SegmentInput,
+  options: EncodeSegmentOptions = {},
+): Promise<Uint8Array> {
   const { header, payload, how, zstdLevel } = plan(input, options);
   switch (how) {
     case "as it is":

@@ -144,7 +144,10 @@ function createGuard(rawBytesMax: number): { take(part: Uint8Array): void; rawBy
         throw new PageferryError("too-large", `snapshot: more than the ${rawBytesMax} raw bytes it may have`);
       }
       if (rawBytes > imageBytes) {
-        throw new PageferryError("corrupt", `snapshot: more than the ${imageBytes} raw bytes its own meta page tells of`);
+        throw new PageferryError(
+          "corrupt",
+          `snapshot: more than the ${imageBytes} raw bytes its own meta page tells of`,
+        );
       }
     },
   };
@@ -170,10 +173,16 @@ function checkHeader(header: SnapshotHeader, found: Found): void {
   const what = snapshotWords(header);
   const saysZstd = isCompressed(header, what);
   if (found.dataBytes > 0 && saysZstd !== found.isZstd) {
-    throw new PageferryError("corrupt", `${what}: its header says ${header.compression}, its data is something else`);
+    throw new PageferryError(
+      "corrupt",
+      `${what}: its header says ${header.compression}, its data is something else`,
+    );
   }
   const expectedBytes = header.pageCount * BigInt(header.pageSize);
   if (found.options.checkLength !== false && BigInt(found.rawBytes) !== expectedBytes) {
-    throw new PageferryError("corrupt", `${what}: ${found.rawBytes} raw bytes, its header says ${expectedBytes}`);
+    throw new PageferryError(
+      "corrupt",
+      `${what}: ${found.rawBytes} raw bytes, its header says ${expectedBytes}`,
+    );
   }
 }

@@ -54,7 +54,10 @@ export async function encodeSnapshot(
   const { rawBytes, checksum } = await spoolData(raw, settings, options);
   const expectedBytes = input.pageCount * BigInt(input.pageSize);
   if (BigInt(rawBytes) !== expectedBytes) {
-    throw new PageferryError("corrupt", `${snapshotWords(input)}: ${rawBytes} raw bytes were given, ${expectedBytes} are due`);
+    throw new PageferryError(
+      "corrupt",
+      `${snapshotWords(input)}: ${rawBytes} raw bytes were given, ${expectedBytes} are due`,
+    );
   }
   const header: SnapshotHeader = {
     ...input,
@@ -132,7 +135,10 @@ async function spoolData(
 }
 
 /** Cuts a stream into blocks of 1 MiB, each in memory of its own, for what gave the chunks may use them again. */
-async function* blocksOf(raw: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+async function* blocksOf(
+  raw: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   let block = Buffer.allocUnsafeSlow(seekFrameBytes);
   let filled = 0;
   for await (const chunk of raw) {

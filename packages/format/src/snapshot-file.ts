@@ -2,7 +2,12 @@
 // Databases are not held whole: see snapshot-encode.ts and snapshot-decode.ts. docs/format.md#snapshot.
 import { crc64 } from "./crc64.ts";
 import { encodeDataHead, headerKey, splitDataAndHeader } from "./segment-file.ts";
-import { checkSnapshotSum, encodeSnapshotHeader, type SnapshotHeader, snapshotHeaderOf } from "./snapshot-header.ts";
+import {
+  checkSnapshotSum,
+  encodeSnapshotHeader,
+  type SnapshotHeader,
+  snapshotHeaderOf,
+} from "./snapshot-header.ts";
 
 /** A snapshot file as stored: its header, and the data still compressed. */
 export interface SnapshotFile {
@@ -26,5 +31,10 @@ export function decodeSnapshotFile(bytes: Uint8Array): SnapshotFile {
 
 /** Encodes a snapshot file with the data as it is stored; what `decodeSnapshotFile` gave comes back byte for byte. */
 export function encodeSnapshotFile(file: SnapshotFile): Uint8Array {
-  return Buffer.concat([encodeDataHead(file.data.length), file.data, headerKey, encodeSnapshotHeader(file.header)]);
+  return Buffer.concat([
+    encodeDataHead(file.data.length),
+    file.data,
+    headerKey,
+    encodeSnapshotHeader(file.header),
+  ]);
 }

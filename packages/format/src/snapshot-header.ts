@@ -1,8 +1,17 @@
 // The header of a snapshot, both directions. Ours has three keys more than Go's, which Go ignores. See docs/format.md#snapshot.
-import { cborFields } from "./cbor-fields.ts";
+
 import { encodeCbor } from "./cbor.ts";
+import { cborFields } from "./cbor-fields.ts";
 import { PageferryError } from "./errors.ts";
-import { checkMagic, createdAtOf, decodeHeaderCbor, headerMagic, headerVersion, optional, stateHashText } from "./segment-header.ts";
+import {
+  checkMagic,
+  createdAtOf,
+  decodeHeaderCbor,
+  headerMagic,
+  headerVersion,
+  optional,
+  stateHashText,
+} from "./segment-header.ts";
 import type { StateHash } from "./state-hash.ts";
 import { formatTxId, type TxId, txId } from "./txid.ts";
 

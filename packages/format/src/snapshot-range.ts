@@ -31,7 +31,11 @@ export async function readSnapshotHeader(reader: RandomReader): Promise<Snapshot
 }
 
 /** Raw bytes [offset, offset + length) of a snapshot; `openSnapshot` is better for more than one range. */
-export async function readSnapshotRange(reader: RandomReader, offset: number, length: number): Promise<Uint8Array> {
+export async function readSnapshotRange(
+  reader: RandomReader,
+  offset: number,
+  length: number,
+): Promise<Uint8Array> {
   return (await openSnapshot(reader)).read(offset, length);
 }
 
@@ -46,7 +50,10 @@ async function readEnds(
   }
   const trailerBytes = reader.size - end;
   if (trailerBytes > headerBytesMax + headerKey.length) {
-    throw new PageferryError("too-large", `snapshot: ${trailerBytes} bytes of header, at most ${headerBytesMax}`);
+    throw new PageferryError(
+      "too-large",
+      `snapshot: ${trailerBytes} bytes of header, at most ${headerBytesMax}`,
+    );
   }
   const trailer = await reader.read(end, trailerBytes);
   return { header: snapshotHeaderOf(decodeKeyedHeader(trailer, "snapshot"), "snapshot header"), place };
@@ -68,7 +75,10 @@ export async function openSnapshot(reader: RandomReader): Promise<SnapshotRanges
     isSeekable: !isPacked || places !== undefined,
     async read(offset, length) {
       if (!(offset >= 0 && length >= 0 && offset + length <= rawBytes)) {
-        throw new PageferryError("bad-request", `${what}: bytes ${offset} to ${offset + length} of ${rawBytes}`);
+        throw new PageferryError(
+          "bad-request",
+          `${what}: bytes ${offset} to ${offset + length} of ${rawBytes}`,
+        );
       }
       if (!isPacked) {
         return reader.read(place.offset + offset, length);
@@ -81,7 +91,11 @@ export async function openSnapshot(reader: RandomReader): Promise<SnapshotRanges
   };
 }
 
-async function readTable(reader: RandomReader, place: DataPlace, what: string): Promise<SeekEntry[] | undefined> {
+async function readTable(
+  reader: RandomReader,
+  place: DataPlace,
+  what: string,
+): Promise<SeekEntry[] | undefined> {
   const end = place.offset + place.length;
   const tailBytes = Math.min(seekFooterBytes, place.length);
   const footer = readSeekFooter(await reader.read(end - tailBytes, tailBytes), what);
@@ -89,7 +103,10 @@ async function readTable(reader: RandomReader, place: DataPlace, what: string): 
     return undefined;
   }
   if (footer.tableBytes > place.length) {
-    throw new PageferryError("corrupt", `${what}: a seek table of ${footer.tableBytes} bytes in ${place.length}`);
+    throw new PageferryError(
+      "corrupt",
+      `${what}: a seek table of ${footer.tableBytes} bytes in ${place.length}`,
+    );
   }
   return readSeekTable(await reader.read(end - footer.tableBytes, footer.tableBytes), place.length, what);
 }
@@ -134,7 +151,10 @@ async function readFrames(
   const expectedBytes = last.rawEnd - first.rawStart;
   const raw = await zstdDecompress(stored, { outputBytesMax: expectedBytes, what: range.what });
   if (raw.length !== expectedBytes) {
-    throw new PageferryError("corrupt", `${range.what}: frames give ${raw.length} bytes, the seek table says ${expectedBytes}`);
+    throw new PageferryError(
+      "corrupt",
+      `${range.what}: frames give ${raw.length} bytes, the seek table says ${expectedBytes}`,
+    );
   }
   return raw.subarray(range.offset - first.rawStart, end - first.rawStart);
 }

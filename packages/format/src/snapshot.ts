@@ -10,4 +10,9 @@ export {
 } from "./snapshot-encode.ts";
 export { decodeSnapshotFile, encodeSnapshotFile, type SnapshotFile } from "./snapshot-file.ts";
 export { decodeSnapshotHeader, encodeSnapshotHeader, type SnapshotHeader } from "./snapshot-header.ts";
-export { openSnapshot, readSnapshotHeader, readSnapshotRange, type SnapshotRanges } from "./snapshot-range.ts";
+export {
+  openSnapshot,
+  readSnapshotHeader,
+  readSnapshotRange,
+  type SnapshotRanges,
+} from "./snapshot-range.ts";

@@ -25,7 +25,10 @@ export function createFallbackDecoder(frame: ZstdFrameHead, outputBytesMax: numb
   const decoder = new Decompress((part) => {
     size += part.length;
     if (size > outputBytesMax) {
-      throw new PageferryError("too-large", `a frame decodes to more than the ${outputBytesMax} bytes it may have`);
+      throw new PageferryError(
+        "too-large",
+        `a frame decodes to more than the ${outputBytesMax} bytes it may have`,
+      );
     }
     hasher.load(state);
     hasher.update(part);
@@ -38,7 +41,9 @@ export function createFallbackDecoder(frame: ZstdFrameHead, outputBytesMax: numb
     try {
       decoder.push(part, isLast);
     } catch (cause) {
-      throw cause instanceof PageferryError ? cause : new PageferryError("corrupt", "zstd does not decode", { cause });
+      throw cause instanceof PageferryError
+        ? cause
+        : new PageferryError("corrupt", "zstd does not decode", { cause });
     }
     return parts;
   };
@@ -61,7 +66,11 @@ export function createFallbackDecoder(frame: ZstdFrameHead, outputBytesMax: numb
 }
 
 /** Decodes one data frame (`stored` is exactly that) to at most `outputBytesMax`; `too-large` or `corrupt`. */
-export function fallbackDecompressFrame(stored: Uint8Array, frame: ZstdFrameHead, outputBytesMax: number): Uint8Array {
+export function fallbackDecompressFrame(
+  stored: Uint8Array,
+  frame: ZstdFrameHead,
+  outputBytesMax: number,
+): Uint8Array {
   const decoder = createFallbackDecoder(frame, outputBytesMax);
   return Buffer.concat([...decoder.push(stored), ...decoder.end()]);
 }

@@ -68,7 +68,14 @@ export function readFrameHead(bytes: Uint8Array, at: number, what: string): Zstd
   if (isSkippableMagic(magic)) {
     return left < 8
       ? undefined
-      : { kind: "skippable", magic, headBytes: 8, contentBytes: view.getUint32(4, true), blockBytesMax: 0, hasChecksum: false };
+      : {
+          kind: "skippable",
+          magic,
+          headBytes: 8,
+          contentBytes: view.getUint32(4, true),
+          blockBytesMax: 0,
+          hasChecksum: false,
+        };
   }
   if (magic !== zstdMagic) {
     throw corrupt(what, at, `0x${magic.toString(16)} begins no frame`);
@@ -91,7 +98,10 @@ function readDataFrameHead(view: DataView, at: number, what: string): ZstdFrameH
   const contentBytes = readContentSize(view, headBytes - sizeBytes, sizeBytes);
   const windowBytes = isSingleSegment ? (contentBytes ?? 0) : windowSize(view.getUint8(5));
   if (!isSingleSegment && windowBytes > 2 ** zstdWindowLogMax) {
-    throw new PageferryError("too-large", `${what}: zstd at byte ${at}: a window of ${windowBytes} bytes, at most 2^${zstdWindowLogMax} are used`);
+    throw new PageferryError(
+      "too-large",
+      `${what}: zstd at byte ${at}: a window of ${windowBytes} bytes, at most 2^${zstdWindowLogMax} are used`,
+    );
   }
   return {
     kind: "data",
@@ -124,7 +134,12 @@ function windowSize(descriptor: number): number {
 }
 
 /** Reads the three bytes of a block head at `at`. `frame` bounds what the block may decode to. */
-export function readBlockHead(bytes: Uint8Array, at: number, frame: ZstdFrameHead, what: string): ZstdBlockHead {
+export function readBlockHead(
+  bytes: Uint8Array,
+  at: number,
+  frame: ZstdFrameHead,
+  what: string,
+): ZstdBlockHead {
   const head = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16);
   const type = (head >> 1) & 3;
   const size = head >> 3;
@@ -174,7 +189,11 @@ function dataEnd(bytes: Uint8Array, head: ZstdFrameHead, start: number, what: st
     throw corrupt(what, start, "cut before a frame's last block");
   }
   if (head.contentBytes !== undefined && head.contentBytes > blocksBytesMax) {
-    throw corrupt(what, start, `a frame says ${head.contentBytes} bytes, its blocks give at most ${blocksBytesMax}`);
+    throw corrupt(
+      what,
+      start,
+      `a frame says ${head.contentBytes} bytes, its blocks give at most ${blocksBytesMax}`,
+    );
   }
   const end = at + (head.hasChecksum ? zstdChecksumBytes : 0);
   return { ...head, start, end, decodedBytesMax: head.contentBytes ?? blocksBytesMax };

@@ -32,7 +32,10 @@ const storedSlackBytes = 64 * 1024;
 const streamChunkBytes = 256 * 1024;
 
 /** Decodes the next `payloadBytes` of `reader`, in order. Errors: `corrupt`, `too-large`. The consumer bounds the output. */
-export async function* decodeZstdStream(reader: ByteReader, options: ZstdStreamOptions): AsyncGenerator<Uint8Array> {
+export async function* decodeZstdStream(
+  reader: ByteReader,
+  options: ZstdStreamOptions,
+): AsyncGenerator<Uint8Array> {
   const { what } = options;
   const end = reader.position() + options.payloadBytes;
   const inFlight: Promise<Uint8Array>[] = [];
@@ -87,7 +90,12 @@ async function skip(reader: ByteReader, count: number, end: number, what: string
 }
 
 /** The bytes of a data frame, part by part. */
-async function* frameParts(reader: ByteReader, frame: TakenHead, end: number, what: string): AsyncGenerator<Uint8Array> {
+async function* frameParts(
+  reader: ByteReader,
+  frame: TakenHead,
+  end: number,
+  what: string,
+): AsyncGenerator<Uint8Array> {
   yield frame.bytes;
   let isLast = false;
   while (!isLast) {
@@ -104,7 +112,12 @@ async function* frameParts(reader: ByteReader, frame: TakenHead, end: number, wh
   }
 }
 
-async function takeWholeFrame(reader: ByteReader, frame: TakenHead, end: number, what: string): Promise<Uint8Array> {
+async function takeWholeFrame(
+  reader: ByteReader,
+  frame: TakenHead,
+  end: number,
+  what: string,
+): Promise<Uint8Array> {
   const storedBytesMax = (frame.head.contentBytes ?? 0) + storedSlackBytes;
   const parts: Uint8Array[] = [];
   let size = 0;
@@ -112,7 +125,10 @@ async function takeWholeFrame(reader: ByteReader, frame: TakenHead, end: number,
     parts.push(part);
     size += part.length;
     if (size > storedBytesMax) {
-      throw new PageferryError("corrupt", `${what}: a frame of ${frame.head.contentBytes} bytes is stored in more than ${size}`);
+      throw new PageferryError(
+        "corrupt",
+        `${what}: a frame of ${frame.head.contentBytes} bytes is stored in more than ${size}`,
+      );
     }
   }
   return Buffer.concat(parts, size);
@@ -147,7 +163,10 @@ async function* decodeParts(
     throw translateZstdError(cause, options);
   }
   if (head.contentBytes !== undefined && decodedBytes !== head.contentBytes) {
-    throw new PageferryError("corrupt", `${what}: a frame decodes to ${decodedBytes} bytes, its head says ${head.contentBytes}`);
+    throw new PageferryError(
+      "corrupt",
+      `${what}: a frame decodes to ${decodedBytes} bytes, its head says ${head.contentBytes}`,
+    );
   }
 }
 
@@ -158,7 +177,10 @@ function streamNatively(parts: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Ar
   return decoder;
 }
 
-async function* streamByFallback(parts: AsyncIterable<Uint8Array>, head: ZstdFrameHead): AsyncGenerator<Uint8Array> {
+async function* streamByFallback(
+  parts: AsyncIterable<Uint8Array>,
+  head: ZstdFrameHead,
+): AsyncGenerator<Uint8Array> {
   const decoder = createFallbackDecoder(head, Number.MAX_SAFE_INTEGER);
   for await (const part of parts) {
     yield* decoder.push(part);

@@ -34,7 +34,10 @@ export function nodeZstdLevel(settings: Pick<CompressionSettings, "level">): num
 
 function compressOptions(bytes: Uint8Array, level: number): zlib.ZstdOptions {
   if (!hasNativeZstd) {
-    throw new PageferryError("bad-config", "this runtime cannot compress with zstd; configure compression: none");
+    throw new PageferryError(
+      "bad-config",
+      "this runtime cannot compress with zstd; configure compression: none",
+    );
   }
   return {
     params: { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 },
@@ -94,12 +97,18 @@ function decompressOptions(frame: ZstdFrame, outputBytesMax: number): zlib.ZstdO
 /** What the decoders throw, as `corrupt` or `too-large`; errors that are not theirs pass through. */
 export function translateZstdError(cause: unknown, options: ZstdDecompressOptions): unknown {
   const { code } = (cause ?? {}) as { readonly code?: unknown };
-  if (cause instanceof PageferryError || typeof code !== "string" || !/^(Z_|ZSTD_|ERR_BUFFER_TOO_LARGE)/.test(code)) {
+  if (
+    cause instanceof PageferryError ||
+    typeof code !== "string" ||
+    !/^(Z_|ZSTD_|ERR_BUFFER_TOO_LARGE)/.test(code)
+  ) {
     return cause;
   }
   return code === "ERR_BUFFER_TOO_LARGE"
     ? tooLarge(options)
-    : new PageferryError("corrupt", `${options.what ?? "payload"}: zstd does not decode (${code})`, { cause });
+    : new PageferryError("corrupt", `${options.what ?? "payload"}: zstd does not decode (${code})`, {
+        cause,
+      });
 }
 
 function checkFrame(decoded: Uint8Array, frame: ZstdFrame, options: ZstdDecompressOptions): Uint8Array {
@@ -112,7 +121,12 @@ function checkFrame(decoded: Uint8Array, frame: ZstdFrame, options: ZstdDecompre
   return decoded;
 }
 
-function decompressFrameSync(bytes: Uint8Array, frame: ZstdFrame, left: number, options: ZstdDecompressOptions): Uint8Array {
+function decompressFrameSync(
+  bytes: Uint8Array,
+  frame: ZstdFrame,
+  left: number,
+  options: ZstdDecompressOptions,
+): Uint8Array {
   const stored = bytes.subarray(frame.start, frame.end);
   try {
     const decoded = hasNativeZstd
@@ -171,7 +185,9 @@ export async function zstdDecompress(bytes: Uint8Array, options: ZstdDecompressO
   let left = options.outputBytesMax;
   for (let first = 0; first < frames.length; first += framesAtOnce) {
     const now = frames.slice(first, first + framesAtOnce);
-    for (const decoded of await Promise.all(now.map((frame) => decodeZstdFrame(bytes, frame, left, options)))) {
+    for (const decoded of await Promise.all(
+      now.map((frame) => decodeZstdFrame(bytes, frame, left, options)),
+    )) {
       left -= decoded.length;
       parts.push(decoded);
     }
