@@ -1,0 +1,55 @@
+// The queue as the agent sees it: three calls. What it acknowledged survives the loss of this machine.
+import { type Needs, PageferryError } from "@pageferry/format";
+
+/** A body that is put down before the envelope that points at it. */
+export interface StagedBody {
+  /** SHA-256 of the bytes, 64 lower-case hex digits; the body's name and its idempotency key. */
+  readonly digest: string;
+  readonly size: number;
+  /** The bytes, from the start; called again for each attempt. */
+  open(): AsyncIterable<Uint8Array>;
+}
+
+/** What every call takes. An aborted signal ends the call with the signal's reason. */
+export interface QueueCallOptions {
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Where envelopes go. Failures are `PageferryError`s and their remedy decides: `retry` is asked again for as long
+ * as it takes, everything else stops the sending of that database and raises an alarm. Each call may be repeated
+ * after it succeeded and its answer was lost.
+ */
+export interface Queue {
+  /** A stable word for logs, such as `http://127.0.0.1:7373`. Never holds a secret. */
+  readonly name: string;
+  /** Returns when the envelope is durable at the host. */
+  send(envelope: Uint8Array, options?: QueueCallOptions): Promise<void>;
+  /** Puts a large body down under its digest. One that is there already is a success. */
+  stage(database: string, body: StagedBody, options?: QueueCallOptions): Promise<void>;
+  /**
+   * What the host has and what it misses. `undefined`: this kind of queue cannot tell, and the agent runs without
+   * healing.
+   */
+  needs(database: string, options?: QueueCallOptions): Promise<Needs | undefined>;
+}
+
+interface Throttle {
+  readonly retryAfterMs: number;
+}
+
+/** The error of a queue that says when to come again: `unavailable`, or `code`, with the time to wait kept in it. */
+export function throttled(
+  message: string,
+  retryAfterMs: number,
+  code: "unavailable" | "disk-full" = "unavailable",
+): PageferryError {
+  const cause: Throttle = { retryAfterMs };
+  return new PageferryError(code, message, { cause });
+}
+
+/** The time to wait that a `throttled` error carries, in ms. */
+export function retryAfterMsOf(error: unknown): number | undefined {
+  const cause = error instanceof PageferryError ? (error.cause as Partial<Throttle> | undefined) : undefined;
+  return typeof cause?.retryAfterMs === "number" ? cause.retryAfterMs : undefined;
+}
