@@ -11,6 +11,9 @@ import type { Io } from "./io.ts";
 
 const commands = [restoreCommand, pointsCommand, checkCommand, versionCommand] as const;
 
+/** What can be typed after `pageferry`. */
+export const commandNames: readonly string[] = commands.map(({ name }) => name);
+
 const examples = `
 Examples:
   pageferry up path/to/app.db                                  back it up, for as long as this runs

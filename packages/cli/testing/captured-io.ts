@@ -1,0 +1,29 @@
+// An `Io` that keeps what a command says, so that a test can read it.
+
+import type { Io } from "../src/io.ts";
+
+/** What was said, and a way to send the signal. */
+export interface CapturedIo extends Io {
+  readonly said: { out: string; err: string };
+  terminate(signal?: "SIGINT" | "SIGTERM"): void;
+}
+
+/** No terminal, an empty environment unless given, a real clock. */
+export function capturedIo(env: Readonly<Record<string, string>> = {}): CapturedIo {
+  const said = { out: "", err: "" };
+  const controller = new AbortController();
+  return {
+    said,
+    env,
+    out: (text) => {
+      said.out += text;
+    },
+    err: (text) => {
+      said.err += text;
+    },
+    isTerminal: false,
+    signal: controller.signal,
+    now: Date.now,
+    terminate: (signal = "SIGTERM") => controller.abort(signal),
+  };
+}
