@@ -148,6 +148,11 @@ export const configSchema = keyed({
   baseDeadline: duration(),
 });
 
+/** Every key, nested ones with a dot: what docs/operations.md has a row for. Of `databases` and `replicas` only the key itself. */
+export const configKeys: readonly string[] = Object.keys(configSchema.shape).flatMap((key) =>
+  Object.hasOwn(nestedKeys, key) ? (nestedKeys[key] ?? []).map((nested) => `${key}.${nested}`) : [key],
+);
+
 /** "127.0.0.1:7373", "[::1]:7373", ":7373" or 7373. */
 function listenFromText(value: unknown): unknown {
   if (typeof value === "number") return { port: value };

@@ -86,9 +86,11 @@ export {
   type NatsReplicaConfig,
   type ReplicaConfig,
   replicaLabel,
+  replicaShapes,
   type S3ReplicaConfig,
   type SftpReplicaConfig,
 } from "./config-replica.ts";
+export { configKeys } from "./config-schema.ts";
 export { type Crc64, crc64, createCrc64 } from "./crc64.ts";
 export {
   formatRestoreState,
