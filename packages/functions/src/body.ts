@@ -10,7 +10,11 @@ export function bodySize(body: StoreBody): number {
 }
 
 /** A body's bytes; throws `corrupt` if they are not as many as it said, or have another digest. */
-export async function* openBody(body: StoreBody, where: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* openBody(
+  body: StoreBody,
+  where: string,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   if (body instanceof Uint8Array) {
     yield body;
     return;
@@ -25,7 +29,10 @@ export async function* openBody(body: StoreBody, where: string, signal?: AbortSi
     yield chunk;
   }
   if (size !== body.size) {
-    throw new PageferryError("corrupt", `${where}: the body has ${size > body.size ? "more" : "fewer"} than ${body.size} bytes`);
+    throw new PageferryError(
+      "corrupt",
+      `${where}: the body has ${size > body.size ? "more" : "fewer"} than ${body.size} bytes`,
+    );
   }
   const digest = hash?.digest("hex");
   if (digest !== body.sha256) {
@@ -34,7 +41,10 @@ export async function* openBody(body: StoreBody, where: string, signal?: AbortSi
 }
 
 /** Tells whether two byte streams are equal, whatever their chunks; both are ended early where they differ. */
-export async function haveSameBytes(a: AsyncIterable<Uint8Array>, b: AsyncIterable<Uint8Array>): Promise<boolean> {
+export async function haveSameBytes(
+  a: AsyncIterable<Uint8Array>,
+  b: AsyncIterable<Uint8Array>,
+): Promise<boolean> {
   const left = a[Symbol.asyncIterator]();
   const right = b[Symbol.asyncIterator]();
   let leftRest: Uint8Array = new Uint8Array();
@@ -65,7 +75,11 @@ async function refill(rest: Uint8Array, from: AsyncIterator<Uint8Array>): Promis
 }
 
 /** Gathers a stream that is bounded by its nature; above `bytesMax` it throws `too-large` and ends the stream. */
-export async function gather(chunks: AsyncIterable<Uint8Array>, bytesMax: number, where: string): Promise<Uint8Array> {
+export async function gather(
+  chunks: AsyncIterable<Uint8Array>,
+  bytesMax: number,
+  where: string,
+): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of chunks) {

@@ -93,7 +93,9 @@ const putTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
 
     await assert.rejects(store.put("a", text("other")), { code: "conflict" });
     await assert.rejects(store.put("a", text("longer than the first")), { code: "conflict" });
-    await assert.rejects(store.put("a", { size: 5, open: () => streamOf(["oth", "er"]) }), { code: "conflict" });
+    await assert.rejects(store.put("a", { size: 5, open: () => streamOf(["oth", "er"]) }), {
+      code: "conflict",
+    });
 
     assert.equal((await readAll(await store.get("a"))).toString(), "first");
   },
@@ -111,14 +113,22 @@ const putTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
 
     const outcomes = await Promise.allSettled(bodies.map((body) => store.put("a/race", body)));
 
-    const won = outcomes.flatMap((outcome, index) => (outcome.status === "fulfilled" ? [[outcome.value, index]] : []));
+    const won = outcomes.flatMap((outcome, index) =>
+      outcome.status === "fulfilled" ? [[outcome.value, index]] : [],
+    );
     assert.equal(won.length, 1);
     assert.equal(won[0]?.[0], "stored");
-    for (const outcome of outcomes) if (outcome.status === "rejected") assert.equal(outcome.reason.code, "conflict");
-    assert.deepEqual(await readAll(await store.get("a/race")), Buffer.from(bodies[Number(won[0]?.[1])] ?? []));
+    for (const outcome of outcomes)
+      if (outcome.status === "rejected") assert.equal(outcome.reason.code, "conflict");
+    assert.deepEqual(
+      await readAll(await store.get("a/race")),
+      Buffer.from(bodies[Number(won[0]?.[1])] ?? []),
+    );
     assert.deepEqual(await namesIn(store, ""), ["a/race"]);
   },
-  "tells all twelve writers of one name with the same bytes that it is there, one that it stored it": async ({ store }) => {
+  "tells all twelve writers of one name with the same bytes that it is there, one that it stored it": async ({
+    store,
+  }) => {
     const outcomes = await Promise.all(Array.from({ length: 12 }, () => store.put("a/same", text("same"))));
 
     assert.equal(outcomes.filter((outcome) => outcome === "stored").length, 1);
@@ -134,7 +144,9 @@ const putTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
 
     await assert.rejects(store.put("x", broken), RangeError);
     await assert.rejects(store.put("x", { size: 9, open: () => streamOf(["short"]) }), { code: "corrupt" });
-    await assert.rejects(store.put("x", { size: 3, open: () => streamOf(["lo", "ng"]) }), { code: "corrupt" });
+    await assert.rejects(store.put("x", { size: 3, open: () => streamOf(["lo", "ng"]) }), {
+      code: "corrupt",
+    });
     await assert.rejects(
       store.put("x", { size: 5, sha256: "0".repeat(64), open: () => streamOf(["bytes"]) }),
       { code: "corrupt" },
@@ -152,7 +164,19 @@ const putTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
     assert.equal((await readAll(await store.get("x"))).toString(), "bytes");
   },
   "refuses names that are no plain relative paths": async ({ store }) => {
-    for (const name of ["", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", ".", "a\\b", "a\0b", "a".repeat(1025)]) {
+    for (const name of [
+      "",
+      "/a",
+      "a/",
+      "a//b",
+      "../a",
+      "a/../b",
+      "a/./b",
+      ".",
+      "a\\b",
+      "a\0b",
+      "a".repeat(1025),
+    ]) {
       await assert.rejects(store.put(name, text("x")), { code: "bad-name" }, JSON.stringify(name));
       await assert.rejects(store.get(name), { code: "bad-name" }, JSON.stringify(name));
       await assert.rejects(store.remove([name]), { code: "bad-name" }, JSON.stringify(name));
@@ -161,7 +185,17 @@ const putTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
   },
   "keeps names with unicode, spaces, and all the length that names may have": async ({ store }) => {
     const long = `${"d".repeat(200)}/${"e".repeat(200)}/${"f".repeat(200)}/${"g".repeat(200)}/${"h".repeat(220)}`;
-    const names = ["zürich/ß", "日本/データ", "a b/c d", "100%/#?&=+", "😀/\u{fffd}", "\u{fffd}", "…", ".hidden", long];
+    const names = [
+      "zürich/ß",
+      "日本/データ",
+      "a b/c d",
+      "100%/#?&=+",
+      "😀/\u{fffd}",
+      "\u{fffd}",
+      "…",
+      ".hidden",
+      long,
+    ];
 
     for (const name of names) await store.put(name, text(name));
 
@@ -251,7 +285,10 @@ const listTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
 
     const listed = await Array.fromAsync(store.list(""));
 
-    assert.deepEqual(listed, names.toSorted(compareNames).map((name) => ({ name, size: text(name).length })));
+    assert.deepEqual(
+      listed,
+      names.toSorted(compareNames).map((name) => ({ name, size: text(name).length })),
+    );
   },
   "lists by any prefix, also one that ends within a part": async ({ store }) => {
     for (const name of ["a/1", "a/10", "a/2", "ab/1", "b/1"]) await store.put(name, text("x"));
@@ -264,7 +301,10 @@ const listTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
     assert.deepEqual(await namesIn(store, "../"), []);
   },
   "lists ten thousand objects, each once and in order": async ({ store, manyObjects }) => {
-    const names = Array.from({ length: manyObjects }, (_, index) => `many/${(index % 7).toString()}/${index.toString().padStart(6, "0")}`);
+    const names = Array.from(
+      { length: manyObjects },
+      (_, index) => `many/${(index % 7).toString()}/${index.toString().padStart(6, "0")}`,
+    );
     for (let at = 0; at < names.length; at += 200) {
       await Promise.all(names.slice(at, at + 200).map((name) => store.put(name, text(name))));
     }
@@ -317,7 +357,10 @@ const listTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
     const listed = await namesIn(store, "a/");
     await Promise.all(meanwhile);
 
-    assert.deepEqual(before.filter((name) => !listed.includes(name)), []);
+    assert.deepEqual(
+      before.filter((name) => !listed.includes(name)),
+      [],
+    );
   },
 };
 
@@ -338,7 +381,14 @@ const otherTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
       await store.replace(name, text("new words"));
       assert.equal((await readAll(await store.get(name))).toString(), "new words");
     }
-    for (const name of ["a", "leases/../a", "state.json", "x_state.json", "leases", "0000000000000001/generation.json"]) {
+    for (const name of [
+      "a",
+      "leases/../a",
+      "state.json",
+      "x_state.json",
+      "leases",
+      "0000000000000001/generation.json",
+    ]) {
       await assert.rejects(store.replace(name, text("x")), { code: "bad-name" }, name);
     }
   },
@@ -347,7 +397,8 @@ const otherTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
     await store.replace("needs.json", bodies[0]);
 
     const writes = (async () => {
-      for (let round = 0; round < 20; round++) await store.replace("needs.json", bodies[round % 2 === 0 ? 1 : 0]);
+      for (let round = 0; round < 20; round++)
+        await store.replace("needs.json", bodies[round % 2 === 0 ? 1 : 0]);
     })();
     for (let round = 0; round < 20; round++) {
       const read = await readAll(await store.get("needs.json"));
@@ -454,7 +505,10 @@ export function conformance(name: string, options: ConformanceOptions): void {
       });
     }
     test("names only tests that exist in its exceptions", () => {
-      assert.deepEqual(Object.keys(exceptions).filter((sentence) => !(sentence in tests)), []);
+      assert.deepEqual(
+        Object.keys(exceptions).filter((sentence) => !(sentence in tests)),
+        [],
+      );
     });
   });
 }

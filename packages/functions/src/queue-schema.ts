@@ -61,10 +61,15 @@ export function openQueueFile(path: string): DatabaseSync {
 function prepare(db: DatabaseSync, path: string): void {
   db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;");
   // The log is copied back at 16 MB: seldom enough for large bodies, small enough for the disk.
-  db.exec("PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432; PRAGMA foreign_keys = ON;");
+  db.exec(
+    "PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432; PRAGMA foreign_keys = ON;",
+  );
   const { user_version: version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
   if (version > schemaVersion) {
-    throw new PageferryError("unsupported-version", `queue ${path}: written by a newer pageferry (schema ${version})`);
+    throw new PageferryError(
+      "unsupported-version",
+      `queue ${path}: written by a newer pageferry (schema ${version})`,
+    );
   }
   db.exec(`BEGIN IMMEDIATE; ${tables} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
 }
@@ -85,8 +90,10 @@ export function fromSqlite(error: unknown, doing: string): unknown {
   if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
     return new PageferryError("unauthorized", `${doing}: ${code}`, options);
   }
-  if (code === "ENOSPC" || code === "EDQUOT") return new PageferryError("disk-full", `${doing}: ${code}`, options);
-  if (code === "ENOENT") return new PageferryError("not-found", `${doing}: its directory is not there`, options);
+  if (code === "ENOSPC" || code === "EDQUOT")
+    return new PageferryError("disk-full", `${doing}: ${code}`, options);
+  if (code === "ENOENT")
+    return new PageferryError("not-found", `${doing}: its directory is not there`, options);
   if (errcode === undefined) return error;
   switch (errcode & 0xff) {
     case sqliteBusy:

@@ -10,7 +10,12 @@ const bounds = { messagesMax: 10, bytesMax: 1_000_000, visibilityMs: 30_000 };
 
 const text = (words: string): Uint8Array => new TextEncoder().encode(words);
 
-const message = (words: string, more: object = {}) => ({ database: "app", body: text(words), receivedAtMs: 1000, ...more });
+const message = (words: string, more: object = {}) => ({
+  database: "app",
+  body: text(words),
+  receivedAtMs: 1000,
+  ...more,
+});
 
 const words = (deliveries: readonly { readonly body: Uint8Array }[]): string[] =>
   deliveries.map((delivery) => new TextDecoder().decode(delivery.body));
@@ -21,7 +26,10 @@ async function temporaryPath(t: TestContext): Promise<string> {
   return join(directory, "queue.db");
 }
 
-function openWithClock(path = ":memory:", bytesMax?: number): { queue: DurableQueue; clock: { now: number } } {
+function openWithClock(
+  path = ":memory:",
+  bytesMax?: number,
+): { queue: DurableQueue; clock: { now: number } } {
   const clock = { now: 1_000_000 };
   const more = bytesMax === undefined ? {} : { bytesMax };
   return { clock, queue: openQueue({ path, now: () => clock.now, ...more }) };
@@ -38,14 +46,17 @@ suite("the queue", () => {
     assert.deepEqual(words(first), ["one", "two"]);
     assert.deepEqual(words(second), ["three"]);
     assert.deepEqual(queue.receive("in", bounds), []);
-    assert.deepEqual({ ...first[0], body: undefined }, {
-      id: 1,
-      lane: "in",
-      database: "app",
-      body: undefined,
-      receivedAtMs: 1000,
-      receiveCount: 1,
-    });
+    assert.deepEqual(
+      { ...first[0], body: undefined },
+      {
+        id: 1,
+        lane: "in",
+        database: "app",
+        body: undefined,
+        receivedAtMs: 1000,
+        receiveCount: 1,
+      },
+    );
   });
 
   test("hands a message out again when its visibility ends unsettled, and counts", async () => {
@@ -113,7 +124,11 @@ suite("the queue", () => {
     const [delivery] = queue.receive("in", bounds);
 
     queue.settle([
-      { id: delivery?.id ?? 0, kind: "done", onward: [{ lane: "a" }, { lane: "b", dead: true, error: "corrupt: x" }] },
+      {
+        id: delivery?.id ?? 0,
+        kind: "done",
+        onward: [{ lane: "a" }, { lane: "b", dead: true, error: "corrupt: x" }],
+      },
     ]);
 
     assert.equal(queue.bytes(), 3);
@@ -139,7 +154,16 @@ suite("the queue", () => {
     assert.deepEqual(words(queue.receive("in", bounds)), ["good"]);
     assert.deepEqual(
       queue.deadLetters().map((letter) => ({ ...letter })),
-      [{ id: bad?.id ?? 0, lane: "in", database: "app", size: 3, deadAtMs: 1_000_000, error: "corrupt: checksum" }],
+      [
+        {
+          id: bad?.id ?? 0,
+          lane: "in",
+          database: "app",
+          size: 3,
+          deadAtMs: 1_000_000,
+          error: "corrupt: checksum",
+        },
+      ],
     );
     queue.revive([bad?.id ?? 0]);
     assert.equal(queue.receive("in", bounds)[0]?.receiveCount, 1);
@@ -175,9 +199,15 @@ suite("the queue", () => {
     await queue.send("in", message("12345678"));
 
     await assert.rejects(queue.send("in", message("345")), { code: "unavailable" });
-    const together = await Promise.allSettled([queue.send("in", message("9")), queue.send("in", message("01"))]);
+    const together = await Promise.allSettled([
+      queue.send("in", message("9")),
+      queue.send("in", message("01")),
+    ]);
 
-    assert.deepEqual(together.map((one) => one.status), ["fulfilled", "rejected"]);
+    assert.deepEqual(
+      together.map((one) => one.status),
+      ["fulfilled", "rejected"],
+    );
     queue.settle(queue.receive("in", bounds).map(({ id }) => ({ id, kind: "done" }) as const));
     await queue.send("in", message("now there is"[0] ?? ""));
   });
@@ -189,7 +219,9 @@ suite("the queue", () => {
     await waiting;
 
     const lane = queue.wait("a", 60_000);
-    queue.settle([{ id: queue.receive("in", bounds)[0]?.id ?? 0, kind: "done", onward: [{ lane: "a", delayMs: 20 }] }]);
+    queue.settle([
+      { id: queue.receive("in", bounds)[0]?.id ?? 0, kind: "done", onward: [{ lane: "a", delayMs: 20 }] },
+    ]);
     await lane;
     await queue.wait("a", 60_000);
     clock.now += 20;
@@ -311,7 +343,14 @@ test("every message that was acknowledged survives SIGKILL at any moment, wherev
   for (let round = 0; round < 8; round++) {
     const child = spawn(
       process.execPath,
-      [...process.execArgv.filter((flag) => !flag.startsWith("--test")), "--input-type=module-typescript", "-e", sender, path, `${round * 100_000}`],
+      [
+        ...process.execArgv.filter((flag) => !flag.startsWith("--test")),
+        "--input-type=module-typescript",
+        "-e",
+        sender,
+        path,
+        `${round * 100_000}`,
+      ],
       { stdio: ["ignore", "pipe", "inherit"] },
     );
     let out = "";
@@ -332,5 +371,8 @@ test("every message that was acknowledged survives SIGKILL at any moment, wherev
   }
 
   assert.ok(acknowledged.size > 100, `${acknowledged.size} were acknowledged`);
-  assert.deepEqual([...acknowledged].filter((word) => !found.has(word)), []);
+  assert.deepEqual(
+    [...acknowledged].filter((word) => !found.has(word)),
+    [],
+  );
 });

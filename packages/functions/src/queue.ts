@@ -1,9 +1,10 @@
 // A durable queue in one SQLite file: at least once, a visibility timeout, a receive count, delayed retry, dead letters,
 // and lanes, which are queues that share bodies. `send` returns after fsync; sends that come together share one.
 
-import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { PageferryError } from "@pageferry/format";
 import { fromSqlite, openQueueFile } from "./queue-schema.ts";
+import { type Statements, statements } from "./queue-statements.ts";
 import { createWaiters } from "./waiters.ts";
 
 /** A delivery that was received this often without an answer may be what kills the process: it is handed out alone. */
@@ -194,55 +195,6 @@ export function openQueue(options: QueueOptions): DurableQueue {
   };
 }
 
-type Statements = ReturnType<typeof statements>;
-
-function statements(db: DatabaseSync) {
-  const sql = (text: string): StatementSync => db.prepare(text);
-  return {
-    release: sql("UPDATE delivery SET visible_at = 0 WHERE visible_at <> 0 AND dead_at IS NULL"),
-    totalBytes: sql("SELECT COALESCE(SUM(LENGTH(bytes)), 0) AS bytes FROM body"),
-    putBody: sql("INSERT INTO body (database, bytes, received_at) VALUES (?, ?, ?)"),
-    putStaged: sql("INSERT INTO staged (body, digest) VALUES (?, ?)"),
-    putDelivery: sql(
-      "INSERT INTO delivery (body, database, size, lane, visible_at, dead_at, error) VALUES (?, ?, ?, ?, ?, ?, ?)",
-    ),
-    next: sql(
-      `SELECT id, body, database, size, receives FROM delivery
-       WHERE lane = ? AND dead_at IS NULL AND visible_at <= ? ORDER BY id LIMIT ?`,
-    ),
-    body: sql("SELECT bytes, received_at FROM body WHERE id = ?"),
-    take: sql("UPDATE delivery SET visible_at = ?, receives = receives + 1 WHERE id = ?"),
-    extend: sql("UPDATE delivery SET visible_at = ? WHERE id = ? AND dead_at IS NULL"),
-    nextVisible: sql("SELECT MIN(visible_at) AS at FROM delivery WHERE lane = ? AND dead_at IS NULL"),
-    one: sql("SELECT id, body, database, size FROM delivery WHERE id = ? AND dead_at IS NULL"),
-    retry: sql("UPDATE delivery SET visible_at = ?, error = ? WHERE id = ?"),
-    bury: sql("UPDATE delivery SET dead_at = ?, error = ? WHERE id = ?"),
-    revive: sql(
-      "UPDATE delivery SET dead_at = NULL, visible_at = 0, receives = 0, error = NULL WHERE id = ? AND dead_at IS NOT NULL",
-    ),
-    drop: sql("DELETE FROM delivery WHERE id = ?"),
-    isLastOf: sql("SELECT 1 FROM delivery WHERE body = ? LIMIT 1"),
-    dropStaged: sql("DELETE FROM staged WHERE body = ?"),
-    dropBody: sql("DELETE FROM body WHERE id = ?"),
-    isStaged: sql("SELECT 1 FROM staged WHERE digest = ? LIMIT 1"),
-    depths: sql(
-      `SELECT lane, database, SUM(dead_at IS NULL) AS messages, SUM(IIF(dead_at IS NULL, size, 0)) AS bytes,
-              SUM(dead_at IS NOT NULL) AS dead, MIN(IIF(dead_at IS NULL, body, NULL)) AS oldest
-       FROM delivery GROUP BY lane, database`,
-    ),
-    deadLetters: sql(
-      `SELECT id, lane, database, size, dead_at AS deadAtMs, error FROM delivery
-       WHERE dead_at IS NOT NULL ORDER BY id LIMIT 1000`,
-    ),
-    expired: sql(
-      `SELECT d.id, d.body, d.size, d.dead_at IS NULL AS waited FROM delivery d JOIN body b ON b.id = d.body
-       WHERE COALESCE(d.dead_at, b.received_at) < ?`,
-    ),
-    setNote: sql("INSERT INTO note (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"),
-    notes: sql("SELECT name, value FROM note WHERE SUBSTR(name, 1, ?) = ? ORDER BY name"),
-  };
-}
-
 /** `FULL`: durable when it returns. `NORMAL`: in order behind what is durable, which is enough for what may come twice. */
 function transact<Result>(state: State, durability: "FULL" | "NORMAL", work: () => Result): Result {
   return guarded(state, () => {
@@ -343,7 +295,9 @@ function receive(state: State, lane: string, bounds: ReceiveOptions): Delivery[]
 
 function settleOne(state: State, settlement: Settlement): void {
   const { sql } = state;
-  const delivery = sql.one.get(settlement.id) as { id: number; body: number; database: string; size: number } | undefined;
+  const delivery = sql.one.get(settlement.id) as
+    | { id: number; body: number; database: string; size: number }
+    | undefined;
   // It was settled already, by a turn that had outlived its visibility.
   if (delivery === undefined) return;
   if (settlement.kind === "retry") {
@@ -369,7 +323,10 @@ function settleOne(state: State, settlement: Settlement): void {
   dropDelivery(state, delivery);
 }
 
-function dropDelivery(state: State, delivery: { readonly id: number; readonly body: number; readonly size: number }): void {
+function dropDelivery(
+  state: State,
+  delivery: { readonly id: number; readonly body: number; readonly size: number },
+): void {
   const { sql } = state;
   sql.drop.run(delivery.id);
   if (sql.isLastOf.get(delivery.body) !== undefined) return;

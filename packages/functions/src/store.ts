@@ -96,7 +96,11 @@ export function compareNames(a: string, b: string): number {
 }
 
 /** The first byte and the one after the last of a range in an object of `size`; past the end is `corrupt`. */
-export function rangeWithin(size: number, range: RangeOptions, where: string): readonly [start: number, end: number] {
+export function rangeWithin(
+  size: number,
+  range: RangeOptions,
+  where: string,
+): readonly [start: number, end: number] {
   const start = range.offset ?? 0;
   const end = range.length === undefined ? Math.max(size, start) : start + range.length;
   if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || end < start) {

@@ -5,9 +5,23 @@ import { constants } from "node:fs";
 import { type FileHandle, lstat, open, opendir, readdir, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { checkObjectName, isPageferryError, PageferryError } from "@pageferry/format";
-import { fromFileSystem, fsyncDirectory, isTemporaryPath, makeDirectoryDurable, writeFileDurable } from "@pageferry/format/node";
+import {
+  fromFileSystem,
+  fsyncDirectory,
+  isTemporaryPath,
+  makeDirectoryDurable,
+  writeFileDurable,
+} from "@pageferry/format/node";
 import { bodySize, haveSameBytes, openBody } from "../body.ts";
-import { type CallOptions, checkMutableName, compareNames, type ObjectInfo, rangeWithin, type Store, type StoreBody } from "../store.ts";
+import {
+  type CallOptions,
+  checkMutableName,
+  compareNames,
+  type ObjectInfo,
+  rangeWithin,
+  type Store,
+  type StoreBody,
+} from "../store.ts";
 
 /** One read: large enough that a restore is not bound by calls, small enough that eight streams fit anywhere. */
 const chunkBytes = 256 * 1024;
@@ -41,7 +55,12 @@ interface FileStore {
 /** A store in a directory, which is made when the first object comes. */
 export function fileStore(options: FileStoreOptions): Store {
   const root = resolve(options.directory);
-  const store: FileStore = { root, sweep: options.sweep ?? false, now: options.now ?? Date.now, known: new Map() };
+  const store: FileStore = {
+    root,
+    sweep: options.sweep ?? false,
+    now: options.now ?? Date.now,
+    known: new Map(),
+  };
   return {
     name: options.name ?? `file://${root}`,
     put: (name, body, call = {}) => put(store, name, body, call),
@@ -63,7 +82,12 @@ function given(signal: AbortSignal | undefined): { readonly signal?: AbortSignal
   return signal === undefined ? {} : { signal };
 }
 
-async function put(store: FileStore, name: string, body: StoreBody, call: CallOptions): Promise<"stored" | "present"> {
+async function put(
+  store: FileStore,
+  name: string,
+  body: StoreBody,
+  call: CallOptions,
+): Promise<"stored" | "present"> {
   call.signal?.throwIfAborted();
   checkObjectName(name);
   const path = join(store.root, name);
@@ -77,19 +101,27 @@ async function put(store: FileStore, name: string, body: StoreBody, call: CallOp
     } catch (error) {
       store.known.delete(dirname(path));
       // `exists`: another writer was first, and what it wrote decides. `not-found`: somebody removed the directory.
-      if (round >= 3 || !(isPageferryError(error, "exists") || isPageferryError(error, "not-found"))) throw error;
+      if (round >= 3 || !(isPageferryError(error, "exists") || isPageferryError(error, "not-found")))
+        throw error;
     }
   }
 }
 
 /** Tells whether these very bytes are stored, durably; other bytes are a `conflict`. */
-async function isPresent(path: string, name: string, body: StoreBody, signal: AbortSignal | undefined): Promise<boolean> {
+async function isPresent(
+  path: string,
+  name: string,
+  body: StoreBody,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   await using handle = await openFile(path, name);
   if (handle === undefined) return false;
   const { size } = await handle.stat();
-  const conflict = () => new PageferryError("conflict", `object ${name}: ${size} other bytes are stored under this name`);
+  const conflict = () =>
+    new PageferryError("conflict", `object ${name}: ${size} other bytes are stored under this name`);
   if (size !== bodySize(body)) throw conflict();
-  if (!(await haveSameBytes(readChunks(handle, 0, size, signal), openBody(body, `object ${name}`, signal)))) throw conflict();
+  if (!(await haveSameBytes(readChunks(handle, 0, size, signal), openBody(body, `object ${name}`, signal))))
+    throw conflict();
   // Its writer may have been killed between the link and the fsync of the directory.
   await handle.sync();
   await fsyncDirectory(dirname(path));
@@ -104,7 +136,8 @@ async function openFile(path: string, name: string): Promise<FileHandle | undefi
   } catch (error) {
     const errno = (error as NodeJS.ErrnoException).code;
     if (errno === "ENOENT" || errno === "ENOTDIR") return undefined;
-    if (errno === "ELOOP") throw new PageferryError("bad-name", `object ${name} is a symbolic link`, { cause: error });
+    if (errno === "ELOOP")
+      throw new PageferryError("bad-name", `object ${name} is a symbolic link`, { cause: error });
     throw fromFileSystem(error, `opening ${path}`);
   }
   if ((await handle.stat()).isFile()) return handle;
@@ -112,7 +145,11 @@ async function openFile(path: string, name: string): Promise<FileHandle | undefi
   return undefined;
 }
 
-async function get(store: FileStore, name: string, range: Parameters<Store["get"]>[1] & {}): Promise<ReadableStream<Uint8Array>> {
+async function get(
+  store: FileStore,
+  name: string,
+  range: Parameters<Store["get"]>[1] & {},
+): Promise<ReadableStream<Uint8Array>> {
   range.signal?.throwIfAborted();
   const path = join(store.root, checkObjectName(name));
   const isInside = await checkDirectories(store, dirname(path));
@@ -140,7 +177,12 @@ function streamOfBytes(bytes: Uint8Array): ReadableStream<Uint8Array> {
   });
 }
 
-function streamOf(handle: FileHandle, start: number, end: number, signal: AbortSignal | undefined): ReadableStream<Uint8Array> {
+function streamOf(
+  handle: FileHandle,
+  start: number,
+  end: number,
+  signal: AbortSignal | undefined,
+): ReadableStream<Uint8Array> {
   const chunks = readChunks(handle, start, end, signal);
   return new ReadableStream(
     {
@@ -161,7 +203,12 @@ function streamOf(handle: FileHandle, start: number, end: number, signal: AbortS
   );
 }
 
-async function* readChunks(handle: FileHandle, start: number, end: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* readChunks(
+  handle: FileHandle,
+  start: number,
+  end: number,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   for (let at = start; at < end; at += chunkBytes) {
     signal?.throwIfAborted();
     yield await readExactly(handle, at, Math.min(end, at + chunkBytes));
@@ -172,7 +219,8 @@ async function readExactly(handle: FileHandle, start: number, end: number): Prom
   const bytes = Buffer.allocUnsafeSlow(end - start);
   for (let done = 0; done < bytes.length; ) {
     const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
-    if (bytesRead === 0) throw new PageferryError("corrupt", `a stored file became shorter than ${end} bytes while it was read`);
+    if (bytesRead === 0)
+      throw new PageferryError("corrupt", `a stored file became shorter than ${end} bytes while it was read`);
     done += bytesRead;
   }
   return bytes;
@@ -188,7 +236,12 @@ async function* list(store: FileStore, prefix: string, call: CallOptions): Async
 }
 
 /** One directory's names are in memory, and those of the directories above it; never those of the whole store. */
-async function* listDirectory(store: FileStore, below: string, prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectInfo> {
+async function* listDirectory(
+  store: FileStore,
+  below: string,
+  prefix: string,
+  signal?: AbortSignal,
+): AsyncGenerator<ObjectInfo> {
   const files: string[] = [];
   for (const name of await sortedNames(store, below, prefix)) {
     if (!name.endsWith("/")) files.push(name);
@@ -206,7 +259,10 @@ async function sortedNames(store: FileStore, below: string, prefix: string): Pro
       const name = `${below}${entry.name}${entry.isDirectory() ? "/" : ""}`;
       if (isTemporaryPath(name)) {
         if (store.sweep) await sweepOne(store, join(store.root, name));
-      } else if ((entry.isFile() || entry.isDirectory()) && (name.startsWith(prefix) || prefix.startsWith(name))) {
+      } else if (
+        (entry.isFile() || entry.isDirectory()) &&
+        (name.startsWith(prefix) || prefix.startsWith(name))
+      ) {
         names.push(name);
       }
     }
@@ -217,7 +273,11 @@ async function sortedNames(store: FileStore, below: string, prefix: string): Pro
   return names.sort(compareNames);
 }
 
-async function* withSizes(store: FileStore, names: readonly string[], signal?: AbortSignal): AsyncGenerator<ObjectInfo> {
+async function* withSizes(
+  store: FileStore,
+  names: readonly string[],
+  signal?: AbortSignal,
+): AsyncGenerator<ObjectInfo> {
   const sizes = await Promise.all(names.map((name) => sizeOf(join(store.root, name))));
   for (const [index, name] of names.entries()) {
     signal?.throwIfAborted();
@@ -285,13 +345,20 @@ async function sweepOne(store: FileStore, path: string): Promise<void> {
  */
 async function checkDirectories(store: FileStore, directory: string): Promise<boolean> {
   if (store.known.has(directory)) return true;
-  const inside = directory.slice(store.root.length).split("/").filter((part) => part !== "");
+  const inside = directory
+    .slice(store.root.length)
+    .split("/")
+    .filter((part) => part !== "");
   let path = store.root;
   for (const part of inside) {
     path = join(path, part);
     try {
       const stat = await lstat(path);
-      if (stat.isSymbolicLink()) throw new PageferryError("bad-name", `${path} is a symbolic link, which may lead out of ${store.root}`);
+      if (stat.isSymbolicLink())
+        throw new PageferryError(
+          "bad-name",
+          `${path} is a symbolic link, which may lead out of ${store.root}`,
+        );
       if (!stat.isDirectory()) return false;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;

@@ -10,7 +10,11 @@ const chunkBytes = 64 * 1024;
 export function memoryStore(options: { readonly name?: string } = {}): Store {
   const objects = new Map<string, Uint8Array>();
 
-  async function put(name: string, body: Parameters<Store["put"]>[1], call: CallOptions = {}): Promise<"stored" | "present"> {
+  async function put(
+    name: string,
+    body: Parameters<Store["put"]>[1],
+    call: CallOptions = {},
+  ): Promise<"stored" | "present"> {
     call.signal?.throwIfAborted();
     checkObjectName(name);
     const bytes = Uint8Array.from(await gather(openBody(body, name, call.signal), bodySize(body), name));
@@ -21,7 +25,10 @@ export function memoryStore(options: { readonly name?: string } = {}): Store {
       return "stored";
     }
     if (Buffer.compare(stored, bytes) !== 0) {
-      throw new PageferryError("conflict", `object ${name}: ${stored.length} other bytes are stored under this name`);
+      throw new PageferryError(
+        "conflict",
+        `object ${name}: ${stored.length} other bytes are stored under this name`,
+      );
     }
     return "present";
   }

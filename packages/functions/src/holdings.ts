@@ -1,0 +1,140 @@
+// What one replica holds of one database, in little memory: per generation the covered transactions, the snapshots, and
+// the newest states with their hashes. Filled from a listing when cold, then kept up to date by what is stored.
+
+import type { Generation, GenerationJson, TxId } from "@pageferry/format";
+import { type Coverage, createCoverage } from "./coverage.ts";
+import type { StateLink, StateObjectName } from "./describe.ts";
+
+/** Newest states of a generation that are kept with their hashes. Older ones are looked up when something touches them. */
+const recentStatesMax = 4096;
+
+/** A state that is stored, and where. */
+export interface KnownState extends StateLink {
+  readonly name: StateObjectName;
+  readonly size: number;
+  /** Whether the object was looked into; before that only its name is known, and no hash. */
+  readonly isRead: boolean;
+}
+
+export interface GenerationHoldings {
+  readonly generation: Generation;
+  /** What generation.json says; `null`: there is none. */
+  begin: GenerationJson | null;
+  readonly coverage: Coverage;
+  /** Ascending. */
+  readonly snapshots: readonly TxId[];
+  /** The newest transaction of any object. */
+  readonly newestTxId: TxId | null;
+  /** The commit stamp of that transaction. */
+  readonly newestStampMs: number | null;
+  statesAt(txId: TxId): readonly KnownState[];
+  /** Notes an object and the states in it; the same object again replaces what was known of it. */
+  add(name: StateObjectName, size: number, links?: readonly StateLink[]): void;
+}
+
+export interface Holdings {
+  readonly generations: ReadonlyMap<Generation, GenerationHoldings>;
+  /** Objects in `quarantine/`: histories that nobody has decided about. */
+  quarantined: number;
+  of(generation: Generation): GenerationHoldings;
+}
+
+export function createHoldings(): Holdings {
+  const generations = new Map<Generation, GenerationHoldings>();
+  return {
+    generations,
+    quarantined: 0,
+    of(generation) {
+      const known = generations.get(generation) ?? createGeneration(generation);
+      generations.set(generation, known);
+      return known;
+    },
+  };
+}
+
+function createGeneration(generation: Generation): GenerationHoldings {
+  const coverage = createCoverage();
+  const recent = new Map<TxId, KnownState[]>();
+  const snapshots: TxId[] = [];
+  let newest: { readonly txId: TxId; readonly stampMs: number | null } | undefined;
+  return {
+    generation,
+    begin: null,
+    coverage,
+    snapshots,
+    get newestTxId() {
+      return newest?.txId ?? null;
+    },
+    get newestStampMs() {
+      return newest?.stampMs ?? null;
+    },
+    statesAt: (txId) => recent.get(txId) ?? [],
+    add(name, size, links) {
+      const isSnapshot = name.kind === "snapshot";
+      const last = isSnapshot ? name.txId : name.lastTxId;
+      const stampMs = isSnapshot ? name.createdAtMs : name.stampMs;
+      if (!isSnapshot) coverage.add(parentOf(name), last);
+      else if (!snapshots.includes(last)) insertAscending(snapshots, last);
+      if (newest === undefined || last >= newest.txId)
+        newest = { txId: last, stampMs: stampMs ?? newest?.stampMs ?? null };
+      const states = links ?? [{ parentTxId: isSnapshot ? null : parentOf(name), txId: last }];
+      for (const link of states) remember(recent, { ...link, name, size, isRead: links !== undefined });
+    },
+  };
+}
+
+function parentOf(name: Exclude<StateObjectName, { readonly kind: "snapshot" }>): TxId {
+  return (name.firstTxId === 0n ? 0n : name.firstTxId - 1n) as TxId;
+}
+
+function insertAscending(ids: TxId[], id: TxId): void {
+  const at = ids.findIndex((other) => other > id);
+  ids.splice(at === -1 ? ids.length : at, 0, id);
+}
+
+function remember(recent: Map<TxId, KnownState[]>, state: KnownState): void {
+  const others = (recent.get(state.txId) ?? []).filter((other) => other.name.name !== state.name.name);
+  recent.delete(state.txId);
+  recent.set(state.txId, [...others, state]);
+  for (const [oldest] of recent) {
+    if (recent.size <= recentStatesMax) break;
+    recent.delete(oldest);
+  }
+}
+
+/**
+ * The newest transaction of a generation that can be restored from these holdings: from a snapshot, or over the bridge
+ * from its parent; `null` if none can.
+ */
+export function newestRestorable(holdings: Holdings, generation: Generation): TxId | null {
+  const index = holdings.generations.get(generation);
+  if (index === undefined) return null;
+  let newest: TxId | null = null;
+  for (const base of index.snapshots) newest = later(newest, index.coverage.reachFrom(base));
+  const bridge = bridgeOf(holdings, index, new Set());
+  return bridge === null ? newest : later(newest, index.coverage.reachFrom(bridge));
+}
+
+/** The oldest transaction ranges must lead on from without a hole: the newest base's own stretch is what counts. */
+export function oldestBase(holdings: Holdings, generation: Generation): TxId | null {
+  const index = holdings.generations.get(generation);
+  if (index === undefined) return null;
+  return index.snapshots[0] ?? bridgeOf(holdings, index, new Set());
+}
+
+/** The parent's transaction that the generation begins at, if its ranges begin there and the parent can be restored to it. */
+function bridgeOf(holdings: Holdings, index: GenerationHoldings, seen: Set<Generation>): TxId | null {
+  const parent = index.begin?.parent ?? null;
+  if (parent === null || seen.has(index.generation)) return null;
+  seen.add(index.generation);
+  const from = holdings.generations.get(parent.generation);
+  if (from === undefined || index.coverage.reachFrom(parent.txId) === parent.txId) return null;
+  const isReached = (base: TxId) => base <= parent.txId && from.coverage.reachFrom(base) >= parent.txId;
+  if (from.snapshots.some(isReached)) return parent.txId;
+  const further = bridgeOf(holdings, from, seen);
+  return further !== null && isReached(further) ? parent.txId : null;
+}
+
+function later(a: TxId | null, b: TxId): TxId {
+  return a === null || b > a ? b : a;
+}

@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import {
+  type ArchiveListing,
+  type Generation,
+  type GenerationLink,
+  indexArchive,
+  isPageferryError,
+  parseGeneration,
+  planRestore,
+  points,
+  segmentName,
+  snapshotName,
+  txId,
+} from "@pageferry/format";
+import fc from "fast-check";
+import { planPrune } from "./prune-plan.ts";
+
+const hourMs = 3_600_000;
+const first = parseGeneration("aaaaaaaaaaaaaaaa");
+const second = parseGeneration("bbbbbbbbbbbbbbbb");
+
+/** Transaction T was committed T hours after the epoch. */
+const snapshot = (generation: Generation, id: number) =>
+  snapshotName({ generation, txId: txId(id), stampMs: id * hourMs });
+const segment = (generation: Generation, parent: number, last: number) =>
+  segmentName({ generation, parentTxId: txId(parent), txId: txId(last), stampMs: last * hourMs });
+
+const listingOf = (
+  names: readonly string[],
+  links: readonly (readonly [Generation, GenerationLink])[] = [],
+): ArchiveListing =>
+  indexArchive(
+    names.map((name) => ({ name, size: 1 })),
+    { links: new Map(links) },
+  );
+
+const policy = (retentionHours: number, intervalHours = 0) => ({
+  snapshotRetentionMs: retentionHours * hourMs,
+  snapshotIntervalMs: intervalHours * hourMs,
+});
+
+const isRestorable = (listing: ArchiveListing, generation: Generation, id: bigint): boolean => {
+  try {
+    planRestore(listing, { generation, txId: txId(id) });
+    return true;
+  } catch (error) {
+    assert.ok(isPageferryError(error));
+    return false;
+  }
+};
+
+suite("a prune plan", () => {
+  test("removes what lies before the newest snapshot that the oldest kept point needs", () => {
+    const names = [
+      snapshot(first, 2),
+      segment(first, 2, 5),
+      snapshot(first, 5),
+      segment(first, 5, 8),
+      snapshot(first, 8),
+      segment(first, 8, 9),
+      segment(first, 9, 12),
+    ];
+
+    const doomed = planPrune(listingOf(names), policy(3), 12 * hourMs);
+
+    assert.deepEqual(doomed, [
+      segment(first, 2, 5),
+      segment(first, 5, 8),
+      snapshot(first, 2),
+      snapshot(first, 5),
+    ]);
+  });
+
+  test("keeps the newest point of a generation, however old it is", () => {
+    const names = [snapshot(first, 2), segment(first, 2, 5), segment(first, 5, 6)];
+
+    assert.deepEqual(planPrune(listingOf(names), policy(1), 1_000_000 * hourMs), []);
+  });
+
+  test("keeps what a generation that begins with a bridge needs of its parent", () => {
+    const names = [
+      snapshot(first, 2),
+      segment(first, 2, 5),
+      segment(first, 5, 8),
+      snapshot(first, 8),
+      segment(second, 5, 9),
+    ];
+    const bridge = [second, { epoch: 2, parent: { generation: first, txId: txId(5) } }] as const;
+
+    assert.deepEqual(planPrune(listingOf(names, [bridge]), policy(1), 100 * hourMs), []);
+    assert.equal(planPrune(listingOf(names), policy(1), 100 * hourMs).length, 3);
+  });
+
+  test("keeps a point that somebody reads", () => {
+    const names = [snapshot(first, 2), segment(first, 2, 5), snapshot(first, 5), snapshot(first, 9)];
+    const keep = [{ generation: first, txId: txId(5) }];
+
+    assert.deepEqual(planPrune(listingOf(names), { ...policy(1), keep }, 100 * hourMs), [
+      segment(first, 2, 5),
+      snapshot(first, 2),
+    ]);
+  });
+
+  test("thins snapshots that segments lead to as well, and no others", () => {
+    const names = [
+      snapshot(first, 1),
+      segment(first, 1, 3),
+      snapshot(first, 3),
+      segment(first, 3, 6),
+      snapshot(first, 5),
+      segment(first, 6, 9),
+      snapshot(first, 9),
+    ];
+
+    assert.deepEqual(planPrune(listingOf(names), policy(100, 6), 10 * hourMs), [snapshot(first, 3)]);
+  });
+
+  test("of one generation leaves the others alone", () => {
+    const names = [snapshot(first, 2), snapshot(first, 5), snapshot(second, 2), snapshot(second, 5)];
+
+    const doomed = planPrune(listingOf(names), { ...policy(1), generation: second }, 100 * hourMs);
+
+    assert.deepEqual(doomed, [snapshot(second, 2)]);
+  });
+
+  test("never takes a kept point, nor a generation's newest, from any archive", () => {
+    const range = fc.tuple(fc.integer({ min: 1, max: 24 }), fc.integer({ min: 1, max: 6 }));
+    const generation = fc.record({
+      snapshots: fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 5 }),
+      ranges: fc.array(range, { maxLength: 25 }),
+    });
+    fc.assert(
+      fc.property(
+        generation,
+        generation,
+        fc.nat(30),
+        fc.nat(40),
+        fc.nat(10),
+        (one, two, leftAt, retention, interval) => {
+          const names = (
+            [
+              [first, one],
+              [second, two],
+            ] as const
+          ).flatMap(([name, content]) => [
+            ...content.snapshots.map((id) => snapshot(name, id)),
+            ...content.ranges.map(([parent, length]) => segment(name, parent, parent + length)),
+          ]);
+          const links = [[second, { epoch: 2, parent: { generation: first, txId: txId(leftAt) } }]] as const;
+          const before = listingOf(names, links);
+          const nowMs = 31 * hourMs;
+          const all = points(before);
+          const newest = new Map(all.toReversed().map((point) => [point.generation, point.txId]));
+
+          const doomed = new Set(planPrune(before, policy(retention, interval), nowMs));
+
+          const after = listingOf(
+            names.filter((name) => !doomed.has(name)),
+            links,
+          );
+          for (const { generation, txId: id, stampMs } of all) {
+            const isKept = (stampMs ?? 0) >= nowMs - retention * hourMs || newest.get(generation) === id;
+            if (isKept)
+              assert.ok(
+                isRestorable(after, generation, id),
+                `${generation} at ${id} of ${names} without ${[...doomed]}`,
+              );
+          }
+          assert.deepEqual(
+            planPrune(after, policy(retention, interval), nowMs).filter((name) => doomed.has(name)),
+            [],
+          );
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});

@@ -1,0 +1,47 @@
+// How a generation began, written once per replica; the first to arrive writes it.
+
+import {
+  formatGenerationJson,
+  formatTxId,
+  type GenerationBegin,
+  generationJsonName,
+  isPageferryError,
+} from "@pageferry/format";
+import type { PutOutcome, PutTarget } from "./replica-put.ts";
+import type { CallOptions } from "./store.ts";
+
+/** Writes generation.json unless it is there; one that tells another beginning is a `fork`, and is kept. */
+export async function putBegin(
+  target: PutTarget,
+  begin: GenerationBegin,
+  receivedAtMs: number,
+  options: CallOptions = {},
+): Promise<PutOutcome> {
+  const { store, index } = target;
+  const known = (await index.ready(options)).of(begin.generation).begin;
+  if (known !== null) return compare(begin, known);
+  const document = { version: 1, ...begin, receivedAtMs } as const;
+  try {
+    await store.put(generationJsonName(begin.generation), formatGenerationJson(document), options);
+    index.begun(document);
+    return { kind: "stored" };
+  } catch (error) {
+    if (!isPageferryError(error, "conflict")) throw error;
+    const stored = await index.readBegin(begin.generation, options);
+    if (stored === null) throw error;
+    index.begun(stored);
+    return compare(begin, stored);
+  }
+}
+
+/** The host's name and the time may change, the history may not. */
+function compare(begin: GenerationBegin, stored: GenerationBegin): PutOutcome {
+  const [mine, theirs] = [words(begin), words(stored)];
+  if (mine === theirs) return { kind: "present" };
+  return { kind: "fork", why: `generation ${begin.generation} began with ${theirs}, this one with ${mine}` };
+}
+
+function words({ parent, epoch, pageSize }: GenerationBegin): string {
+  const from = parent === null ? "no parent" : `parent ${parent.generation} at ${formatTxId(parent.txId)}`;
+  return `${from}, epoch ${epoch}, page size ${pageSize}`;
+}

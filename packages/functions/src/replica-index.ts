@@ -1,0 +1,179 @@
+// Keeps the holdings of one replica root: reads them once from a listing and the objects' headers where those are asked
+// for, and follows what is stored. One listing at a time; what is stored while it runs is not lost from it.
+
+import {
+  type Generation,
+  type GenerationJson,
+  generationJsonName,
+  isPageferryError,
+  parseGenerationJson,
+  parseObjectName,
+  type TxId,
+} from "@pageferry/format";
+import { describeObject, type StateLink, type StateObjectName } from "./describe.ts";
+import { createHoldings, type Holdings, type KnownState } from "./holdings.ts";
+import type { RootedStore } from "./rooted-store.ts";
+import type { CallOptions } from "./store.ts";
+
+/** generation.json is a few hundred bytes. */
+const generationJsonBytesMax = 64 * 1024;
+
+export interface ReplicaIndex {
+  /** The holdings, read from a listing first if they were not yet. */
+  ready(options?: CallOptions): Promise<Holdings>;
+  /** The holdings if they were read, without waiting. */
+  current(): Holdings | undefined;
+  /** What is stored at a transaction, with hashes; looks into objects where it must. */
+  statesAt(generation: Generation, txId: TxId, options?: CallOptions): Promise<readonly KnownState[]>;
+  stored(name: StateObjectName, size: number, links: readonly StateLink[]): void;
+  begun(document: GenerationJson): void;
+  quarantined(): void;
+  /** Reads the listing again: somebody else may have removed or added objects. */
+  refresh(options?: CallOptions): Promise<Holdings>;
+  /** Reads a generation.json from the store; `null` if there is none. */
+  readBegin(generation: Generation, options?: CallOptions): Promise<GenerationJson | null>;
+}
+
+export function createReplicaIndex(store: RootedStore): ReplicaIndex {
+  let holdings: Holdings | undefined;
+  let loading: Promise<Holdings> | undefined;
+  /** What was stored while a listing runs; a listing may or may not show it. */
+  let meanwhile: ((into: Holdings) => void)[] = [];
+
+  const note = (change: (into: Holdings) => void): void => {
+    if (holdings !== undefined) change(holdings);
+    if (loading !== undefined) meanwhile.push(change);
+  };
+  const load = async (): Promise<Holdings> => {
+    const fresh = await readHoldings(store);
+    for (const change of meanwhile) change(fresh);
+    holdings = fresh;
+    return fresh;
+  };
+  const refresh = (): Promise<Holdings> => {
+    loading ??= load().finally(() => {
+      loading = undefined;
+      meanwhile = [];
+    });
+    return loading;
+  };
+  const ready = async ({ signal }: CallOptions = {}): Promise<Holdings> => {
+    signal?.throwIfAborted();
+    return holdings ?? orAbort(refresh(), signal);
+  };
+  return {
+    ready,
+    current: () => holdings,
+    refresh: ({ signal } = {}) => orAbort(refresh(), signal),
+    async statesAt(generation, txId, call = {}) {
+      const index = (await ready(call)).of(generation);
+      const known = index.statesAt(txId);
+      const isStored = known.length > 0 || index.coverage.covers(txId) || index.snapshots.includes(txId);
+      if (!isStored) return [];
+      const found = known.length > 0 ? known : await findStates(store, generation, txId, call);
+      const unread = found.filter((state) => !state.isRead);
+      if (unread.length === 0) return found;
+      const read = await Promise.all(unread.map((state) => look(store, state, call)));
+      for (const { name, size, links } of read) note((into) => into.of(generation).add(name, size, links));
+      return read.flatMap(({ name, size, links }) => {
+        return links
+          .filter((link) => link.txId === txId)
+          .map((link) => ({ ...link, name, size, isRead: true }));
+      });
+    },
+    stored: (name, size, links) => note((into) => into.of(name.generation).add(name, size, links)),
+    begun(document) {
+      note((into) => {
+        into.of(document.generation).begin = document;
+      });
+    },
+    quarantined: () =>
+      note((into) => {
+        into.quarantined += 1;
+      }),
+    readBegin: (generation, call) => readBegin(store, generation, call),
+  };
+}
+
+async function readHoldings(store: RootedStore): Promise<Holdings> {
+  const holdings = createHoldings();
+  const begun: Generation[] = [];
+  for await (const { name, size } of store.list("")) {
+    const parsed = parseObjectName(name);
+    if (parsed?.kind === "segment" || parsed?.kind === "pack" || parsed?.kind === "snapshot") {
+      holdings.of(parsed.generation).add(parsed, size);
+    } else if (parsed?.kind === "generation") {
+      begun.push(parsed.generation);
+    } else if (parsed?.kind === "quarantine") {
+      holdings.quarantined += 1;
+    }
+  }
+  for (const generation of begun) holdings.of(generation).begin = await readBegin(store, generation);
+  return holdings;
+}
+
+async function readBegin(
+  store: RootedStore,
+  generation: Generation,
+  call: CallOptions = {},
+): Promise<GenerationJson | null> {
+  try {
+    return parseGenerationJson(
+      await store.read(generationJsonName(generation), generationJsonBytesMax, call),
+    );
+  } catch (error) {
+    if (isPageferryError(error, "not-found")) return null;
+    throw error;
+  }
+}
+
+/** Looks through a generation's names for those that hold a transaction: for resent history, which is rare. */
+async function findStates(
+  store: RootedStore,
+  generation: Generation,
+  txId: TxId,
+  call: CallOptions,
+): Promise<KnownState[]> {
+  const found: KnownState[] = [];
+  for await (const { name, size } of store.list(`${generation}/`, call)) {
+    const parsed = parseObjectName(name);
+    if (parsed?.kind === "snapshot" && parsed.txId === txId) {
+      found.push({ parentTxId: null, txId, name: parsed, size, isRead: false });
+    } else if (
+      parsed?.kind === "segment" ? parsed.lastTxId === txId : parsed?.kind === "pack" && holds(parsed, txId)
+    ) {
+      found.push({ parentTxId: null, txId, name: parsed as StateObjectName, size, isRead: false });
+    }
+  }
+  return found;
+}
+
+function holds(pack: { readonly firstTxId: TxId; readonly lastTxId: TxId }, txId: TxId): boolean {
+  return pack.firstTxId <= txId && txId <= pack.lastTxId;
+}
+
+async function look(store: RootedStore, state: KnownState, call: CallOptions) {
+  const { name, size } = state;
+  const read = (offset: number, length: number) => store.read(name.name, length, { ...call, offset, length });
+  try {
+    return { name, size, links: await describeObject(name, { size, read }) };
+  } catch (error) {
+    // What is broken or gone says nothing of its state; verifying it is another's work.
+    if (!isPageferryError(error, "corrupt") && !isPageferryError(error, "not-found")) throw error;
+    return { name, size, links: [{ parentTxId: state.parentTxId, txId: state.txId }] };
+  }
+}
+
+/** The shared listing goes on for those who still wait for it. */
+async function orAbort<Value>(work: Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
+  if (signal === undefined) return work;
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}

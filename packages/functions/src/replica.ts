@@ -1,0 +1,195 @@
+// A replica: a store with the archive's meaning on top, for one database. The Go implementation's eight methods, written
+// once over any store, and what fan-out needs besides.
+
+import {
+  type ArchiveReader,
+  collectSegmentFile,
+  type DecodedSnapshot,
+  decodeSegmentAsync,
+  decodeSegmentFile,
+  decodeSnapshot,
+  formatTxId,
+  type Generation,
+  type GenerationBegin,
+  PageferryError,
+  parseObjectName,
+  type RestoreState,
+  type RetentionConfig,
+  type Segment,
+  type SegmentDescriptor,
+  type SnapshotDescriptor,
+  segmentName,
+  segmentState,
+  snapshotName,
+  type TxId,
+} from "@pageferry/format";
+import { bodySize } from "./body.ts";
+import type { StateObjectName } from "./describe.ts";
+import type { Holdings } from "./holdings.ts";
+import { pruneReplica } from "./prune.ts";
+import { putBegin } from "./replica-begin.ts";
+import { createReplicaIndex } from "./replica-index.ts";
+import { type PutOutcome, putItems, type ReplicaItem } from "./replica-put.ts";
+import { formatTime, latestState, writeState } from "./replica-state.ts";
+import { rootedStore } from "./rooted-store.ts";
+import type { CallOptions, Store } from "./store.ts";
+
+/** What `putSnapshot` takes: the whole object as `encodeSnapshot` makes it. */
+export interface SnapshotToPut {
+  readonly txId: TxId;
+  /** The commit's time. */
+  readonly stampMs: number;
+  readonly body: ReplicaItem["body"];
+}
+
+export interface Replica extends AsyncDisposable {
+  /** A stable word for logs. Never holds a secret. */
+  readonly name: string;
+  /** Stores a snapshot. Another state under the same transaction is a `fork`; a copy of it is in quarantine. */
+  putSnapshot(
+    generation: Generation,
+    snapshot: SnapshotToPut,
+    options?: CallOptions,
+  ): Promise<SnapshotDescriptor>;
+  /** Stores an encoded segment. Another history is a `fork`; a copy of it is in quarantine. */
+  putSegment(generation: Generation, segment: Uint8Array, options?: CallOptions): Promise<SegmentDescriptor>;
+  /** Removes what no kept point needs; returns the names. The newest point that can be restored always stays. */
+  prune(
+    generation: Generation | undefined,
+    retention: PruneRetention,
+    options?: CallOptions,
+  ): Promise<string[]>;
+  /** Reads a snapshot as a stream; what it yields is verified by the time it ends. */
+  fetchSnapshot(snapshot: Pick<SnapshotDescriptor, "name">, options?: CallOptions): Promise<DecodedSnapshot>;
+  /** Reads a segment, verified. */
+  fetchSegment(segment: Pick<SegmentDescriptor, "name">, options?: CallOptions): Promise<Segment>;
+  /** What rebuilds the newest point, from the listing, not from `_state.json`; `undefined` for an empty archive. */
+  latestState(options?: CallOptions): Promise<RestoreState | undefined>;
+  /** Replaces `_state.json`, for the Go implementation's readers, by what they can read. Returns whether there is a point. */
+  writeState(options?: CallOptions): Promise<boolean>;
+  /** Closes the store, unless it was opened by somebody else. */
+  close(): Promise<void>;
+
+  /** Writes how a generation began, once. */
+  begin(begin: GenerationBegin, receivedAtMs: number, options?: CallOptions): Promise<PutOutcome>;
+  /** Puts objects of one generation in order, as they came; one outcome for each. Throws only the signal's reason. */
+  putAll(
+    generation: Generation,
+    items: readonly ReplicaItem[],
+    options?: CallOptions & { readonly pack?: boolean | undefined },
+  ): Promise<PutOutcome[]>;
+  /** For planning and restoring. */
+  readonly reader: ArchiveReader;
+  /** What is stored, from memory; listed first where that has not been done. */
+  holdings(options?: CallOptions): Promise<Holdings>;
+  /** The same without waiting: `undefined` until it was listed. */
+  holdingsNow(): Holdings | undefined;
+  /** Lists again: others may have removed or added objects. */
+  refresh(options?: CallOptions): Promise<Holdings>;
+}
+
+/** What prune needs to know of the configuration. */
+export type PruneRetention = Pick<RetentionConfig, "snapshotIntervalMs" | "snapshotRetentionMs">;
+
+export interface ReplicaOptions {
+  /** The archive's place in the store; "" where the store is the archive. */
+  readonly root: string;
+  readonly now?: () => number;
+  /** Whether `close` closes the store. Default true; false where several databases share it. */
+  readonly ownsStore?: boolean;
+}
+
+/** A replica over a store. Nothing is read until it is used. */
+export function createReplica(store: Store, options: ReplicaOptions): Replica {
+  const { root, now = Date.now, ownsStore = true } = options;
+  const rooted = rootedStore(store, root);
+  const index = createReplicaIndex(rooted);
+  const target = { store: rooted, index };
+  const exclusive = createExclusive();
+  const reader: ArchiveReader = {
+    name: rooted.name,
+    list: (call) => rooted.list("", call),
+    get: (name, range) => rooted.get(name, range),
+  };
+  const putAll: Replica["putAll"] = (generation, items, call = {}) => {
+    // A snapshot may take minutes, and judges only one transaction: it holds up no segment.
+    if (items.every(({ name }) => name.kind === "snapshot")) return putItems(target, generation, items, call);
+    return exclusive(generation, () => putItems(target, generation, items, call));
+  };
+  const putOne = async (name: string, body: ReplicaItem["body"], call: CallOptions = {}) => {
+    const parsed = parseObjectName(name) as StateObjectName;
+    const [outcome] = await putAll(parsed.generation, [{ name: parsed, body }], call);
+    if (outcome?.kind === "failed") throw outcome.error;
+    if (outcome?.kind === "fork") throw new PageferryError("fork", `${rooted.name}: ${outcome.why}`);
+    return parsed;
+  };
+  const close = async () => {
+    if (ownsStore) await store.close();
+  };
+  return {
+    name: rooted.name,
+    reader,
+    async putSnapshot(generation, { txId, stampMs, body }, call) {
+      const { name } = await putOne(snapshotName({ generation, txId, stampMs }), body, call);
+      return { name, timestamp: formatTime(stampMs), size: bodySize(body) };
+    },
+    async putSegment(generation, segment, call) {
+      const { name, stampMs, firstTxId, lastTxId } = segmentFileName(generation, segment);
+      await putOne(name, segment, call);
+      return { name, firstTxId, lastTxId, timestamp: formatTime(stampMs), size: segment.length };
+    },
+    async prune(generation, retention, call = {}) {
+      const doomed = await pruneReplica(rooted, reader, {
+        generation,
+        retention,
+        nowMs: now(),
+        signal: call.signal,
+      });
+      if (doomed.length > 0) await index.refresh(call);
+      return doomed;
+    },
+    async fetchSnapshot({ name }, call) {
+      return decodeSnapshot(await rooted.get(name, call));
+    },
+    async fetchSegment({ name }, call) {
+      return decodeSegmentAsync(await collectSegmentFile(await rooted.get(name, call)));
+    },
+    latestState: (call) => latestState(reader, call),
+    writeState: (call) => writeState(rooted, reader, call),
+    close,
+    begin: (begin, receivedAtMs, call) => putBegin(target, begin, receivedAtMs, call),
+    putAll,
+    holdings: (call) => index.ready(call),
+    holdingsNow: () => index.current(),
+    refresh: (call) => index.refresh(call),
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Ours holds a time in its name; a segment without one keeps the name the Go implementation gives it. */
+function segmentFileName(generation: Generation, segment: Uint8Array) {
+  const { header } = decodeSegmentFile(segment);
+  const { parentTxId, txId } = header;
+  const { stampMs } = segmentState(header);
+  const isGoForm = stampMs === undefined && parentTxId === txId - 1n;
+  const createdAtMs = Math.floor(header.createdAt ?? 0) * 1000;
+  const name = isGoForm
+    ? `${generation}/segments/${formatTxId(txId)}.segment.cbor`
+    : segmentName({ generation, parentTxId, txId, stampMs: stampMs ?? createdAtMs });
+  return { name, stampMs: stampMs ?? createdAtMs, firstTxId: (parentTxId + 1n) as TxId, lastTxId: txId };
+}
+
+/** One at a time for each key: what is judged against the stored history must not be overtaken. */
+function createExclusive(): <Result>(key: string, work: () => Promise<Result>) => Promise<Result> {
+  const last = new Map<string, Promise<unknown>>();
+  return (key, work) => {
+    const before = last.get(key) ?? Promise.resolve();
+    const mine = before.then(work, work);
+    last.set(key, mine);
+    const done = () => {
+      if (last.get(key) === mine) last.delete(key);
+    };
+    mine.then(done, done);
+    return mine;
+  };
+}
