@@ -1,6 +1,7 @@
 // Encodes a snapshot from a stream: frames of 1 MiB compressed side by side go to a spool, and then their number is
 // known, which must stand before them. Memory is bounded by the frames in flight. See docs/format.md#snapshot.
 import { createHash } from "node:crypto";
+import { type BufferPool, createBufferPool } from "./buffer-pool.ts";
 import { type CompressionConfig, compressionSettings, defaultCompression } from "./config-compression.ts";
 import { createCrc64 } from "./crc64.ts";
 import { PageferryError } from "./errors.ts";
@@ -97,11 +98,17 @@ async function spoolData(
   const crc = createCrc64();
   const entries: SeekEntry[] = [];
   const inFlight: { readonly decodedBytes: number; readonly stored: Promise<Uint8Array> }[] = [];
+  const pool = createBufferPool(seekFrameBytes);
   const level = nodeZstdLevel(settings);
   let rawBytes = 0;
   const write = async (bytes: Uint8Array): Promise<void> => {
     crc.update(bytes);
     await options.spool.write(bytes);
+  };
+  const compress = async (block: Buffer): Promise<Uint8Array> => {
+    const stored = await zstdCompress(block, level);
+    pool.giveBack(block);
+    return stored;
   };
   const finishOne = async (): Promise<void> => {
     const first = inFlight.shift();
@@ -111,13 +118,14 @@ async function spoolData(
       await write(stored);
     }
   };
-  for await (const block of blocksOf(raw, options.signal)) {
+  for await (const block of blocksOf(raw, pool, options.signal)) {
     rawBytes += block.length;
     if (settings.codec === "none") {
       await write(block);
+      pool.giveBack(block);
       continue;
     }
-    const stored = zstdCompress(block, level);
+    const stored = compress(block);
     // It is awaited in its turn; a failure before that must not count as unhandled.
     stored.catch(() => undefined);
     inFlight.push({ decodedBytes: block.length, stored });
@@ -134,24 +142,28 @@ async function spoolData(
   return { rawBytes, checksum: crc.digest() };
 }
 
-/** Cuts a stream into blocks of 1 MiB, each in memory of its own, for what gave the chunks may use them again. */
+/**
+ * Cuts a stream into blocks of 1 MiB, copies in memory from `pool`, for what gave the chunks may use them again. Only
+ * the last block is shorter.
+ */
 async function* blocksOf(
   raw: AsyncIterable<Uint8Array>,
+  pool: BufferPool,
   signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
-  let block = Buffer.allocUnsafeSlow(seekFrameBytes);
+): AsyncGenerator<Buffer> {
+  let block = pool.take();
   let filled = 0;
   for await (const chunk of raw) {
     signal?.throwIfAborted();
     let from = 0;
     while (from < chunk.length) {
-      const count = Math.min(seekFrameBytes - filled, chunk.length - from);
+      const count = Math.min(block.length - filled, chunk.length - from);
       block.set(chunk.subarray(from, from + count), filled);
       from += count;
       filled += count;
-      if (filled === seekFrameBytes) {
+      if (filled === block.length) {
         yield block;
-        block = Buffer.allocUnsafeSlow(seekFrameBytes);
+        block = pool.take();
         filled = 0;
       }
     }

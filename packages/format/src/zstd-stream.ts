@@ -2,9 +2,10 @@
 // others streamed, and skippable ones passed over. What is held is bounded by the frames in flight. See docs/format.md#zstd.
 import { pipeline, Readable } from "node:stream";
 import zlib from "node:zlib";
+import { type BufferPool, createBufferPool } from "./buffer-pool.ts";
 import type { ByteReader } from "./byte-reader.ts";
 import { PageferryError } from "./errors.ts";
-import { wholeFrameBytesMax } from "./limits.ts";
+import { seekFrameBytes, wholeFrameBytesMax } from "./limits.ts";
 import { decodeZstdFrame, hasNativeZstd, translateZstdError, type ZstdDecompressOptions } from "./zstd.ts";
 import { createFallbackDecoder } from "./zstd-fallback.ts";
 import {
@@ -38,6 +39,7 @@ export async function* decodeZstdStream(
 ): AsyncGenerator<Uint8Array> {
   const { what } = options;
   const end = reader.position() + options.payloadBytes;
+  const pool = createBufferPool(seekFrameBytes + storedSlackBytes);
   const inFlight: Promise<Uint8Array>[] = [];
   const next = (): Promise<Uint8Array> => inFlight.shift() as Promise<Uint8Array>;
   while (reader.position() < end) {
@@ -45,7 +47,10 @@ export async function* decodeZstdStream(
     if (frame.head.kind === "skippable") {
       await skip(reader, frame.head.contentBytes ?? 0, end, what);
     } else if (frame.head.contentBytes !== undefined && frame.head.contentBytes <= wholeFrameBytesMax) {
-      inFlight.push(decodeWhole(await takeWholeFrame(reader, frame, end, what), frame.head, what));
+      const decoded = decodeWhole(await takeWholeFrame(reader, frame, end, { what, pool }), frame.head, what);
+      // It is awaited in its turn; a failure before that, or after the consumer left, must not count as unhandled.
+      decoded.catch(() => undefined);
+      inFlight.push(decoded);
       if (inFlight.length >= options.parallelism) {
         yield await next();
       }
@@ -112,38 +117,48 @@ async function* frameParts(
   }
 }
 
+/** A whole frame, and how to give its memory back when it has been decoded. */
+interface WholeFrame {
+  readonly stored: Uint8Array;
+  release(): void;
+}
+
 async function takeWholeFrame(
   reader: ByteReader,
   frame: TakenHead,
   end: number,
-  what: string,
-): Promise<Uint8Array> {
+  payload: { readonly what: string; readonly pool: BufferPool },
+): Promise<WholeFrame> {
   const storedBytesMax = (frame.head.contentBytes ?? 0) + storedSlackBytes;
-  const parts: Uint8Array[] = [];
+  const isPooled = storedBytesMax <= payload.pool.bufferBytes;
+  const buffer = isPooled ? payload.pool.take() : Buffer.allocUnsafe(storedBytesMax);
   let size = 0;
-  for await (const part of frameParts(reader, frame, end, what)) {
-    parts.push(part);
-    size += part.length;
-    if (size > storedBytesMax) {
+  for await (const part of frameParts(reader, frame, end, payload.what)) {
+    if (size + part.length > storedBytesMax) {
       throw new PageferryError(
         "corrupt",
-        `${what}: a frame of ${frame.head.contentBytes} bytes is stored in more than ${size}`,
+        `${payload.what}: a frame of ${frame.head.contentBytes} bytes is stored in more than ${size}`,
       );
     }
+    buffer.set(part, size);
+    size += part.length;
   }
-  return Buffer.concat(parts, size);
+  return {
+    stored: buffer.subarray(0, size),
+    release: () => {
+      if (isPooled) {
+        payload.pool.giveBack(buffer);
+      }
+    },
+  };
 }
 
-function decodeWhole(stored: Uint8Array, head: ZstdFrameHead, what: string): Promise<Uint8Array> {
+async function decodeWhole(frame: WholeFrame, head: ZstdFrameHead, what: string): Promise<Uint8Array> {
+  const { stored } = frame;
   const outputBytesMax = head.contentBytes ?? 0;
-  const decoded = decodeZstdFrame(
-    stored,
-    { ...head, start: 0, end: stored.length, decodedBytesMax: outputBytesMax },
-    outputBytesMax,
-    { outputBytesMax, what },
-  );
-  // It is awaited in its turn; a failure before that, or after the consumer left, must not count as unhandled.
-  decoded.catch(() => undefined);
+  const place = { ...head, start: 0, end: stored.length, decodedBytesMax: outputBytesMax };
+  const decoded = await decodeZstdFrame(stored, place, outputBytesMax, { outputBytesMax, what });
+  frame.release();
   return decoded;
 }
 

@@ -42,6 +42,8 @@ function compressOptions(bytes: Uint8Array, level: number): zlib.ZstdOptions {
   return {
     params: { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 },
     chunkSize: compressedBytesMax(bytes.length),
+    // Puts the content's size into the frame's head also when compressing on another thread, which decoders rely on.
+    pledgedSrcSize: bytes.length,
   };
 }
 
