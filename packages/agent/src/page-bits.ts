@@ -11,6 +11,8 @@ export interface PageBits {
   next(from: number): number;
   count(): number;
   clear(): void;
+  /** A copy of the bitmap of ids below `bound`: id i is bit i % 32 of word i / 32. */
+  words(bound: number): Uint32Array<ArrayBuffer>;
 }
 
 /** Makes an empty set. */
@@ -68,6 +70,11 @@ export function createPageBits(): PageBits {
         summary.fill(0);
       }
       size = 0;
+    },
+    words(bound) {
+      const copy = new Uint32Array(Math.ceil(bound / 32));
+      copy.set(words.subarray(0, copy.length));
+      return copy;
     },
   };
 }

@@ -35,6 +35,18 @@ export interface PageTable {
   /** The smallest live block at or above `from`, or -1. */
   next(from: number): number;
   clear(): void;
+  /** Everything but runs and references, by copying memory: some milliseconds for gigabytes of database. */
+  dump(): TableDump;
+}
+
+/** A table's pages, laid out flat. */
+export interface TableDump {
+  /** One above the highest live block. */
+  readonly bound: number;
+  /** Which blocks are live: id i is bit i % 32 of word i / 32. */
+  readonly live: Uint32Array<ArrayBuffer>;
+  /** Digest of block i at 16 i; of blocks that are not live, anything. */
+  readonly digests: Uint8Array<ArrayBuffer>;
 }
 
 /** Pages whose digests are allocated together: 64 KiB, so that a sparse table stays small. */
@@ -92,7 +104,19 @@ export function createPageTable(pageSize: number): PageTable {
       sum = createStateSum();
       if (chunks.length > chunksKept) chunks = [];
     },
+    dump: () => dumpOf(live, chunks),
   };
+}
+
+function dumpOf(live: PageBits, chunks: readonly (Uint8Array | undefined)[]): TableDump {
+  let bound = chunks.length * chunkPages;
+  while (bound > 0 && !live.has(bound - 1)) bound -= 1;
+  const digests = new Uint8Array(bound * pageDigestBytes);
+  for (const [index, chunk] of chunks.entries()) {
+    const at = index * chunkPages * pageDigestBytes;
+    if (chunk !== undefined && at < digests.length) digests.set(chunk.subarray(0, digests.length - at), at);
+  }
+  return { bound, live: live.words(bound), digests };
 }
 
 /** Every block that is live in `before` and not in `after`, ascending. */

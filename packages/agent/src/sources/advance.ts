@@ -156,8 +156,13 @@ interface ChangedPath {
   readonly unread: number[];
 }
 
-/** Reach: T+1 overwrites nothing that is reachable at T, so a reference we know is a page that stayed as it is. */
+/**
+ * Reach: T+1 overwrites nothing that is reachable at T, so a reference we know is a page that stayed as it is. What is dropped is
+ * found from the old root, so every known page must hang on it by known pages. A freelist drops by id and leaves known pages
+ * below unread ones: the freelist may go away only when nothing is unread.
+ */
 function advanceByPath(walk: Walk, next: MetaView, batch: Batch | undefined): boolean {
+  if (walk.freeCount !== null && !isComplete(walk)) return false;
   const old = walk.view;
   const retained: number[] = [];
   walk.view = next;

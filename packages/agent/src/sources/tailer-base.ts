@@ -2,9 +2,14 @@
 import type { Meta } from "@pageferry/format";
 import { type BaseImage, copySome, createBaseImage, finishImage, isWhole } from "./base-image.ts";
 import { isSameMeta } from "./bolt-io.ts";
+import type { BaseEvent } from "./capture-event.ts";
 import { allowedPages, pollDelay, spend } from "./tailer-pace.ts";
 import { clear, raise, type Session, type Tailer } from "./tailer-state.ts";
 
+/** A commit that followed another is bolt's hand, as good as its lock, for so long. */
+const writerMemoryMs = 10_000;
+/** A file whose image did not hold is imaged again after this. */
+const refusedRetryMs = 30_000;
 /** After a failure to write the image it is tried again so often. */
 const imageRetryMs = 5000;
 
@@ -49,8 +54,8 @@ export function stepBase(tailer: Tailer, session: Session): number {
   if (table == null || knownView === undefined || !(tailer.isBaseWanted || tailer.image !== undefined)) {
     return pollDelay(tailer);
   }
-  const image = openImage(tailer);
-  if (image === undefined) return Math.min(pollDelay(tailer), imageRetryMs);
+  const image = tailer.isCheckingImage ? undefined : openImage(tailer);
+  if (image === undefined) return pollDelay(tailer);
   const pages = allowedPages(tailer, session.pageSize);
   if (pages === 0) return Math.min(1, pollDelay(tailer));
   try {
@@ -90,27 +95,44 @@ export function raiseBusy(tailer: Tailer, what: "scan" | "base"): void {
   raise(tailer, "source-too-busy", message, hint);
 }
 
-/** Tells the base of the known state; what was held back for it goes on from there. */
+/** Tells the base of the known state, after a check where nothing but the file's own look speaks for it. */
 export function tellBase(tailer: Tailer, imagePath: string, meta: Meta): void {
-  const { known, environment } = tailer;
+  const { known, environment, pace, session } = tailer;
   if (known === null) return;
   const { txId, stateHash } = known;
   const { pageSize, highWaterMark } = meta;
-  const { stampMs } = tailer.pace;
-  const isUnchecked = tailer.session === undefined || !environment.hasWriter(tailer.session.file);
+  const { stampMs } = pace;
+  const base: BaseEvent = { type: "base", txId, imagePath, pageSize, highWaterMark, stateHash, stampMs };
+  const isWriterKnown =
+    environment.clockMs() - pace.linkedAtMs < writerMemoryMs ||
+    (session !== undefined && environment.hasWriter(session.file));
+  if (isWriterKnown) {
+    settleBase(tailer, base);
+    return;
+  }
+  tailer.isCheckingImage = true;
+  environment.checkImage(imagePath, stateHash, (problem) => {
+    tailer.isCheckingImage = false;
+    if (problem !== undefined) {
+      const hint = "Run `pageferry check` on a copy of the file.";
+      raise(tailer, "corrupt", `${tailer.options.path}: ${problem}`, hint);
+      tailer.imageRetryAtMs = environment.clockMs() + refusedRetryMs;
+    } else if (tailer.known?.txId === txId && tailer.known.stateHash === stateHash) {
+      clear(tailer, "corrupt");
+      settleBase(tailer, base);
+      return;
+    }
+    // Unsound, or the file moved on meanwhile: another image.
+    environment.removeImage(imagePath);
+  });
+}
+
+/** What was held back for the base goes on from it. */
+function settleBase(tailer: Tailer, base: BaseEvent): void {
   tailer.isMuted = false;
   tailer.isBaseWanted = false;
-  tailer.emitted = { txId, stateHash };
+  tailer.emitted = { txId: base.txId, stateHash: base.stateHash };
   tailer.figures.bases += 1;
   clear(tailer, "disk-full", "unavailable", "source-too-busy");
-  environment.emit({
-    type: "base",
-    txId,
-    imagePath,
-    pageSize,
-    highWaterMark,
-    stateHash,
-    stampMs,
-    isUnchecked,
-  });
+  tailer.environment.emit(base);
 }

@@ -19,7 +19,7 @@ export function stepFollow(tailer: Tailer, session: Session, walk: Walk, canEmit
   if (result === "fell") return confirmFall(tailer, session);
   tailer.fall = undefined;
   if (result === "moved" || result === "complete") {
-    noteSeen(tailer, walk.view);
+    noteSeen(tailer, walk);
     if (result === "moved") return 0;
     if (walk.links === 0) return copyOn(tailer, session);
     if (!canEmit && !tailer.isMuted) return heldBackMs;

@@ -1,6 +1,6 @@
 // How often to look, how much to read between two looks, and when to say what was seen.
-import type { MetaView } from "./bolt-io.ts";
 import type { Tailer } from "./tailer-state.ts";
+import type { Walk } from "./walk.ts";
 
 /** After a commit the next is awaited without sleeping for this long at least, if commits come close together. */
 const spinMs = 2;
@@ -24,9 +24,9 @@ const kibibyteCostMs = 0.0012;
 const tokenMs = 50;
 
 /** Takes note of the newest meta: stamps, the pace of commits, and a `seen` event now and then. */
-export function noteSeen(tailer: Tailer, view: MetaView): void {
+export function noteSeen(tailer: Tailer, walk: Walk): void {
   const { pace, environment } = tailer;
-  const { txId } = view.meta;
+  const { txId } = walk.view.meta;
   const clockMs = environment.clockMs();
   if (txId !== pace.seenTxId) {
     if (pace.seenTxId !== undefined) {
@@ -37,6 +37,8 @@ export function noteSeen(tailer: Tailer, view: MetaView): void {
     }
     pace.seenTxId = txId;
     pace.changedAtMs = clockMs;
+    pace.activeAtMs = clockMs;
+    if (walk.links > 0) pace.linkedAtMs = clockMs;
     pace.stampMs = Math.max(pace.stampMs, environment.now());
   }
   if (pace.toldTxId !== txId && clockMs - pace.toldAtMs >= toldEveryMs) {
@@ -49,9 +51,9 @@ export function noteSeen(tailer: Tailer, view: MetaView): void {
 /** Milliseconds until the next look while nothing is to be done; 0: at once. */
 export function pollDelay(tailer: Tailer): number {
   const { pace, environment } = tailer;
-  const quietMs = environment.clockMs() - pace.changedAtMs;
-  if (pace.toldTxId !== pace.seenTxId && quietMs >= toldEveryMs) return napMsMax;
-  if (quietMs >= idleAfterMs) return idlePollMs;
+  const clockMs = environment.clockMs();
+  const quietMs = clockMs - pace.changedAtMs;
+  if (pace.toldTxId === pace.seenTxId && clockMs - pace.activeAtMs >= idleAfterMs) return idlePollMs;
   if (pace.intervalMs < spinIntervalMs && quietMs < Math.max(spinMs, pace.intervalMs * 4)) return 0;
   return Math.min(napMsMax, Math.max(0.1, pace.intervalMs / 8));
 }

@@ -38,11 +38,11 @@ export function stepScan(tailer: Tailer, session: Session, canEmit: boolean): nu
   switch (result) {
     case "moved":
       tailer.fall = undefined;
-      noteSeen(tailer, walk.view);
+      noteSeen(tailer, walk);
       return pages === 0 ? 1 : 0;
     case "complete":
       tailer.fall = undefined;
-      noteSeen(tailer, walk.view);
+      noteSeen(tailer, walk);
       return canEmit ? finishScan(tailer, session, walk) : 1;
     case "absent":
       return metasAbsent(tailer);
@@ -62,13 +62,13 @@ function beginAttempt(tailer: Tailer, session: Session): number {
   const view = file.metas.read();
   if (view === undefined) return metasAbsent(tailer);
   tailer.absentSinceMs = undefined;
-  noteSeen(tailer, view);
   scan.stats = session.file.stats();
   // The first scan writes the image as it goes; later ones compare, and the image follows by what differs.
   const isImaged =
     referenceOf(tailer, session) === null && tailer.isBaseWanted && openImage(tailer) !== undefined;
   if (isImaged) tailer.image?.copied.clear();
   scan.walk = makeWalk(tailer, session, file, view, isImaged);
+  noteSeen(tailer, scan.walk);
   tailer.figures.scans += 1;
   return beginScan(scan.walk) === "moved" ? 0 : endAttempt(tailer);
 }

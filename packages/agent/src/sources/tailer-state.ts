@@ -1,5 +1,5 @@
 // What one tailed database is made of, and its port to the world. tailer.ts steps it; nothing here waits or sleeps.
-import type { ErrorCode, TxId } from "@pageferry/format";
+import type { ErrorCode, StateHash, TxId } from "@pageferry/format";
 import type { PageTable } from "../page-table.ts";
 import type { BaseImage, ImageFile } from "./base-image.ts";
 import type { MetaReader, MetaView, ReadAt } from "./bolt-io.ts";
@@ -35,14 +35,7 @@ export interface FileClone {
   readonly image: ImageFile;
 }
 
-/** Events of a tailer; a base that nobody vouched for by a lock is checked before it is told to anyone. */
-export type TailerEvent =
-  | BeginEvent
-  | DeltaEvent
-  | SeenEvent
-  | AlarmEvent
-  | ClearedEvent
-  | (BaseEvent & { readonly isUnchecked: boolean });
+export type TailerEvent = BeginEvent | DeltaEvent | SeenEvent | AlarmEvent | ClearedEvent | BaseEvent;
 
 /** The world of a tailer. Everything is synchronous. */
 export interface TailerEnvironment {
@@ -61,6 +54,9 @@ export interface TailerEnvironment {
   createImage(): ImageFile;
   /** Undefined: the file system has no reflinks. */
   cloneFile(): FileClone | undefined;
+  /** Checks a finished image in full, somewhere else, and tells the first problem; undefined: it is sound. */
+  checkImage(path: string, stateHash: StateHash, done: (problem: string | undefined) => void): void;
+  removeImage(path: string): void;
   emit(event: TailerEvent): void;
 }
 
@@ -120,6 +116,8 @@ export interface Tailer {
   isSuspect: boolean;
   image: BaseImage | undefined;
   isBaseWanted: boolean;
+  /** An image is being checked; until that is over no other is begun. */
+  isCheckingImage: boolean;
   readonly alarms: Map<ErrorCode, string>;
   fall: Fall | undefined;
   /** Since when there is no valid meta, no path, no scan that ends; clock times. */
@@ -144,6 +142,10 @@ export interface Pace {
   seenTxId: TxId | undefined;
   /** When the newest commit was seen. */
   changedAtMs: number;
+  /** When the file was last known to be written: by a commit, or by a notification. */
+  activeAtMs: number;
+  /** When a commit was last seen to follow another, as only bolt makes them. */
+  linkedAtMs: number;
   stampMs: number;
   /** Smoothed time between commits. */
   intervalMs: number;
@@ -180,6 +182,7 @@ export function createTailer(options: TailerOptions): Tailer {
     isSuspect: false,
     image: undefined,
     isBaseWanted: options.known?.table == null,
+    isCheckingImage: false,
     alarms: new Map(),
     fall: undefined,
     absentSinceMs: undefined,
@@ -195,6 +198,8 @@ export function createTailer(options: TailerOptions): Tailer {
     pace: {
       seenTxId: undefined,
       changedAtMs: clockMs,
+      activeAtMs: clockMs,
+      linkedAtMs: -Infinity,
       stampMs: 0,
       intervalMs: 1000,
       toldTxId: undefined,

@@ -38,7 +38,9 @@ export function isDrained(tailer: Tailer): boolean {
 
 /** The file or its directory changed: do not wait any longer. */
 export function wakeTailer(tailer: Tailer, isPathChanged: boolean): void {
-  if (isPathChanged) tailer.pathCheckAtMs = tailer.environment.clockMs();
+  const clockMs = tailer.environment.clockMs();
+  tailer.pace.activeAtMs = clockMs;
+  if (isPathChanged) tailer.pathCheckAtMs = clockMs;
 }
 
 /** Ends it: files are closed and an unfinished image is removed. */

@@ -1,0 +1,175 @@
+// A bolt file as a source of captured transactions. The reading is done by one worker thread for all sources of the process;
+// here events arrive, are waited for by one consumer, and their memory is handed back. docs/capture.md has the algorithm.
+import { Worker } from "node:worker_threads";
+import { type ErrorCode, errorTable, isPageferryError, type TxId } from "@pageferry/format";
+import { writePageTable } from "../page-table-file.ts";
+import type { BoltFileSourceOptions, CaptureEvent, CaptureSource } from "./capture-event.ts";
+import type { WorkerOrder, WorkerReport } from "./worker-messages.ts";
+
+/**
+ * Scans and bases together, per database. A cached read of this speed costs a quarter of a core; a slower disk is not the
+ * bottleneck of the application's own fsyncs at half of it.
+ */
+const maxReadRateDefault = 256 * 1024 * 1024;
+const baseDeadlineMsDefault = 10 * 60 * 1000;
+const stopDeadlineMsDefault = 5000;
+/** Credit is handed back in pieces of this, so that small transactions do not cost a message each way. */
+const creditBytes = 256 * 1024;
+
+/** The thread that all sources of this process share. It ends when the last source has stopped. */
+interface CaptureThread {
+  readonly worker: Worker;
+  readonly sources: Map<number, (report: WorkerReport | Error) => void>;
+}
+
+let thread: CaptureThread | undefined;
+let nextId = 1;
+
+function joinThread(id: number, take: (report: WorkerReport | Error) => void): CaptureThread {
+  thread ??= startThread();
+  thread.sources.set(id, take);
+  return thread;
+}
+
+function startThread(): CaptureThread {
+  const file = import.meta.url.endsWith(".ts") ? "./bolt-file-worker.ts" : "./bolt-file-worker.js";
+  const worker = new Worker(new URL(file, import.meta.url), { name: "pageferry-capture" });
+  const started: CaptureThread = { worker, sources: new Map() };
+  worker.on("message", (report: WorkerReport) => started.sources.get(report.id)?.(report));
+  worker.on("error", (error) => {
+    if (thread === started) thread = undefined;
+    const cause = error instanceof Error ? error : new Error(String(error));
+    for (const take of [...started.sources.values()]) take(cause);
+  });
+  return started;
+}
+
+function leaveThread(joined: CaptureThread, id: number): void {
+  joined.sources.delete(id);
+  if (joined.sources.size > 0) return;
+  if (thread === joined) thread = undefined;
+  void joined.worker.terminate();
+}
+
+/** Events that wait for their consumer. */
+interface Inbox {
+  readonly waiting: { readonly event: CaptureEvent; readonly bytes: number }[];
+  isEnded: boolean;
+  notify: (() => void) | undefined;
+}
+
+/**
+ * Begins to capture a database. Nothing is thrown: what is wrong with the file comes as alarms, and stays tried. The source must
+ * be stopped, or it keeps the process alive.
+ */
+export function openBoltFileSource(options: BoltFileSourceOptions): CaptureSource {
+  const id = nextId;
+  nextId += 1;
+  const inbox: Inbox = { waiting: [], isEnded: false, notify: undefined };
+  const put = (event: CaptureEvent, bytes = 0): void => {
+    if (inbox.isEnded) return;
+    if (event.type === "stopped") inbox.isEnded = true;
+    inbox.waiting.push({ event, bytes });
+    inbox.notify?.();
+  };
+  const tableAlarms = new Set<ErrorCode>();
+  const restamp = createRestamp(options.now);
+  const order = (message: WorkerOrder): void => {
+    if (!inbox.isEnded) joined.worker.postMessage(message);
+  };
+  const end = (): void => {
+    put({ type: "stopped" });
+    leaveThread(joined, id);
+  };
+  const joined = joinThread(id, (report) => {
+    if (report instanceof Error) {
+      put(unforeseen(options.path, report.message));
+      end();
+    } else if (report.kind === "event") put(restamp(report.event), report.bytes);
+    else if (report.kind === "table") void saveTable(report, put, tableAlarms);
+    else {
+      if (report.kind === "refused") put({ ...unforeseen(options.path, report.message), code: report.code });
+      end();
+    }
+  });
+  order({
+    kind: "open",
+    id,
+    order: {
+      path: options.path,
+      scratchDir: options.scratchDir,
+      reference: options.reference ?? null,
+      forced: options.begin,
+      maxReadRate: options.maxReadRate ?? maxReadRateDefault,
+      baseDeadlineMs: options.baseDeadlineMs ?? baseDeadlineMsDefault,
+    },
+  });
+  return {
+    events: eventsOf(inbox, (bytes) => order({ kind: "credit", id, bytes })),
+    requestBase: () => order({ kind: "base", id }),
+    checkpoint: (path) => order({ kind: "checkpoint", id, path }),
+    stop: ({ deadlineMs = stopDeadlineMsDefault } = {}) => order({ kind: "stop", id, deadlineMs }),
+  };
+}
+
+function unforeseen(path: string, reason: string): Extract<CaptureEvent, { type: "alarm" }> {
+  const message = `${path}: capture ended: ${reason}`;
+  return { type: "alarm", code: "unavailable", message, hint: "Start the agent again, and report this." };
+}
+
+async function* eventsOf(inbox: Inbox, giveBack: (bytes: number) => void): AsyncGenerator<CaptureEvent> {
+  let owed = 0;
+  for (;;) {
+    const next = inbox.waiting.shift();
+    if (next === undefined) {
+      if (owed > 0) giveBack(owed);
+      owed = 0;
+      if (inbox.isEnded) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      inbox.notify = resolve;
+      await promise;
+      inbox.notify = undefined;
+      continue;
+    }
+    yield next.event;
+    owed += next.bytes;
+    if (owed < creditBytes) continue;
+    giveBack(owed);
+    owed = 0;
+  }
+}
+
+/** The worker stamps by the system's clock; a caller may have another. Stamps never fall. */
+function createRestamp(now: () => number): (event: CaptureEvent) => CaptureEvent {
+  let previousMs = 0;
+  const moved = (stampMs: number): number => {
+    if (now !== Date.now) stampMs += now() - Date.now();
+    previousMs = Math.max(previousMs, stampMs);
+    return previousMs;
+  };
+  return (event) => {
+    if (event.type === "delta" || event.type === "base") return { ...event, stampMs: moved(event.stampMs) };
+    if (event.type === "seen") return { ...event, atMs: now === Date.now ? event.atMs : now() };
+    return event;
+  };
+}
+
+async function saveTable(
+  report: Extract<WorkerReport, { kind: "table" }>,
+  put: (event: CaptureEvent) => void,
+  alarms: Set<ErrorCode>,
+): Promise<void> {
+  const { path, table } = report;
+  const { txId, stateHash }: { txId: TxId; stateHash: bigint } = table;
+  try {
+    await writePageTable(path, table);
+    for (const code of alarms) put({ type: "cleared", code });
+    alarms.clear();
+    put({ type: "checkpoint", txId, stateHash, path });
+  } catch (error) {
+    const code = isPageferryError(error) ? error.code : "unavailable";
+    const message = `${path}: the page table could not be written: ${error instanceof Error ? error.message : error}`;
+    alarms.add(code);
+    put({ type: "alarm", code, message, hint: errorTable[code].hint });
+  }
+}

@@ -1,0 +1,223 @@
+// One source inside the worker: a tailer with real files, its notifications, its memory in flight, and its end.
+import { type FSWatcher, rmSync, watch } from "node:fs";
+import { Worker } from "node:worker_threads";
+import type { MachineIdentity } from "../identity.ts";
+import { readPageTable } from "../page-table-file.ts";
+import type { CaptureReference } from "./capture-event.ts";
+import {
+  cloneDatabaseFile,
+  createImageFile,
+  kernelPath,
+  openDatabaseFile,
+  openScratch,
+  pathStateOf,
+} from "./database-file.ts";
+import type { LockTable } from "./locks.ts";
+import { endTailer, isDrained, stepTailer, wakeTailer } from "./tailer.ts";
+import { createTailer, type Tailer, type TailerEnvironment, type TailerEvent } from "./tailer-state.ts";
+import type { OpenOrder, WorkerReport } from "./worker-messages.ts";
+
+/**
+ * Bytes of events that may be on their way to the consumer of one source: enough for hundreds of common transactions, little
+ * enough for the process's memory. Above it, deltas are merged instead of sent.
+ */
+const inFlightBytesMax = 16 * 1024 * 1024;
+/** An event costs about this much besides its pages. */
+const eventBytes = 1024;
+/** A source that waits for longer sleeps until its file changes. */
+const asleepMs = 50;
+/** Sleepers wake together at multiples of this, so that a thousand of them do not wake the thread a thousand times. */
+const wakeEveryMs = 100;
+
+/** What all sources of a worker share. */
+export interface HostShare {
+  readonly machine: MachineIdentity;
+  readonly locks: LockTable;
+  readonly clockMs: () => number;
+  report(report: WorkerReport, transfer: ArrayBuffer[]): void;
+  /** Ends the sleep of the loop. */
+  wake(): void;
+}
+
+export interface HostedSource {
+  readonly id: number;
+  /** When to step next, on the clock. */
+  readonly dueMs: number;
+  /** A step; false: the source has ended. */
+  step(): boolean;
+  requestBase(): void;
+  checkpoint(path: string): void;
+  stop(deadlineMs: number): void;
+  credit(bytes: number): void;
+}
+
+interface Held {
+  readonly id: number;
+  readonly share: HostShare;
+  readonly tailer: Tailer;
+  readonly path: string;
+  dueMs: number;
+  inFlightBytes: number;
+  watcher: FSWatcher | undefined;
+  checkpointPath: string | undefined;
+  stopAtMs: number | undefined;
+}
+
+/** Opens a source. Throws when the scratch directory cannot be made. */
+export function hostSource(id: number, order: OpenOrder, share: HostShare): HostedSource {
+  const held: Held = {
+    id,
+    share,
+    tailer: createTailer({
+      path: order.path,
+      known: order.reference === null ? null : knownOf(order.reference),
+      forced: order.forced,
+      maxReadRate: order.maxReadRate,
+      baseDeadlineMs: order.baseDeadlineMs,
+      environment: environmentOf(order, share, (event) => send(held, event)),
+    }),
+    path: order.path,
+    dueMs: 0,
+    inFlightBytes: 0,
+    watcher: undefined,
+    checkpointPath: undefined,
+    stopAtMs: undefined,
+  };
+  const now = (): void => {
+    held.dueMs = 0;
+  };
+  return {
+    id,
+    get dueMs() {
+      return held.dueMs;
+    },
+    step: () => step(held),
+    requestBase() {
+      held.tailer.isBaseWanted = true;
+      now();
+    },
+    checkpoint(path) {
+      held.checkpointPath = path;
+      now();
+    },
+    stop(deadlineMs) {
+      held.stopAtMs = share.clockMs() + deadlineMs;
+      now();
+    },
+    credit(bytes) {
+      held.inFlightBytes -= bytes;
+    },
+  };
+}
+
+/** The reference with its table; without, where the table cannot be read or is of another state. */
+function knownOf(reference: CaptureReference) {
+  const { txId, stateHash, identity } = reference;
+  try {
+    const saved = readPageTable(reference.tablePath);
+    const isExact = saved.txId === txId && saved.stateHash === stateHash;
+    return { txId, stateHash, identity, table: isExact ? saved.table : null };
+  } catch {
+    return { txId, stateHash, identity, table: null };
+  }
+}
+
+function environmentOf(
+  order: OpenOrder,
+  share: HostShare,
+  emit: (event: TailerEvent) => void,
+): TailerEnvironment {
+  const { path } = order;
+  const scratch = openScratch(order.scratchDir, path);
+  return {
+    now: Date.now,
+    clockMs: share.clockMs,
+    openFile: () => openDatabaseFile(path, share.machine),
+    pathState: (file) => pathStateOf(path, file),
+    hasWriter: (file) => share.locks.isHeld(kernelPath(path), file.identity.device, file.identity.inode),
+    isWrittenElsewhere: () => share.locks.isHeldUnlinked(kernelPath(path)),
+    createImage: () => createImageFile(scratch),
+    cloneFile: () => cloneDatabaseFile(path, scratch, share.machine),
+    removeImage: (image) => rmSync(image, { force: true }),
+    checkImage(image, stateHash, done) {
+      const source = import.meta.url.endsWith(".ts") ? "./image-check-worker.ts" : "./image-check-worker.js";
+      const worker = new Worker(new URL(source, import.meta.url), { workerData: { path: image, stateHash } });
+      worker.once("message", (problem: string | undefined) => done(problem));
+      worker.once("error", (error) => done(error instanceof Error ? error.message : String(error)));
+    },
+    emit,
+  };
+}
+
+function send(held: Held, event: TailerEvent): void {
+  const transfer: ArrayBuffer[] = [];
+  let bytes = eventBytes;
+  if (event.type === "delta") {
+    for (const { buffer } of [event.frames[0]?.data, event.freed].filter((view) => view !== undefined)) {
+      transfer.push(buffer as ArrayBuffer);
+      bytes += buffer.byteLength;
+    }
+  }
+  held.inFlightBytes += bytes;
+  held.share.report({ kind: "event", id: held.id, event, bytes }, transfer);
+}
+
+function step(held: Held): boolean {
+  const { tailer, share } = held;
+  const waitMs = stepTailer(tailer, held.inFlightBytes < inFlightBytesMax);
+  sendTable(held);
+  const clockMs = share.clockMs();
+  if (held.stopAtMs !== undefined && (clockMs >= held.stopAtMs || isDrained(tailer))) {
+    held.watcher?.close();
+    endTailer(tailer);
+    share.report({ kind: "stopped", id: held.id }, []);
+    return false;
+  }
+  if (waitMs < asleepMs) {
+    held.watcher?.close();
+    held.watcher = undefined;
+    held.dueMs = clockMs + waitMs;
+    return true;
+  }
+  // Between the last look and the watch a commit may have come: one more look, then sleep.
+  const isWatched = held.watcher !== undefined;
+  if (!isWatched) watchFile(held);
+  const laterMs = Math.ceil((clockMs + waitMs) / wakeEveryMs) * wakeEveryMs;
+  held.dueMs = isWatched || held.watcher === undefined ? laterMs : clockMs;
+  if (held.stopAtMs !== undefined) held.dueMs = Math.min(held.dueMs, held.stopAtMs);
+  return true;
+}
+
+/** A change of the file ends its sleep; what no notification tells is found by the slow poll. */
+function watchFile(held: Held): void {
+  const wake = (isPathChanged: boolean): void => {
+    wakeTailer(held.tailer, isPathChanged);
+    held.dueMs = 0;
+    held.share.wake();
+  };
+  try {
+    held.watcher = watch(held.path, { persistent: false }, (type) => wake(type === "rename"));
+    held.watcher.on("error", () => {
+      held.watcher?.close();
+      held.watcher = undefined;
+    });
+  } catch {
+    // No such path now, or too many watches on this machine.
+    held.watcher = undefined;
+  }
+}
+
+/** Sends the page table of the newest told state, once there is one. */
+function sendTable(held: Held): void {
+  const { tailer, checkpointPath: path } = held;
+  const { known } = tailer;
+  if (path === undefined || tailer.isMuted || !tailer.isBegun || known?.table == null) return;
+  held.checkpointPath = undefined;
+  const { txId, stateHash, table } = known;
+  const dump = table.dump();
+  const dumped = { txId, stateHash, pageSize: table.pageSize, dump };
+  held.share.report({ kind: "table", id: held.id, path, table: dumped }, [
+    dump.live.buffer,
+    dump.digests.buffer,
+  ]);
+}

@@ -1,0 +1,32 @@
+// What the main thread and the capture worker tell each other. Events travel with their memory transferred.
+import type { ErrorCode } from "@pageferry/format";
+import type { DumpedTable } from "../page-table-file.ts";
+import type { CaptureReference } from "./capture-event.ts";
+import type { TailerEvent } from "./tailer-state.ts";
+
+/** What opens a source in the worker. */
+export interface OpenOrder {
+  readonly path: string;
+  readonly scratchDir: string;
+  readonly reference: CaptureReference | null;
+  readonly forced: "restored" | "fork" | undefined;
+  readonly maxReadRate: number;
+  readonly baseDeadlineMs: number;
+}
+
+/** To the worker. */
+export type WorkerOrder =
+  | { readonly kind: "open"; readonly id: number; readonly order: OpenOrder }
+  | { readonly kind: "base"; readonly id: number }
+  | { readonly kind: "checkpoint"; readonly id: number; readonly path: string }
+  | { readonly kind: "stop"; readonly id: number; readonly deadlineMs: number }
+  /** The consumer is done with so many bytes of events. */
+  | { readonly kind: "credit"; readonly id: number; readonly bytes: number };
+
+/** From the worker. */
+export type WorkerReport =
+  | { readonly kind: "event"; readonly id: number; readonly event: TailerEvent; readonly bytes: number }
+  | { readonly kind: "table"; readonly id: number; readonly path: string; readonly table: DumpedTable }
+  | { readonly kind: "stopped"; readonly id: number }
+  /** The source cannot be held at all, such as without a scratch directory. */
+  | { readonly kind: "refused"; readonly id: number; readonly code: ErrorCode; readonly message: string };
