@@ -54,7 +54,7 @@ export function memorySpool(): Spool {
   let size = 0;
   return {
     async write(bytes) {
-      parts.push(bytes.slice());
+      parts.push(new Uint8Array(bytes));
       size += bytes.length;
     },
     size: () => size,

@@ -18,7 +18,7 @@ export function takeApart(bytes: Uint8Array): Parts {
   }
   const end = place.offset + place.length;
   const header = decodeCbor(bytes.subarray(end + headerKey.length)) as Map<string, unknown>;
-  return { data: bytes.slice(place.offset, end), header };
+  return { data: new Uint8Array(bytes.subarray(place.offset, end)), header };
 }
 
 /** Puts a file together from any bytes. `header` may be CBOR already. */
@@ -65,7 +65,7 @@ export function withPair(bytes: Uint8Array, key: string, value: Uint8Array): Uin
 
 /** The file with one bit turned. */
 export function flipped(bytes: Uint8Array, bit: number): Uint8Array {
-  const copy = bytes.slice();
+  const copy = new Uint8Array(bytes);
   copy[bit >> 3] = (copy[bit >> 3] ?? 0) ^ (1 << (bit & 7));
   return copy;
 }
