@@ -5,17 +5,21 @@ import { readFile } from "node:fs/promises";
 import { zstdDecompressSync } from "node:zlib";
 import { PageferryError, parseTxId, type TxId, txId } from "@pageferry/format";
 
-/** What one transaction wrote, and what is true after it. */
-export interface RecordedTransaction {
+/** What is true of the database at one transaction. */
+export interface RecordedState {
   readonly txId: TxId;
   /** The meta page that made it the newest state; whole, zeros after the meta. */
   readonly metaPage: Uint8Array;
+  /** Hash of all buckets, keys and values (docs/format.md#logical-hash), computed by the Go program that was recorded. */
+  readonly logicalSha256: string;
+}
+
+/** A state, and what its transaction wrote. */
+export interface RecordedTransaction extends RecordedState {
   /** First unallocated page: the database is this many pages long. */
   readonly highWaterMark: number;
   /** Ascending, as bbolt writes them. */
   readonly runs: readonly { readonly pageId: number; readonly bytes: Uint8Array }[];
-  /** Hash of all buckets, keys and values (docs/format.md#logical-hash), computed by the Go program that was recorded. */
-  readonly logicalSha256: string;
 }
 
 /** A recorded application. */
@@ -23,7 +27,7 @@ export interface History {
   readonly pageSize: number;
   /** The whole file at `first`. */
   readonly image: Uint8Array;
-  readonly first: TxId;
+  readonly first: RecordedState;
   readonly transactions: readonly RecordedTransaction[];
 }
 
@@ -31,6 +35,7 @@ interface HistoryIndex {
   readonly pageSize: number;
   readonly imageBytes: number;
   readonly firstTxId: string;
+  readonly firstLogicalSha256: string;
   readonly transactions: readonly {
     readonly txId: string;
     /** The first 80 bytes of the meta page, hex. */
@@ -81,5 +86,9 @@ function parseHistory(raw: Buffer): History {
       logicalSha256,
     };
   });
-  return { pageSize, image, first: txId(Number(index.firstTxId)), transactions };
+  const firstTxId = txId(Number(index.firstTxId));
+  const slot = Number(firstTxId % 2n);
+  const metaPage = image.subarray(slot * pageSize, (slot + 1) * pageSize);
+  const first = { txId: firstTxId, metaPage, logicalSha256: index.firstLogicalSha256 };
+  return { pageSize, image, first, transactions };
 }

@@ -20,7 +20,7 @@ suite("the recorded application", () => {
   test("is 449 transactions in a row, with pages in the order in which bbolt writes them", () => {
     assert.equal(history.transactions.length, 449);
     for (const [at, { txId, runs }] of history.transactions.entries()) {
-      assert.equal(txId, history.first + BigInt(at) + 1n);
+      assert.equal(txId, history.first.txId + BigInt(at) + 1n);
       const ids = runs.map(({ pageId }) => pageId);
       assert.deepEqual(
         ids,

@@ -9,12 +9,17 @@ const exitCodeOfSignal: Readonly<Record<string, number>> = { SIGINT: 130, SIGTER
 /** Says what went wrong on standard error, for `--json` also on standard output, and gives the exit code. */
 export function reportFailure(error: unknown, io: Io, options: { readonly json: boolean }): number {
   const signalName = io.signal.aborted ? String(io.signal.reason) : undefined;
-  if (signalName !== undefined && error === io.signal.reason) return exitCodeOfSignal[signalName] ?? 1;
+  if (signalName !== undefined && isOfSignal(error, io.signal)) return exitCodeOfSignal[signalName] ?? 1;
   const { code, message, hint, exitCode } = describe(error);
   io.err(`error: ${message}\n${hint === undefined ? "" : `hint: ${hint}\n`}`);
   if (io.env.PAGEFERRY_DEBUG && error instanceof Error) io.err(`${stackOf(error)}\n`);
   if (options.json) io.out(`${JSON.stringify({ error: { code, message, hint } })}\n`);
   return exitCode;
+}
+
+/** What an aborted call throws: the signal's reason, or an AbortError of the platform's. */
+function isOfSignal(error: unknown, signal: AbortSignal): boolean {
+  return error === signal.reason || (error instanceof Error && error.name === "AbortError");
 }
 
 interface Description {

@@ -4,14 +4,29 @@ import { PageferryError } from "@pageferry/format";
 import { Command, CommanderError, Option } from "commander";
 import type { CommandSpec } from "./command.ts";
 import { checkCommand } from "./commands/check.ts";
+import { demoCommand } from "./commands/demo.ts";
 import { pointsCommand } from "./commands/points.ts";
+import { replicateCommand } from "./commands/replicate.ts";
 import { restoreCommand } from "./commands/restore.ts";
+import { serveCommand } from "./commands/serve.ts";
+import { statusCommand } from "./commands/status.ts";
+import { upCommand } from "./commands/up.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { Io } from "./io.ts";
 
-const commands = [restoreCommand, pointsCommand, checkCommand, versionCommand] as const;
+const commands = [
+  upCommand,
+  restoreCommand,
+  pointsCommand,
+  statusCommand,
+  checkCommand,
+  serveCommand,
+  replicateCommand,
+  demoCommand,
+  versionCommand,
+] as const;
 
-/** What can be typed after `pageferry`. */
+/** What can be typed after `pageferry`. The commands that start agent or host load them when they run: the others start at once. */
 export const commandNames: readonly string[] = commands.map(({ name }) => name);
 
 const examples = `

@@ -1,0 +1,65 @@
+// `pageferry up DB…`: agent and host in one process; the main job.
+
+import { type Config, replicaLabel } from "@pageferry/format";
+import type { CommandSpec } from "../command.ts";
+import { replicaDir } from "../data-dir.ts";
+import type { Io } from "../io.ts";
+import {
+  agentOptions,
+  commonOptions,
+  hostOptions,
+  loadRunSettings,
+  type RunOptions,
+  requireDatabases,
+} from "../run-options.ts";
+import { isOnSameDisk } from "../same-disk.ts";
+import { untilTerminated } from "../until-terminated.ts";
+
+/** The command. */
+export const upCommand: CommandSpec<RunOptions> = {
+  name: "up",
+  summary: "back up databases, for as long as this runs",
+  arguments: [
+    { syntax: "[databases...]", description: "bolt database files (default: those of the configuration)" },
+  ],
+  options: [...hostOptions, ...agentOptions, ...commonOptions],
+  examples: `
+Examples:
+  pageferry up path/to/app.db
+  pageferry up --sync-interval 250ms --granularity transaction app.db other.db
+  pageferry up --config pageferry.yml
+
+The archive of app.db is in DIR/replica/app unless replicas are configured. The application needs no change and is never
+locked out. SIGTERM drains and ends with 0. Alarms come on standard error; PAGEFERRY_LOG=info adds logs.`,
+  async run(databases, options, io) {
+    const { config, dataDir } = await loadRunSettings(databases, options, io);
+    requireDatabases(config, "up");
+    const { startUp } = await import("../up.ts");
+    const up = await startUp({ config, dataDir, io });
+    try {
+      tellReady(io, up.url, { config, dataDir, json: options.json === true });
+      if (await isOnSameDisk(config, dataDir)) {
+        io.err(
+          "note: same disk: not off-host yet. Configure a replica elsewhere (docs/operations.md#configuration).\n",
+        );
+      }
+      await untilTerminated(io);
+    } finally {
+      await up.stop();
+    }
+  },
+};
+
+function tellReady(
+  io: Io,
+  url: string,
+  { config, dataDir, json }: { readonly config: Config; readonly dataDir: string; readonly json: boolean },
+): void {
+  const replicas = config.replicas.length === 0 ? [replicaDir(dataDir)] : config.replicas.map(replicaLabel);
+  if (json) {
+    io.out(`${JSON.stringify({ url, databases: config.databases, replicas })}\n`);
+    return;
+  }
+  const names = config.databases.map(({ name, path }) => `${name} (${path})`).join(", ");
+  io.out(`ready at ${url}: backing up ${names} to ${replicas.join(", ")}\n`);
+}

@@ -1,0 +1,107 @@
+// The flags that `up`, `serve` and `replicate` share, and what they mean in the words of the configuration.
+
+import type { Config } from "@pageferry/format";
+import { PageferryError } from "@pageferry/format";
+import { jsonOption, type OptionSpec } from "./command.ts";
+import { type ConfigOverrides, loadConfig } from "./config-file.ts";
+import { defaultDataDir } from "./data-dir.ts";
+import type { Io } from "./io.ts";
+
+/** What the flags say; the values are checked with the configuration. */
+export interface RunOptions {
+  readonly config: string;
+  readonly data: string;
+  readonly port: number;
+  readonly listen: string;
+  readonly granularity: string;
+  readonly syncInterval: string;
+  readonly host: string;
+  readonly shadow: string;
+  readonly json: boolean;
+}
+
+/** A configuration that a command can start with. */
+export interface RunSettings {
+  readonly config: Config;
+  readonly dataDir: string;
+}
+
+/** For all three. */
+export const commonOptions: readonly OptionSpec[] = [
+  {
+    flags: "--config <file>",
+    description: "the configuration (default $PAGEFERRY_CONFIG, else /etc/pageferry.yml)",
+  },
+  {
+    flags: "--data <dir>",
+    description: `where queue, token and shadow are kept (default ${defaultDataDir})`,
+  },
+  jsonOption,
+];
+
+/** For those that listen. */
+export const hostOptions: readonly OptionSpec[] = [
+  {
+    flags: "--port <n>",
+    description: "the port to listen on (default 7373, or a free one)",
+    parse: parsePort,
+  },
+  { flags: "--listen <address>", description: "the address to listen on (default 127.0.0.1)" },
+];
+
+/** For those that capture. */
+export const agentOptions: readonly OptionSpec[] = [
+  {
+    flags: "--granularity <g>",
+    description: "transaction: every commit is a point; interval: one per batch (default)",
+  },
+  {
+    flags: "--sync-interval <duration>",
+    description: "how long commits are gathered, such as 250ms (default 1s)",
+  },
+];
+
+/** Reads the configuration and lays the flags over it. Errors: `bad-config`, `bad-request`. */
+export async function loadRunSettings(
+  databases: readonly string[],
+  options: Partial<RunOptions>,
+  io: Io,
+): Promise<RunSettings> {
+  const listen = given({ host: options.listen, port: options.port });
+  const overrides: ConfigOverrides = given({
+    databases: databases.length > 0 ? databases.map(shieldVariables) : undefined,
+    granularity: options.granularity,
+    syncInterval: options.syncInterval,
+    queue: options.host === undefined ? undefined : { url: options.host },
+    shadowDir: options.shadow,
+    dataDir: options.data,
+    listen: Object.keys(listen).length === 0 ? undefined : listen,
+  });
+  const { config } = await loadConfig(io, options.config, overrides);
+  return { config, dataDir: config.dataDir ?? defaultDataDir };
+}
+
+/** A path typed at a shell has had its variables filled in; what is left of `${` is the path's own. */
+function shieldVariables(path: string): string {
+  return path.replaceAll("${", "$${");
+}
+
+function given(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+function parsePort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(port <= 65_535)) {
+    throw new PageferryError("bad-request", `--port: ${JSON.stringify(text)} is not a port from 0 to 65535`);
+  }
+  return port;
+}
+
+/** `up` and `replicate` have nothing to do without a database. */
+export function requireDatabases({ databases }: Config, command: string): void {
+  if (databases.length > 0) return;
+  throw new PageferryError("bad-request", "no database is named", {
+    hint: `Name one: \`pageferry ${command} path/to/app.db\`, or list it under \`databases\` in the configuration.`,
+  });
+}

@@ -1,0 +1,120 @@
+// The parts of `up`: a host and an agent over one data directory. `serve` is the one, `replicate` the other; `demo` is both.
+
+import { rm } from "node:fs/promises";
+import { resolve } from "node:path";
+import { type Agent, createAgent, createHttpQueue, type Queue } from "@pageferry/agent";
+import { type Config, PageferryError } from "@pageferry/format";
+import { writeFileDurable } from "@pageferry/format/node";
+import { type LocalHost, localHost } from "@pageferry/functions";
+import { shadowDir, urlFile } from "./data-dir.ts";
+import { hostToken } from "./host-client.ts";
+import type { Io } from "./io.ts";
+import { createLog, type ToldAlarm, tellAlarm, tellOver } from "./log.ts";
+
+/** What to start with. */
+export interface StartOptions {
+  readonly config: Config;
+  readonly dataDir: string;
+  readonly io: Io;
+}
+
+/** Something that runs until it is stopped. */
+export interface Running {
+  /** Takes nothing more, lets go what waits, and ends. What could not be let go in time is durable, and goes on at the next start. */
+  stop(): Promise<void>;
+}
+
+/** A host, with or without an agent beside it. */
+export interface RunningHost extends Running {
+  readonly url: string;
+  readonly host: LocalHost;
+}
+
+/** How long a stop may take before what is under way is left for the next start. */
+const stopDeadlineMs = 30_000;
+
+/** Starts agent and host in this process. Errors: `locked`, `bad-config`, what reading the token throws. */
+export async function startUp(options: StartOptions): Promise<RunningHost> {
+  const running = await startHost(options);
+  try {
+    const agent = await startAgent(options, running.host.queue);
+    return {
+      ...running,
+      async stop() {
+        await agent.stop();
+        await running.stop();
+      },
+    };
+  } catch (error) {
+    await running.stop();
+    throw error;
+  }
+}
+
+/** Starts a host alone. */
+export async function startHost({ config, dataDir, io }: StartOptions): Promise<RunningHost> {
+  const directory = resolve(dataDir);
+  const host = await localHost(
+    { ...config, dataDir: directory },
+    { env: io.env, hasDatabases: !config.isGoForm, logger: alarmLogger(io), now: io.now },
+  );
+  const url = host.url ?? "";
+  await writeFileDurable(urlFile(directory), Buffer.from(`${url}\n`), { overwrite: true });
+  return {
+    url,
+    host,
+    async stop() {
+      await rm(urlFile(directory), { force: true });
+      await host.close({ deadlineMs: stopDeadlineMs });
+    },
+  };
+}
+
+/** Starts an agent that sends to the host of the configuration. Errors: `bad-config` without one. */
+export async function startReplicate(options: StartOptions): Promise<Running> {
+  const { config, dataDir, io } = options;
+  if (config.queue === undefined) {
+    throw new PageferryError("bad-config", "no host to send to", {
+      hint: "Name it with --host http://HOST:7373, or as `queue` in the configuration.",
+    });
+  }
+  const { url } = config.queue;
+  const token = config.queue.token ?? (await hostToken(url, dataDir, io));
+  return startAgent(
+    options,
+    createHttpQueue({ url, ...(token === undefined ? {} : { token }), now: io.now }),
+  );
+}
+
+async function startAgent({ config, dataDir, io }: StartOptions, queue: Queue): Promise<Running> {
+  const agent: Agent = createAgent({
+    ...config,
+    queue,
+    shadowDir: resolve(config.shadowDir ?? shadowDir(dataDir)),
+    logger: createLog(io),
+    now: io.now,
+  });
+  agent.on("alarm", ({ database, alarm }) => tellAlarm(io, { ...alarm, database }));
+  agent.on("cleared", ({ database, alarm }) => tellOver(io, { ...alarm, database }));
+  await agent.start();
+  return { stop: () => agent.stop({ deadlineMs: stopDeadlineMs }) };
+}
+
+/** The host logs its alarms; people get them as lines, like the agent's. */
+function alarmLogger(io: Io) {
+  const log = createLog(io);
+  const told = (fields: object) => (fields as { readonly alarm?: ToldAlarm }).alarm;
+  return {
+    ...log,
+    info(fields: object, message: string) {
+      const alarm = told(fields);
+      if (alarm !== undefined) tellOver(io, { ...alarm, message: message.replace(/^over: /, "") });
+      else log.info(fields, message);
+    },
+    warn(fields: object, message: string) {
+      const alarm = told(fields);
+      if (alarm !== undefined) tellAlarm(io, { ...alarm, message });
+      else log.warn(fields, message);
+    },
+  };
+}
