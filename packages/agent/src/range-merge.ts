@@ -26,6 +26,7 @@ export interface RangeMerge {
   rawBytes(): number;
   /** Bytes of memory held. */
   heldBytes(): number;
+  parentTxId(): TxId | undefined;
   txId(): TxId | undefined;
   /** The range, with frames that are views into a new buffer. Asserts that something was folded in. */
   range(): RangePart;
@@ -58,6 +59,7 @@ export function createRangeMerge(): RangeMerge {
     isEmpty: () => state.last === undefined,
     rawBytes: () => state.slots.size * (state.last?.pageSize ?? 0),
     heldBytes: () => state.slab.length,
+    parentTxId: () => state.first?.parentTxId,
     txId: () => state.last?.txId,
     range: () => rangeOf(state),
     clear() {

@@ -1,0 +1,186 @@
+// The agent: captures the databases it is given and sends them to a queue, until it is stopped.
+import { hostname } from "node:os";
+import { basename, extname, join, resolve } from "node:path";
+import { type DatabaseName, PageferryError, parseDatabaseName } from "@pageferry/format";
+import { type AgentEvents, type AgentListener, createAgentEmitter } from "./agent-events.ts";
+import { type DatabaseAgent, openDatabase } from "./database.ts";
+import type { DatabasePlace, SharedParts } from "./database-state.ts";
+import type { DatabaseStatus } from "./database-status.ts";
+import { createGate } from "./gate.ts";
+import { type Logger, silentLogger } from "./logger.ts";
+import type { Queue } from "./queue.ts";
+import { createBudget } from "./recent.ts";
+import { type AgentSettings, defaultSettings } from "./settings.ts";
+import { openBoltFileSource } from "./sources/bolt-file.ts";
+import type { BoltFileSourceOptions, CaptureSource } from "./sources/capture-event.ts";
+
+/** A database to back up. */
+export interface AgentDatabase {
+  /** The database file. It may not exist yet. */
+  readonly path: string;
+  /** Its name in every replica: the file's stem unless told. */
+  readonly name?: string;
+  /** It was restored since it was last backed up: a new generation begins. */
+  readonly isRestored?: boolean;
+}
+
+/** What an agent is made of. Everything but the first three has a default. */
+export interface AgentOptions extends Partial<AgentSettings> {
+  /** Paths, or paths with names. */
+  readonly databases: readonly (string | AgentDatabase)[];
+  /** Where envelopes go: `createHttpQueue({ url })`, or a host in this process. */
+  readonly queue: Queue;
+  /** The agent's own directory: its durable log and its page tables. Not on a network file system. */
+  readonly shadowDir: string;
+  /** This machine's name, for `generation.json`. Default: the host name. */
+  readonly host?: string;
+  /** pino, or anything like it. Default: silent; `status()` and the events say everything. */
+  readonly logger?: Logger;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+  /** 0 to 1, for the jitter of retries. */
+  readonly random?: () => number;
+  /** What captures a file. Default: `openBoltFileSource`. */
+  readonly openSource?: (options: BoltFileSourceOptions) => CaptureSource;
+}
+
+/** What `status` says. */
+export interface AgentStatus {
+  readonly queue: string;
+  readonly databases: readonly DatabaseStatus[];
+}
+
+/** How to stop. */
+export interface StopOptions {
+  /** How long capturing the last commits and sending them may take, ms. Default 10 s. What is left is in the shadow. */
+  readonly deadlineMs?: number;
+}
+
+/** An agent. Disposing of it stops it with the default deadline. */
+export interface Agent extends AsyncDisposable {
+  /** Begins to capture. Throws `locked` when another agent has one of the databases; then none is captured. */
+  start(): Promise<void>;
+  status(): AgentStatus;
+  /** Captures what is committed, sends what is left, and ends. Calling it twice is nothing. */
+  stop(options?: StopOptions): Promise<void>;
+  /** Listens to an event until the returned function is called. */
+  on<Name extends keyof AgentEvents>(name: Name, listener: AgentListener<Name>): () => void;
+}
+
+const tickMs = 1000;
+
+const defaultDeadlineMs = 10_000;
+
+/** Bases encoded at a time: each uses several threads by itself. */
+const encodedAtATime = 1;
+
+/**
+ * Makes an agent. Throws `bad-config` for databases of one name, `bad-name` for a name that is none.
+ *
+ * ```ts
+ * await using agent = createAgent({
+ *   databases: ["app.db"],
+ *   queue: createHttpQueue({ url: "http://127.0.0.1:7373", token }),
+ *   shadowDir: "shadow",
+ * });
+ * await agent.start();
+ * ```
+ */
+export function createAgent(options: AgentOptions): Agent {
+  const places = placesOf(options);
+  const shared = sharedOf(options);
+  let opened: DatabaseAgent[] = [];
+  let starting: Promise<void> | undefined;
+  let stopping: Promise<void> | undefined;
+  const timer = setInterval(() => {
+    for (const database of opened) database.tick();
+  }, tickMs);
+  timer.unref();
+
+  async function openAll(): Promise<void> {
+    const answers = await Promise.allSettled(places.map((place) => openDatabase(shared, place)));
+    opened = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
+    const refused = answers.find((answer) => answer.status === "rejected");
+    if (refused === undefined) return;
+    await stopAll(0);
+    throw refused.reason;
+  }
+
+  async function stopAll(deadlineMs: number): Promise<void> {
+    clearInterval(timer);
+    await Promise.all(opened.map((database) => database.stop(deadlineMs)));
+  }
+
+  function start(): Promise<void> {
+    if (starting !== undefined || stopping !== undefined) throw new RangeError("an agent is started once");
+    timer.ref();
+    starting = openAll();
+    return starting;
+  }
+
+  function stop({ deadlineMs = defaultDeadlineMs }: StopOptions = {}): Promise<void> {
+    // One that is still starting is stopped when it has.
+    const started = starting?.catch(() => {}) ?? Promise.resolve();
+    stopping ??= started.then(() => stopAll(deadlineMs));
+    return stopping;
+  }
+
+  return {
+    start,
+    stop,
+    status: () => ({ queue: shared.queue.name, databases: opened.map((database) => database.status()) }),
+    on: shared.emitter.on,
+    [Symbol.asyncDispose]: () => stop(),
+  };
+}
+
+function sharedOf(options: AgentOptions): SharedParts {
+  const logger = options.logger ?? silentLogger;
+  const settings = settingsOf(options);
+  return {
+    queue: options.queue,
+    settings,
+    host: (options.host ?? hostname()).slice(0, 255),
+    now: options.now ?? Date.now,
+    random: options.random ?? Math.random,
+    logger,
+    emitter: createAgentEmitter(logger),
+    budget: createBudget(settings.recentBytesMax),
+    encodeGate: createGate(encodedAtATime),
+    openSource: options.openSource ?? openBoltFileSource,
+  };
+}
+
+/** The defaults, with what was given; an option given as `undefined` is not given. */
+function settingsOf(options: AgentOptions): AgentSettings {
+  const given = Object.keys(defaultSettings).map(
+    (key) => [key, options[key as keyof AgentSettings]] as const,
+  );
+  return { ...defaultSettings, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
+}
+
+function placesOf({ databases, shadowDir }: AgentOptions): DatabasePlace[] {
+  if (databases.length === 0) throw new PageferryError("bad-config", "databases: at least one is expected");
+  const places = databases.map((given): DatabasePlace => {
+    const database = typeof given === "string" ? { path: given } : given;
+    const name = parseDatabaseName(database.name ?? basename(database.path, extname(database.path)));
+    const path = resolve(database.path);
+    return {
+      name,
+      path,
+      directory: join(resolve(shadowDir), name),
+      isRestored: database.isRestored ?? false,
+    };
+  });
+  const seen = new Map<DatabaseName, string>();
+  for (const { name, path } of places) {
+    const other = seen.get(name);
+    if (other !== undefined) {
+      throw new PageferryError("bad-config", `databases: ${other} and ${path} both have the name ${name}`, {
+        hint: "Give one of them another name; it is what its backups are found under.",
+      });
+    }
+    seen.set(name, path);
+  }
+  return places;
+}

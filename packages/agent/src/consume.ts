@@ -1,0 +1,139 @@
+// Takes what a source captures, in order: begins generations, appends to the shadow, hands images to be uploaded.
+import { randomBytes } from "node:crypto";
+import { type Chapter, lastTxIdOf, openChapter } from "./chapter.ts";
+import type { Cursor } from "./cursor.ts";
+import type { DatabaseState } from "./database-state.ts";
+import { beginGeneration } from "./generation.ts";
+import { shadowCompression } from "./settings.ts";
+import type { BaseEvent, BeginEvent, CaptureEvent, DeltaEvent } from "./sources/capture-event.ts";
+import { acceptCheckpoint, checkBounds, inBackground, isWhole, requestCheckpoint } from "./upkeep.ts";
+import { createWake } from "./wake.ts";
+
+/** Between attempts to make a begin durable on a full disk. */
+const retryMs = 1000;
+
+/** Opens the chapter of a generation that the cursor holds. */
+export function openChapterOf(state: DatabaseState, generation: Chapter["generation"]): Promise<Chapter> {
+  const { shared, place, cursor, alarms } = state;
+  return openChapter({
+    generation,
+    directory: place.directory,
+    cursor,
+    alarms,
+    granularity: shared.settings.granularity,
+    shadowCompression: shadowCompression(shared.settings),
+    budget: shared.budget,
+    onDurable(txId, bytes) {
+      state.bytesSinceCheckpoint += bytes;
+      shared.emitter.emit("shadowed", { database: place.name, txId });
+      state.sender.notify();
+      checkBounds(state);
+    },
+    onLost(txId) {
+      cursor.updateGeneration(generation, { baseNeededFrom: txId });
+      requestCheckpoint(state);
+      state.sender.notify();
+    },
+  });
+}
+
+/** Takes events until the source has stopped. Never throws: what is unforeseen is an alarm. */
+export async function consume(state: DatabaseState, events: AsyncIterable<CaptureEvent>): Promise<void> {
+  try {
+    for await (const event of events) await take(state, event);
+  } catch (error) {
+    if (!state.abort.signal.aborted) {
+      state.shared.logger.error({ database: state.place.name, err: error }, "capturing ended");
+      state.alarms.raiseError("source", error);
+    }
+  }
+}
+
+async function take(state: DatabaseState, event: CaptureEvent): Promise<void> {
+  switch (event.type) {
+    case "begin":
+      return takeBegin(state, event);
+    case "delta":
+      return takeDelta(state, event);
+    case "base":
+      return takeBase(state, event);
+    case "checkpoint":
+      return inBackground(state, () => acceptCheckpoint(state, event));
+    case "seen":
+      return state.lag.seen(event.txId, event.atMs);
+    case "alarm": {
+      const { code, message, hint } = event;
+      return state.alarms.raise("source", { code, message, hint });
+    }
+    case "cleared":
+      return state.alarms.clear("source", event.code);
+    case "stopped":
+      return;
+  }
+}
+
+async function takeBegin(state: DatabaseState, event: BeginEvent): Promise<void> {
+  const previous = state.chapters.at(-1);
+  if (event.via === "continue" && previous !== undefined) {
+    state.cursor.update({ identity: event.identity });
+    await untilSaved(state);
+    return;
+  }
+  await previous?.shadow.flush(state.abort.signal);
+  const facts = {
+    random: randomBytes(8),
+    lastTxId: previous === undefined ? null : lastTxIdOf(previous),
+    isParentWhole: previous !== undefined && isWhole(state, previous),
+  };
+  const cursor = beginGeneration(state.cursor.value(), event, facts);
+  state.cursor.update(cursor);
+  await untilSaved(state);
+  await openBegun(state, cursor);
+  state.lag.reset();
+  state.lag.seen(event.txId, state.shared.now());
+}
+
+async function openBegun(state: DatabaseState, cursor: Cursor): Promise<void> {
+  const begun = cursor.generations.at(-1);
+  if (begun === undefined) return;
+  const kept = new Set<string>(cursor.generations.map(({ generation }) => generation));
+  const chapter = await openChapterOf(state, begun.generation);
+  state.chapters = [...state.chapters.filter(({ generation }) => kept.has(generation)), chapter];
+  const { generation, reason, parent } = begun;
+  state.shared.logger.info({ database: state.place.name, generation, reason }, "a generation begins");
+  state.shared.emitter.emit("begin", { database: state.place.name, generation, reason, parent });
+  state.sender.notify();
+}
+
+/** Nothing of a new generation may be captured before its begin is durable; a full disk is waited for. */
+async function untilSaved(state: DatabaseState): Promise<void> {
+  const pause = createWake();
+  for (let isInTrouble = false; !state.abort.signal.aborted; isInTrouble = true) {
+    try {
+      await state.cursor.save();
+      if (isInTrouble) state.alarms.clear("shadow");
+      return;
+    } catch (error) {
+      state.alarms.raiseError("shadow", error);
+      await pause.wait(retryMs, state.abort.signal);
+    }
+  }
+}
+
+async function takeDelta(state: DatabaseState, event: DeltaEvent): Promise<void> {
+  const chapter = state.chapters.at(-1);
+  if (chapter === undefined) throw new RangeError("a delta came before any begin");
+  const { type: _, ...part } = event;
+  state.stampMs = Math.max(state.stampMs, part.stampMs);
+  state.lag.seen(part.txId, state.stampMs);
+  await chapter.shadow.append({ ...part, stampMs: state.stampMs });
+}
+
+async function takeBase(state: DatabaseState, event: BaseEvent): Promise<void> {
+  const chapter = state.chapters.at(-1);
+  if (chapter === undefined) throw new RangeError("a base came before any begin");
+  state.stampMs = Math.max(state.stampMs, event.stampMs);
+  state.baseAskedMs = Number.NEGATIVE_INFINITY;
+  state.uploads.take(chapter.generation, { ...event, stampMs: state.stampMs });
+  requestCheckpoint(state);
+}

@@ -1,0 +1,123 @@
+// Speaking with the host: persistently, keeping count of how long it has been away, and hearing what it needs.
+import { type Envelope, encodeEnvelope, isPageferryError, type Needs } from "@pageferry/format";
+import type { Alarms } from "./alarms.ts";
+import type { Queue, QueueCallOptions, StagedBody } from "./queue.ts";
+import { retryForever } from "./retry.ts";
+import type { Wake } from "./wake.ts";
+
+/** What speaking with the host needs. */
+export interface ContactOptions {
+  readonly database: Envelope["database"];
+  readonly queue: Queue;
+  readonly alarms: Alarms;
+  readonly random: () => number;
+  /** Cuts pauses between attempts short. */
+  readonly hurry: Wake;
+  /** Ends everything at once. */
+  readonly signal: AbortSignal;
+  /** How often the host is asked what it needs, ms. */
+  readonly needsMs: number;
+  /** How long a host may be silent before an alarm is raised, ms. */
+  readonly silentMs: number;
+  onNeeds(needs: Needs): void;
+  /** This kind of queue cannot say what it needs. */
+  onWithoutNeeds(): void;
+}
+
+/** The host as one database's sender speaks with it. What is thrown has another remedy than `retry`, or is the signal's. */
+export interface Contact {
+  /** When the host last answered, by the monotonic clock. */
+  lastMs(): number;
+  needsDueMs(): number;
+  /** Sends what `envelope` makes, anew for each attempt: what a returning host hears first is not hours old. */
+  deliver(envelope: () => Envelope): Promise<void>;
+  stage(body: StagedBody, signal: AbortSignal): Promise<void>;
+  /** Asks once, when it is due: sending must not wait for an answer that is only for healing. */
+  hearNeeds(): Promise<void>;
+  /** Asks until there is an answer. */
+  askNeeds(): Promise<Needs | undefined>;
+}
+
+interface ContactState extends ContactOptions {
+  lastMs: number;
+  needsDueMs: number;
+  troubleSinceMs: number | undefined;
+  needsFailures: number;
+}
+
+/** A host that was away is told by its silence; this is for one that takes envelopes and does not say what it needs. */
+const needsFailuresMax = 3;
+
+/** Makes the contact of one database. */
+export function createContact(options: ContactOptions): Contact {
+  const state: ContactState = {
+    ...options,
+    lastMs: Number.NEGATIVE_INFINITY,
+    needsDueMs: 0,
+    troubleSinceMs: undefined,
+    needsFailures: 0,
+  };
+  const { queue, database, signal } = options;
+  return {
+    lastMs: () => state.lastMs,
+    needsDueMs: () => state.needsDueMs,
+    deliver: (envelope) =>
+      persistently(state, signal, (call) => queue.send(encodeEnvelope(envelope()), call)),
+    stage: (body, own) => persistently(state, own, (call) => queue.stage(database, body, call)),
+    hearNeeds: () => hearNeeds(state),
+    askNeeds: () => persistently(state, signal, (call) => queue.needs(database, call)),
+  };
+}
+
+async function persistently<Result>(
+  state: ContactState,
+  signal: AbortSignal,
+  ask: (options: QueueCallOptions) => Promise<Result>,
+): Promise<Result> {
+  const either = AbortSignal.any([signal, state.signal]);
+  const result = await retryForever(() => ask({ signal: either }), {
+    signal: either,
+    hurry: state.hurry,
+    random: state.random,
+    onFailure: (error) => failed(state, error),
+  });
+  contacted(state);
+  return result;
+}
+
+function failed(state: ContactState, error: Error): void {
+  const nowMs = performance.now();
+  state.troubleSinceMs ??= nowMs;
+  if (nowMs - state.troubleSinceMs >= state.silentMs) state.alarms.raiseError("host", error);
+}
+
+function contacted(state: ContactState): void {
+  state.lastMs = performance.now();
+  // After trouble the host may have lost something, or another agent may have been there.
+  if (state.troubleSinceMs !== undefined && state.needsDueMs !== Number.POSITIVE_INFINITY)
+    state.needsDueMs = 0;
+  state.troubleSinceMs = undefined;
+  state.alarms.clear("host");
+}
+
+async function hearNeeds(state: ContactState): Promise<void> {
+  if (performance.now() < state.needsDueMs) return;
+  // Put off first, so that a host that cannot answer this, but takes envelopes, is not asked with each of them.
+  state.needsDueMs = performance.now() + state.needsMs;
+  try {
+    const needs = await state.queue.needs(state.database, { signal: state.signal });
+    if (needs === undefined) {
+      state.needsDueMs = Number.POSITIVE_INFINITY;
+      state.onWithoutNeeds();
+      return;
+    }
+    state.needsFailures = 0;
+    state.alarms.clear("needs");
+    contacted(state);
+    state.onNeeds(needs);
+  } catch (error) {
+    if (!isPageferryError(error)) throw error;
+    state.needsFailures += 1;
+    if (state.needsFailures >= needsFailuresMax) state.alarms.raiseError("needs", error);
+  }
+}

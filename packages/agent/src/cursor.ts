@@ -1,0 +1,225 @@
+// Where an agent is with one database, as a small durable file: generations, what was acknowledged, and the page table's
+// checkpoint. What was captured is not here but in the shadow; an older cursor only means that something is sent twice.
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  formatStateHash,
+  formatTxId,
+  type Generation,
+  type GenerationParent,
+  type GenerationReason,
+  PageferryError,
+  parseGeneration,
+  parseStateHash,
+  parseTxId,
+  type StateHash,
+  type TxId,
+} from "@pageferry/format";
+import { fromFileSystem, writeFileDurable } from "@pageferry/format/node";
+import { z } from "zod";
+import type { FileIdentity } from "./identity.ts";
+
+/** One generation, from its begin until it is all sent and stored. */
+export interface GenerationCursor {
+  readonly generation: Generation;
+  readonly parent: GenerationParent | null;
+  readonly reason: GenerationReason;
+  /** `null` until the host has said what the highest is. */
+  readonly epoch: number | null;
+  readonly pageSize: number;
+  readonly via: "bridge" | "snapshot";
+  /** The newest snapshot that was acknowledged. */
+  readonly baseTxId: TxId | null;
+  /** When that was, ms. */
+  readonly baseAtMs: number;
+  /** Nothing is sent until a snapshot at or after this transaction was acknowledged. */
+  readonly baseNeededFrom: TxId | null;
+  /** The last transaction of an acknowledged segment. */
+  readonly acknowledgedTxId: TxId | null;
+}
+
+/** The page table on disk: of exactly this state. */
+export interface TableCheckpoint {
+  readonly generation: Generation;
+  readonly txId: TxId;
+  readonly stateHash: StateHash;
+  /** Name of the file in the database's directory. */
+  readonly file: string;
+}
+
+/** All that is remembered of one database. */
+export interface Cursor {
+  /** Oldest first; the last is the one being captured. */
+  readonly generations: readonly GenerationCursor[];
+  /** The file that the last generation was read from. */
+  readonly identity: FileIdentity | null;
+  readonly checkpoint: TableCheckpoint | null;
+  /** The highest epoch that this agent gave or heard of. */
+  readonly epochMax: number;
+  /** The newest stamp given; none that follows is smaller. */
+  readonly stampMs: number;
+  /** The host holds another history of the last generation: the next start begins a new one. */
+  readonly isForked: boolean;
+}
+
+/** A database of which nothing is known. */
+export const emptyCursor: Cursor = {
+  generations: [],
+  identity: null,
+  checkpoint: null,
+  epochMax: 0,
+  stampMs: 0,
+  isForked: false,
+};
+
+const txIdText = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/)
+  .transform(parseTxId);
+const generationText = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/)
+  .transform(parseGeneration);
+const stateHashText = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/)
+  .transform(parseStateHash);
+
+const generationSchema = z.object({
+  generation: generationText,
+  parent: z.object({ generation: generationText, txId: txIdText }).nullable(),
+  reason: z.enum(["first", "restored", "replaced", "unprovable", "fork"]),
+  epoch: z.int().min(0).nullable(),
+  pageSize: z.int().min(1),
+  via: z.enum(["bridge", "snapshot"]),
+  baseTxId: txIdText.nullable(),
+  baseAtMs: z.number(),
+  baseNeededFrom: txIdText.nullable(),
+  acknowledgedTxId: txIdText.nullable(),
+});
+
+const cursorSchema = z.object({
+  version: z.literal(1),
+  generations: z.array(generationSchema),
+  identity: z
+    .object({
+      device: z.string(),
+      inode: z.string(),
+      birthtimeNs: z.string(),
+      bootId: z.string(),
+      machineId: z.string(),
+    })
+    .nullable(),
+  checkpoint: z
+    .object({
+      generation: generationText,
+      txId: txIdText,
+      stateHash: stateHashText,
+      file: z.string().regex(/^[\w.-]+$/),
+    })
+    .nullable(),
+  epochMax: z.int().min(0),
+  stampMs: z.number(),
+  isForked: z.boolean(),
+});
+
+/** Reads a cursor; `corrupt` for what is not one, `unsupported-version` for a later one. */
+export function parseCursor(text: string): Cursor {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new PageferryError("corrupt", "cursor: it is not JSON", { cause });
+  }
+  const version = typeof json === "object" && json !== null && "version" in json ? json.version : undefined;
+  if (typeof version === "number" && version > 1) {
+    throw new PageferryError("unsupported-version", `cursor: version ${version}, this program reads 1`);
+  }
+  const result = cursorSchema.safeParse(json);
+  if (!result.success) {
+    throw new PageferryError("corrupt", `cursor: ${z.prettifyError(result.error)}`, { cause: result.error });
+  }
+  const { version: _, ...cursor } = result.data;
+  return cursor;
+}
+
+/** Writes a cursor as JSON. */
+export function formatCursor(cursor: Cursor): string {
+  const { generations, checkpoint, ...rest } = cursor;
+  const json = {
+    version: 1,
+    ...rest,
+    checkpoint: checkpoint && {
+      ...checkpoint,
+      txId: formatTxId(checkpoint.txId),
+      stateHash: formatStateHash(checkpoint.stateHash),
+    },
+    generations: generations.map((generation) => ({
+      ...generation,
+      parent: generation.parent && { ...generation.parent, txId: formatTxId(generation.parent.txId) },
+      baseTxId: generation.baseTxId && formatTxId(generation.baseTxId),
+      baseNeededFrom: generation.baseNeededFrom === null ? null : formatTxId(generation.baseNeededFrom),
+      acknowledgedTxId: generation.acknowledgedTxId && formatTxId(generation.acknowledgedTxId),
+    })),
+  };
+  return `${JSON.stringify(json, undefined, 1)}\n`;
+}
+
+/** A cursor in memory and on disk. */
+export interface CursorStore {
+  value(): Cursor;
+  /** Changes what is in memory; the disk follows with the next `save`. */
+  update(change: Partial<Cursor>): void;
+  /** Changes one generation; nothing if it is no longer there. */
+  updateGeneration(generation: Generation, change: Partial<GenerationCursor>): void;
+  isSaved(): boolean;
+  /** Makes the present value durable. */
+  save(): Promise<void>;
+}
+
+const fileName = "cursor.json";
+
+/** Opens the cursor of the database whose directory this is. A missing one is empty. */
+export async function openCursor(directory: string): Promise<CursorStore> {
+  const path = join(directory, fileName);
+  let value = await readCursor(path);
+  let saved = value;
+  let saving: Promise<void> = Promise.resolve();
+
+  async function write(): Promise<void> {
+    const written = value;
+    if (written === saved) return;
+    await writeFileDurable(path, Buffer.from(formatCursor(written)), { overwrite: true });
+    saved = written;
+  }
+
+  return {
+    value: () => value,
+    update(change) {
+      value = { ...value, ...change };
+    },
+    updateGeneration(generation, change) {
+      const generations = value.generations.map((one) =>
+        one.generation === generation ? { ...one, ...change } : one,
+      );
+      value = { ...value, generations };
+    },
+    isSaved: () => value === saved,
+    save() {
+      // One after the other, each with what is newest by then; a failed one must not stop the next.
+      saving = saving.catch(() => {}).then(write);
+      return saving;
+    },
+  };
+}
+
+async function readCursor(path: string): Promise<Cursor> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return emptyCursor;
+    throw fromFileSystem(error, `reading ${path}`);
+  }
+  return parseCursor(text);
+}

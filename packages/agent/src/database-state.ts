@@ -1,0 +1,75 @@
+// The parts of one database's agent, as its functions share them.
+import type { DatabaseName } from "@pageferry/format";
+import type { AgentEmitter } from "./agent-events.ts";
+import type { Alarms } from "./alarms.ts";
+import type { Chapter } from "./chapter.ts";
+import type { CursorStore } from "./cursor.ts";
+import type { DatabaseLock } from "./database-lock.ts";
+import type { Gate } from "./gate.ts";
+import type { Lag } from "./lag.ts";
+import type { Logger } from "./logger.ts";
+import type { Queue } from "./queue.ts";
+import type { Budget } from "./recent.ts";
+import type { Sender } from "./send.ts";
+import type { AgentSettings } from "./settings.ts";
+import type { SnapshotUploads } from "./snapshot-upload.ts";
+import type { BoltFileSourceOptions, CaptureSource } from "./sources/capture-event.ts";
+import type { Wake } from "./wake.ts";
+
+/** What all databases of an agent share. */
+export interface SharedParts {
+  readonly queue: Queue;
+  readonly settings: AgentSettings;
+  readonly host: string;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly emitter: AgentEmitter;
+  readonly budget: Budget;
+  readonly encodeGate: Gate;
+  readonly openSource: (options: BoltFileSourceOptions) => CaptureSource;
+}
+
+/** Which database, and where it keeps its things. */
+export interface DatabasePlace {
+  readonly name: DatabaseName;
+  readonly path: string;
+  /** `<shadowDir>/<name>`. */
+  readonly directory: string;
+  /** The file was restored since it was last backed up: a new generation begins. */
+  readonly isRestored: boolean;
+}
+
+/** One database at work. */
+export interface DatabaseState {
+  readonly shared: SharedParts;
+  readonly place: DatabasePlace;
+  readonly alarms: Alarms;
+  readonly lag: Lag;
+  readonly cursor: CursorStore;
+  readonly lock: DatabaseLock;
+  readonly uploads: SnapshotUploads;
+  readonly sender: Sender;
+  /** Ends everything at once. */
+  readonly abort: AbortController;
+  chapters: readonly Chapter[];
+  source: CaptureSource | undefined;
+  /** The newest stamp given. */
+  stampMs: number;
+  /** Whether the host can say what it needs; so it is taken until it says it cannot. */
+  isHealing: boolean;
+  lastAcknowledgedMs: number;
+  baseAskedMs: number;
+  /** The checkpoint that is being written. */
+  checkpointing: { readonly file: string; readonly generation: string } | undefined;
+  checkpointedMs: number;
+  readonly checkpointDone: Wake;
+  /** The highest number that a page table's file has had. */
+  tableNumber: number;
+  bytesSinceCheckpoint: number;
+  /** When what was healed last, by range or snapshot. */
+  readonly healedMs: Map<string, number>;
+  upkeep: Promise<void>;
+  cursorSavedMs: number;
+  squashedBytes: number;
+}

@@ -1,0 +1,285 @@
+// One database from file to queue: takes what the source captures, in order, and keeps generations, shadow and sender going.
+import { readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { isPageferryError, type TxId } from "@pageferry/format";
+import { isTemporaryPath, makeDirectoryDurable } from "@pageferry/format/node";
+import { type Alarms, createAlarms } from "./alarms.ts";
+import type { Chapter } from "./chapter.ts";
+import { consume, openChapterOf } from "./consume.ts";
+import { type CursorStore, openCursor } from "./cursor.ts";
+import { type DatabaseLock, lockDatabase } from "./database-lock.ts";
+import type { DatabasePlace, DatabaseState, SharedParts } from "./database-state.ts";
+import { type DatabaseStatus, statusOf } from "./database-status.ts";
+import { createLag } from "./lag.ts";
+import { openReference } from "./reference.ts";
+import { createSender } from "./send.ts";
+import { isSentAsKept } from "./settings.ts";
+import { createSnapshotUploads } from "./snapshot-upload.ts";
+import type { CaptureReference } from "./sources/capture-event.ts";
+import {
+  acceptNeeds,
+  inBackground,
+  requestBase,
+  requestCheckpoint,
+  tableNumberOf,
+  tick,
+  tidy,
+} from "./upkeep.ts";
+import { createWake } from "./wake.ts";
+
+/** One database at work. */
+export interface DatabaseAgent {
+  status(): DatabaseStatus;
+  /** To be called about once a second. */
+  tick(): void;
+  /** Captures what is committed, sends what is left, and closes; what the deadline cuts off is in the shadow. */
+  stop(deadlineMs: number): Promise<void>;
+}
+
+/** What a final checkpoint may take of the time to stop; without it a restart rolls forward a little more. */
+const checkpointShareOfStop = 0.3;
+
+/** Opens a database and begins to capture it. Throws `locked` when another agent has it. */
+export async function openDatabase(shared: SharedParts, place: DatabasePlace): Promise<DatabaseAgent> {
+  await makeDirectoryDurable(place.directory);
+  await makeDirectoryDurable(join(place.directory, "scratch"));
+  const lock = await lockDatabase({ databasePath: place.path, directory: place.directory });
+  try {
+    const state = await openState(shared, place, lock);
+    const reference = await referenceOf(state);
+    const { isForked } = state.cursor.value();
+    const begin = isForked ? "fork" : place.isRestored ? "restored" : undefined;
+    const source = shared.openSource({
+      path: place.path,
+      scratchDir: join(place.directory, "scratch"),
+      now: shared.now,
+      maxReadRate: shared.settings.maxReadRate,
+      baseDeadlineMs: shared.settings.baseDeadlineMs,
+      // The host holds another history of this generation, so that none of ours can be built on.
+      ...(reference === undefined || isForked ? {} : { reference }),
+      ...(begin === undefined ? {} : { begin }),
+    });
+    state.source = source;
+    return agentOf(state, consume(state, source.events), state.sender.run());
+  } catch (error) {
+    await lock.close();
+    throw error;
+  }
+}
+
+async function openState(
+  shared: SharedParts,
+  place: DatabasePlace,
+  lock: DatabaseLock,
+): Promise<DatabaseState> {
+  const alarms = createDatabaseAlarms(shared, place);
+  const cursor = await openCursorOrBegin(place, alarms);
+  const lag = createLag();
+  const abort = new AbortController();
+  const uploads = createSnapshotUploads({
+    scratchDir: join(place.directory, "scratch"),
+    compression: shared.settings.compression,
+    gate: shared.encodeGate,
+    alarms,
+    stage: (body, signal) => state.sender.stage(body, signal),
+    onChange: () => state.sender.notify(),
+    onRefused: (error) => state.sender.halt(error),
+  });
+  const sender = createSender({
+    database: place.name,
+    host: shared.host,
+    queue: shared.queue,
+    policy: {
+      ...shared.settings,
+      batch: {
+        granularity: shared.settings.granularity,
+        compression: shared.settings.compression,
+        isSentAsKept: isSentAsKept(shared.settings),
+      },
+    },
+    cursor,
+    uploads,
+    lag,
+    alarms,
+    now: shared.now,
+    random: shared.random,
+    signal: abort.signal,
+    chapters: () => state.chapters,
+    requestBase: () => requestBase(state),
+    onAcknowledged: (chapter, txId, kind) => acknowledged(state, chapter, { txId, kind }),
+    onNeeds: (needs) => acceptNeeds(state, needs),
+    onWithoutNeeds() {
+      state.isHealing = false;
+    },
+  });
+  const state: DatabaseState = {
+    shared,
+    place,
+    alarms,
+    lag,
+    cursor,
+    lock,
+    uploads,
+    sender,
+    abort,
+    chapters: [],
+    source: undefined,
+    stampMs: cursor.value().stampMs,
+    isHealing: true,
+    lastAcknowledgedMs: performance.now(),
+    baseAskedMs: Number.NEGATIVE_INFINITY,
+    checkpointing: undefined,
+    checkpointedMs: performance.now(),
+    checkpointDone: createWake(),
+    tableNumber: tableNumberOf(cursor.value().checkpoint?.file),
+    bytesSinceCheckpoint: 0,
+    healedMs: new Map(),
+    upkeep: Promise.resolve(),
+    cursorSavedMs: performance.now(),
+    squashedBytes: 0,
+  };
+  await openChapters(state);
+  return state;
+}
+
+function createDatabaseAlarms(
+  { now, logger, emitter }: SharedParts,
+  { name: database }: DatabasePlace,
+): Alarms {
+  return createAlarms(now, {
+    raised(alarm) {
+      logger.warn({ database, code: alarm.code, hint: alarm.hint }, alarm.message);
+      emitter.emit("alarm", { database, alarm });
+    },
+    cleared(alarm) {
+      logger.info({ database, code: alarm.code }, `over: ${alarm.message}`);
+      emitter.emit("cleared", { database, alarm });
+    },
+  });
+}
+
+/** A cursor that cannot be read must not stop the backup: it is put aside, and a new generation begins. */
+async function openCursorOrBegin(place: DatabasePlace, alarms: Alarms): Promise<CursorStore> {
+  try {
+    return await openCursor(place.directory);
+  } catch (error) {
+    if (!isPageferryError(error, "corrupt")) throw error;
+    alarms.raiseError("history", error);
+    const path = join(place.directory, "cursor.json");
+    await rename(path, `${path}.corrupt`);
+    return openCursor(place.directory);
+  }
+}
+
+async function openChapters(state: DatabaseState): Promise<void> {
+  const { directory } = state.place;
+  const { generations, checkpoint } = state.cursor.value();
+  const known = new Set<string>(generations.map(({ generation }) => generation));
+  const names = await readdir(directory);
+  // Generations that were over when a crash came, half-written files, and page tables that nothing refers to.
+  const isRubbish = (name: string) =>
+    (/^[0-9a-f]{16}$/.test(name) && !known.has(name)) ||
+    isTemporaryPath(name) ||
+    (tableNumberOf(name) > 0 && name !== checkpoint?.file);
+  await Promise.all(
+    names.filter(isRubbish).map((name) => rm(join(directory, name), { recursive: true, force: true })),
+  );
+  for (const { generation } of generations) {
+    state.chapters = [...state.chapters, await openChapterOf(state, generation)];
+  }
+  const stamps = state.chapters.map((chapter) => chapter.shadow.entries().at(-1)?.stampMs ?? 0);
+  state.stampMs = Math.max(state.stampMs, ...stamps);
+}
+
+/** What the source goes on from. Where the past cannot be proved it begins anew, and that is told. */
+async function referenceOf(state: DatabaseState): Promise<CaptureReference | undefined> {
+  try {
+    return await openReference(state.place.directory, state.cursor.value(), state.chapters);
+  } catch (error) {
+    if (!isPageferryError(error)) throw error;
+    state.shared.logger.warn(
+      { database: state.place.name, err: error },
+      "the past cannot be proved, a generation begins",
+    );
+    return;
+  }
+}
+
+interface Acknowledgement {
+  readonly txId: TxId;
+  readonly kind: "segment" | "snapshot";
+}
+
+function acknowledged(state: DatabaseState, chapter: Chapter, { txId, kind }: Acknowledgement): void {
+  state.lastAcknowledgedMs = performance.now();
+  state.cursor.update({ stampMs: Math.max(state.cursor.value().stampMs, state.stampMs) });
+  if (chapter === state.chapters.at(-1)) state.lag.safe(txId);
+  state.shared.emitter.emit("acknowledged", {
+    database: state.place.name,
+    generation: chapter.generation,
+    txId,
+    kind,
+  });
+  if (kind === "snapshot") inBackground(state, () => state.cursor.save());
+  if (!state.isHealing) inBackground(state, () => tidy(state));
+}
+
+function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promise<void>): DatabaseAgent {
+  let isStopped = false;
+  return {
+    status: () =>
+      statusOf({
+        name: state.place.name,
+        path: state.place.path,
+        state: stateWord(state, isStopped),
+        chapters: state.chapters,
+        lag: state.lag,
+        alarms: state.alarms.list(),
+        nowMs: state.shared.now(),
+      }),
+    tick() {
+      if (!isStopped) tick(state);
+    },
+    async stop(deadlineMs) {
+      if (isStopped) return;
+      isStopped = true;
+      await stop(state, { consuming, sending, deadlineMs });
+    },
+  };
+}
+
+function stateWord(state: DatabaseState, isStopped: boolean): DatabaseStatus["state"] {
+  if (isStopped) return "stopped";
+  if (state.sender.isHalted()) return "halted";
+  return state.chapters.length === 0 ? "starting" : "running";
+}
+
+interface Stopping {
+  readonly consuming: Promise<void>;
+  readonly sending: Promise<void>;
+  readonly deadlineMs: number;
+}
+
+async function stop(state: DatabaseState, { consuming, sending, deadlineMs }: Stopping): Promise<void> {
+  const endMs = performance.now() + deadlineMs;
+  const signal = AbortSignal.timeout(Math.max(1, Math.ceil(deadlineMs)));
+  const aborted = new Promise<void>((settle) =>
+    signal.addEventListener("abort", () => settle(), { once: true }),
+  );
+  requestCheckpoint(state);
+  if (state.checkpointing !== undefined)
+    await state.checkpointDone.wait(deadlineMs * checkpointShareOfStop, signal);
+  state.source?.stop({ deadlineMs: Math.max(0, endMs - performance.now()) });
+  await Promise.race([consuming, aborted]);
+  await state.chapters.at(-1)?.shadow.flush(signal);
+  state.sender.drain();
+  await Promise.race([sending, aborted]);
+  state.abort.abort();
+  await sending;
+  await state.uploads.close();
+  await state.upkeep;
+  for (const chapter of state.chapters) await chapter.shadow.close();
+  state.cursor.update({ stampMs: state.stampMs });
+  await state.cursor.save().catch((error: unknown) => state.alarms.raiseError("shadow", error));
+  await state.lock.close();
+}

@@ -1,0 +1,50 @@
+// Lets a few through at a time, in the order they came.
+
+/** A place that holds a bounded number at once. */
+export interface Gate {
+  /** Runs `act` when there is room. An aborted signal ends the waiting with the signal's reason. */
+  pass<Result>(act: () => Promise<Result>, signal: AbortSignal): Promise<Result>;
+}
+
+/** Makes a gate for `places` at a time. */
+export function createGate(places: number): Gate {
+  let free = places;
+  const waiting: (() => void)[] = [];
+
+  function leave(): void {
+    const next = waiting.shift();
+    if (next === undefined) free += 1;
+    else next();
+  }
+
+  async function enter(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (free > 0) {
+      free -= 1;
+      return;
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = () => {
+      waiting.splice(waiting.indexOf(resolve), 1);
+      reject(signal.reason);
+    };
+    waiting.push(resolve);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  return {
+    async pass(act, signal) {
+      await enter(signal);
+      try {
+        return await act();
+      } finally {
+        leave();
+      }
+    },
+  };
+}

@@ -1,0 +1,18 @@
+// @pageferry/agent: captures the committed transactions of a live bolt database and sends them to a queue.
+
+export {
+  type Agent,
+  type AgentDatabase,
+  type AgentOptions,
+  type AgentStatus,
+  createAgent,
+  type StopOptions,
+} from "./agent.ts";
+export type { AgentEvents, AgentListener } from "./agent-events.ts";
+export type { Alarm } from "./alarms.ts";
+export type { DatabaseStatus } from "./database-status.ts";
+export type { Logger } from "./logger.ts";
+export { type Queue, type QueueCallOptions, type StagedBody, throttled } from "./queue.ts";
+export { createHttpQueue, type HttpQueueOptions } from "./queues/http.ts";
+export { type AgentSettings, defaultSettings } from "./settings.ts";
+export type { Granularity } from "./shadow.ts";

@@ -1,0 +1,343 @@
+// Sends what one database's chapters hold, oldest first, one envelope in flight at a time; asks again for as long as it takes.
+import { createHash } from "node:crypto";
+import {
+  type DatabaseName,
+  type EnvelopeItem,
+  inlineBytesMax,
+  isPageferryError,
+  type Needs,
+  type TxId,
+} from "@pageferry/format";
+import type { Alarms } from "./alarms.ts";
+import { type Batch, type BatchItem, type BatchOptions, batchesAgain, nextBatch } from "./batch.ts";
+import { type Chapter, needsBase, newest, unsentOf } from "./chapter.ts";
+import { type Contact, createContact } from "./contact.ts";
+import type { CursorStore } from "./cursor.ts";
+import { beginOf } from "./generation.ts";
+import type { Range } from "./healing.ts";
+import type { Lag } from "./lag.ts";
+import type { Queue, StagedBody } from "./queue.ts";
+import type { ReadySnapshot, SnapshotUploads } from "./snapshot-upload.ts";
+import { createWake, type Wake } from "./wake.ts";
+
+/** Times of the sender, all in ms. */
+export interface SendPolicy {
+  /** Least distance of two batches; 0 sends at once. */
+  readonly syncIntervalMs: number;
+  /** A host that hears nothing for this long gets an empty envelope. */
+  readonly heartbeatMs: number;
+  /** How often the host is asked what it needs. */
+  readonly needsMs: number;
+  /** How long a host may be silent before an alarm is raised. */
+  readonly silentMs: number;
+  readonly batch: BatchOptions;
+}
+
+/** What a sender works with. */
+export interface SendContext {
+  readonly database: DatabaseName;
+  /** This machine's name, for `generation.json`. */
+  readonly host: string;
+  readonly queue: Queue;
+  readonly policy: SendPolicy;
+  readonly cursor: CursorStore;
+  readonly uploads: SnapshotUploads;
+  readonly lag: Lag;
+  readonly alarms: Alarms;
+  readonly now: () => number;
+  readonly random: () => number;
+  /** Ends everything at once. */
+  readonly signal: AbortSignal;
+  /** Oldest first; the last is the one being captured. */
+  chapters(): readonly Chapter[];
+  /** Asks the source for an image of the newest state. */
+  requestBase(): void;
+  onAcknowledged(chapter: Chapter, txId: TxId, kind: "segment" | "snapshot"): void;
+  onNeeds(needs: Needs): void;
+  /** This kind of queue cannot say what it needs. */
+  onWithoutNeeds(): void;
+}
+
+/** Sends one database. */
+export interface Sender {
+  /** Runs until it is drained, halted or aborted. Never throws. */
+  run(): Promise<void>;
+  /** There may be something to send. */
+  notify(): void;
+  /** Sends what is there without waiting, then ends. */
+  drain(): void;
+  /** Sends ranges again that the host misses. */
+  resend(chapter: Chapter, ranges: readonly Range[]): void;
+  stage(body: StagedBody, signal: AbortSignal): Promise<void>;
+  /** What the host cannot be asked again for: sending ends, capturing goes on. */
+  halt(error: unknown): void;
+  isHalted(): boolean;
+}
+
+interface SendState extends SendContext {
+  readonly wake: Wake;
+  readonly hurry: Wake;
+  readonly contact: Contact;
+  readonly resends: { readonly chapter: Chapter; readonly range: Range }[];
+  /** By the monotonic clock, as all times here. */
+  lastBatchMs: number;
+  baseAskedMs: number;
+  isBehind: boolean;
+  isDraining: boolean;
+  isHalted: boolean;
+}
+
+/** After a failure that has no retrying of its own, such as a full disk. */
+const afterFailureMs = 2000;
+
+/** A base that was asked for is asked for again after this, if none came. */
+const askAgainMs = 30_000;
+
+/** Makes the sender of one database. */
+export function createSender(context: SendContext): Sender {
+  const hurry = createWake();
+  const { needsMs, silentMs } = context.policy;
+  const state: SendState = {
+    ...context,
+    wake: createWake(),
+    hurry,
+    contact: createContact({ ...context, hurry, needsMs, silentMs }),
+    resends: [],
+    lastBatchMs: Number.NEGATIVE_INFINITY,
+    baseAskedMs: Number.NEGATIVE_INFINITY,
+    isBehind: false,
+    isDraining: false,
+    isHalted: false,
+  };
+  return {
+    run: () => run(state),
+    notify: () => state.wake.notify(),
+    drain() {
+      state.isDraining = true;
+      state.hurry.notify();
+      state.wake.notify();
+    },
+    resend(chapter, ranges) {
+      state.resends.push(...ranges.map((range) => ({ chapter, range })));
+      state.wake.notify();
+    },
+    stage: state.contact.stage,
+    halt: (error) => halt(state, error),
+    isHalted: () => state.isHalted,
+  };
+}
+
+async function run(state: SendState): Promise<void> {
+  while (!state.signal.aborted && !state.isHalted) {
+    try {
+      const isBusy = await step(state);
+      if (!isBusy && state.isDraining && isDrained(state)) return;
+      if (!isBusy) await state.wake.wait(untilDueMs(state), state.signal);
+    } catch (error) {
+      if (state.signal.aborted) return;
+      if (isPageferryError(error) && error.remedy === "retry") {
+        state.alarms.raiseError("sender", error);
+        await state.wake.wait(afterFailureMs, state.signal);
+      } else {
+        halt(state, error);
+      }
+    }
+  }
+}
+
+function halt(state: SendState, error: unknown): void {
+  if (state.isHalted || state.signal.aborted) return;
+  state.isHalted = true;
+  if (isPageferryError(error, "fork")) state.cursor.update({ isForked: true });
+  state.alarms.raiseError("sender", error);
+  state.wake.notify();
+}
+
+/** Does one thing, and says whether there was one. */
+async function step(state: SendState): Promise<boolean> {
+  if (!state.isDraining) await state.contact.hearNeeds();
+  const chapter = headOf(state);
+  if (chapter === undefined) return false;
+  if (chapter.cursor().epoch === null) {
+    await learnEpoch(state, chapter);
+    return true;
+  }
+  return (
+    (await sendAgain(state)) ||
+    (await sendSnapshot(state, chapter)) ||
+    (await sendBatch(state, chapter)) ||
+    (await sendHeartbeat(state, chapter))
+  );
+}
+
+/** The oldest chapter that is not finished. One that can never be sent is passed over, and told to its successor. */
+function headOf(state: SendState): Chapter | undefined {
+  const chapters = state.chapters();
+  const last = chapters.at(-1);
+  for (const [index, chapter] of chapters.entries()) {
+    if (chapter === last) return chapter;
+    if (chapter.isAbandoned) continue;
+    const isUploading = state.uploads.isBusy(chapter.generation);
+    if (needsBase(chapter) && !isUploading) abandon(chapter, chapters[index + 1]);
+    else if (isUploading || unsentOf(chapter).length > 0) return chapter;
+  }
+  return;
+}
+
+function abandon(chapter: Chapter, successor: Chapter | undefined): void {
+  chapter.isAbandoned = true;
+  const next = successor?.cursor();
+  const standsOnIt = next?.via === "bridge" && next.acknowledgedTxId === null && next.baseTxId === null;
+  if (standsOnIt) successor?.update({ via: "snapshot", baseNeededFrom: 0n as TxId });
+}
+
+function isDrained(state: SendState): boolean {
+  const chapters = state.chapters();
+  return chapters.every((chapter) => {
+    const isUploading = state.uploads.isBusy(chapter.generation);
+    return chapter.isAbandoned || (!isUploading && (needsBase(chapter) || unsentOf(chapter).length === 0));
+  });
+}
+
+function untilDueMs(state: SendState): number {
+  const nowMs = performance.now();
+  const chapter = headOf(state);
+  const dues = [state.contact.needsDueMs(), state.contact.lastMs() + state.policy.heartbeatMs];
+  if (chapter !== undefined && !needsBase(chapter) && unsentOf(chapter).length > 0) {
+    dues.push(state.lastBatchMs + state.policy.syncIntervalMs);
+  }
+  return Math.max(1, Math.min(...dues.filter(Number.isFinite), nowMs + state.policy.heartbeatMs) - nowMs);
+}
+
+async function sendSnapshot(state: SendState, chapter: Chapter): Promise<boolean> {
+  const ready = state.uploads.ready(chapter.generation);
+  if (ready === undefined) return false;
+  // Points between the last segment and the snapshot must not fall out of the history: they go first.
+  const [first] = unsentOf(chapter);
+  if (!needsBase(chapter) && first !== undefined && first.txId <= ready.txId) return false;
+  await deliver(state, chapter, [ready.item]);
+  state.uploads.done(ready);
+  acknowledgeSnapshot(state, chapter, ready);
+  return true;
+}
+
+function acknowledgeSnapshot(state: SendState, chapter: Chapter, { txId }: ReadySnapshot): void {
+  const { baseNeededFrom, baseTxId } = chapter.cursor();
+  const isEnough = baseNeededFrom === null || txId >= baseNeededFrom;
+  chapter.update({
+    baseTxId: newest(baseTxId, txId),
+    baseAtMs: state.now(),
+    baseNeededFrom: isEnough ? null : baseNeededFrom,
+  });
+  if (isEnough) state.alarms.clear("history");
+  state.onAcknowledged(chapter, txId, "snapshot");
+}
+
+async function sendBatch(state: SendState, chapter: Chapter): Promise<boolean> {
+  if (needsBase(chapter)) {
+    askForBase(state, chapter);
+    return false;
+  }
+  const isDue = state.isDraining || performance.now() >= state.lastBatchMs + state.policy.syncIntervalMs;
+  if (!isDue && !state.isBehind) return false;
+  const startMs = performance.now();
+  const newestTxId = chapter.shadow.entries().at(-1)?.txId ?? null;
+  const batch = await makeBatch(state, chapter);
+  if (batch === undefined) {
+    state.isBehind = false;
+    return false;
+  }
+  state.lastBatchMs = startMs;
+  state.isBehind = newestTxId !== null && batch.txId < newestTxId;
+  chapter.inFlightTxId = batch.txId;
+  await sendItems(state, chapter, batch);
+  chapter.inFlightTxId = null;
+  chapter.update({ acknowledgedTxId: newest(chapter.cursor().acknowledgedTxId, batch.txId) });
+  chapter.recent.forget(batch.txId);
+  state.onAcknowledged(chapter, batch.txId, "segment");
+  return true;
+}
+
+/** A shadow that cannot be read back is a hole: a snapshot closes it, and the rest goes on from there. */
+async function makeBatch(state: SendState, chapter: Chapter): Promise<Batch | undefined> {
+  try {
+    return await nextBatch(chapter, state.policy.batch);
+  } catch (error) {
+    if (!isPageferryError(error, "corrupt")) throw error;
+    const last = chapter.shadow.entries().at(-1)?.txId ?? (0n as TxId);
+    chapter.update({ baseNeededFrom: last });
+    state.alarms.raiseError("history", error);
+    return;
+  }
+}
+
+/** Only the generation that is being captured can get a new snapshot. */
+function askForBase(state: SendState, chapter: Chapter): void {
+  const isCurrent = state.chapters().at(-1) === chapter;
+  const isAsked = performance.now() < state.baseAskedMs + askAgainMs;
+  if (!isCurrent || isAsked || state.uploads.isBusy(chapter.generation)) return;
+  state.baseAskedMs = performance.now();
+  state.requestBase();
+}
+
+async function sendAgain(state: SendState): Promise<boolean> {
+  const next = state.resends.shift();
+  if (next === undefined) return false;
+  const { chapter, range } = next;
+  if (!state.chapters().includes(chapter) || chapter.cursor().epoch === null) return true;
+  for await (const batch of batchesAgain(chapter, range, state.policy.batch)) {
+    await sendItems(state, chapter, batch);
+  }
+  return true;
+}
+
+async function sendHeartbeat(state: SendState, chapter: Chapter): Promise<boolean> {
+  const isDue = performance.now() >= state.contact.lastMs() + state.policy.heartbeatMs;
+  if (!isDue || state.isDraining) return false;
+  await deliver(state, chapter, []);
+  return true;
+}
+
+async function sendItems(state: SendState, chapter: Chapter, batch: Batch): Promise<void> {
+  const items: EnvelopeItem[] = [];
+  for (const item of batch.items) {
+    items.push(item.bytes.length <= inlineBytesMax ? item : await staged(state, item));
+  }
+  await deliver(state, chapter, items);
+}
+
+async function staged(state: SendState, { name, bytes }: BatchItem): Promise<EnvelopeItem> {
+  const digest = createHash("sha256").update(bytes).digest("hex");
+  async function* open(): AsyncGenerator<Uint8Array> {
+    yield bytes;
+  }
+  await state.contact.stage({ digest, size: bytes.length, open }, state.signal);
+  return { name, digest, size: bytes.length };
+}
+
+function deliver(state: SendState, chapter: Chapter, items: readonly EnvelopeItem[]): Promise<void> {
+  const isCurrent = state.chapters().at(-1) === chapter;
+  return state.contact.deliver(() => {
+    const last = chapter.shadow.entries().at(-1);
+    const newestTxId = (isCurrent ? state.lag.newestTxId() : undefined) ?? last?.txId ?? null;
+    const newestStampMs = (isCurrent ? state.lag.newestAtMs() : undefined) ?? last?.stampMs ?? null;
+    const begin = beginOf(chapter.cursor(), state.host);
+    return { database: state.database, begin, sentAtMs: state.now(), newestTxId, newestStampMs, items };
+  });
+}
+
+/** The begin of a generation is completed: one above the highest epoch that anyone knows. */
+async function learnEpoch(state: SendState, chapter: Chapter): Promise<void> {
+  const needs = await state.contact.askNeeds();
+  const { epochMax, generations } = state.cursor.value();
+  const isFirst = generations.every((one) => one.epoch === null);
+  if (needs === undefined) {
+    const hint = "Give the agent a token with the scope `needs`, so that gaps are noticed and healed.";
+    const message = `${state.queue.name}: it does not tell what it needs; ${state.database} is sent without healing`;
+    state.alarms.raise("needs", { code: "unavailable", message, hint });
+  }
+  const epoch = needs === undefined && isFirst ? 0 : Math.max(epochMax, needs?.newestEpoch ?? 0) + 1;
+  chapter.update({ epoch });
+  state.cursor.update({ epochMax: epoch });
+  await state.cursor.save();
+}

@@ -1,0 +1,203 @@
+// A base image becomes a snapshot object: encoded through a spool on disk, staged at the host, and only then named in an
+// envelope. Nothing here survives a crash; the cursor says that no snapshot was acknowledged, and another base is asked for.
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type CompressionConfig,
+  type EncodedSnapshot,
+  encodeSnapshot,
+  formatTxId,
+  type Generation,
+  isPageferryError,
+  type Spool,
+  type StagedItem,
+  snapshotName,
+  type TxId,
+} from "@pageferry/format";
+import { fileSpool, fromFileSystem } from "@pageferry/format/node";
+import type { Alarms } from "./alarms.ts";
+import type { Gate } from "./gate.ts";
+import type { StagedBody } from "./queue.ts";
+import type { BaseEvent } from "./sources/capture-event.ts";
+import { createWake } from "./wake.ts";
+
+/** A snapshot that is staged and waits to be named in an envelope. */
+export interface ReadySnapshot {
+  readonly generation: Generation;
+  readonly txId: TxId;
+  readonly item: StagedItem;
+}
+
+/** How snapshots of one database are uploaded. */
+export interface SnapshotUploadOptions {
+  readonly scratchDir: string;
+  readonly compression: CompressionConfig;
+  /** Encoding is shared by all databases of an agent. */
+  readonly gate: Gate;
+  readonly alarms: Alarms;
+  /** Stages a body, retrying for as long as it takes. */
+  readonly stage: (body: StagedBody, signal: AbortSignal) => Promise<void>;
+  /** A snapshot became ready, or was given up. */
+  readonly onChange: () => void;
+  /** What asking again does not help, such as a refused token. */
+  readonly onRefused: (error: unknown) => void;
+}
+
+/** The snapshots of one database on their way; one at a time, a newer one takes the place of an older. */
+export interface SnapshotUploads {
+  /** Takes an image; it is deleted when it is no longer needed. */
+  take(generation: Generation, base: BaseEvent): void;
+  /** Whether one of this generation is on its way or ready. */
+  isBusy(generation: Generation): boolean;
+  ready(generation: Generation): ReadySnapshot | undefined;
+  /** The ready one was acknowledged, or is no longer wanted. */
+  done(snapshot: ReadySnapshot): void;
+  /** Gives up what is on its way, and deletes it. */
+  close(): Promise<void>;
+}
+
+/** Bytes of an image read at a time. */
+const chunkBytes = 1024 * 1024;
+
+/** Between attempts to encode onto a full disk. */
+const retryMs = 5000;
+
+interface Upload {
+  readonly generation: Generation;
+  readonly controller: AbortController;
+  readonly running: Promise<void>;
+}
+
+/** Makes the uploads of one database. */
+export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotUploads {
+  let current: Upload | undefined;
+  let ready: ReadySnapshot | undefined;
+
+  async function run(generation: Generation, base: BaseEvent, signal: AbortSignal): Promise<void> {
+    try {
+      const snapshot = await upload(options, generation, base, signal);
+      if (!signal.aborted) ready = snapshot;
+    } catch (error) {
+      if (!signal.aborted) report(options, error);
+    } finally {
+      await rm(base.imagePath, { force: true }).catch(() => {});
+      if (current?.controller.signal === signal) current = undefined;
+      if (!signal.aborted) options.onChange();
+    }
+  }
+
+  async function abandon(): Promise<void> {
+    const abandoned = current;
+    current = undefined;
+    abandoned?.controller.abort();
+    await abandoned?.running;
+  }
+
+  return {
+    take(generation, base) {
+      const before = abandon();
+      const controller = new AbortController();
+      const running = before.then(() => run(generation, base, controller.signal));
+      current = { generation, controller, running };
+    },
+    isBusy: (generation) => current?.generation === generation || ready?.generation === generation,
+    ready: (generation) => (ready?.generation === generation ? ready : undefined),
+    done(snapshot) {
+      if (ready === snapshot) ready = undefined;
+    },
+    close: abandon,
+  };
+}
+
+function report(options: SnapshotUploadOptions, error: unknown): void {
+  if (isPageferryError(error) && error.remedy !== "retry" && error.code !== "corrupt") {
+    options.onRefused(error);
+  } else {
+    options.alarms.raiseError("snapshot", error);
+  }
+}
+
+async function upload(
+  options: SnapshotUploadOptions,
+  generation: Generation,
+  base: BaseEvent,
+  signal: AbortSignal,
+): Promise<ReadySnapshot> {
+  const { encoded, spool } = await encodeUntilDone(options, generation, base, signal);
+  try {
+    // The image is as large as the database; its room is given back before the upload, which may take hours.
+    await rm(base.imagePath, { force: true });
+    const { sha256: digest, size, open } = encoded;
+    await options.stage({ digest, size, open }, signal);
+    const name = snapshotName({ generation, txId: base.txId, stampMs: base.stampMs });
+    return { generation, txId: base.txId, item: { name, digest, size } };
+  } finally {
+    await spool.remove().catch(() => {});
+  }
+}
+
+interface Encoded {
+  readonly encoded: EncodedSnapshot;
+  readonly spool: Spool;
+}
+
+async function encodeUntilDone(
+  options: SnapshotUploadOptions,
+  generation: Generation,
+  base: BaseEvent,
+  signal: AbortSignal,
+): Promise<Encoded> {
+  const pause = createWake();
+  for (let attempt = 1; ; attempt += 1) {
+    signal.throwIfAborted();
+    const path = join(options.scratchDir, `snapshot-${generation}-${formatTxId(base.txId)}-${attempt}.spool`);
+    const spool = fileSpool(path);
+    try {
+      await rm(path, { force: true });
+      const encoded = await options.gate.pass(() => encodeImage(options, base, spool, signal), signal);
+      options.alarms.clear("snapshot");
+      return { encoded, spool };
+    } catch (error) {
+      await spool.remove().catch(() => {});
+      const isPassing = isPageferryError(error) && error.remedy === "retry";
+      if (!isPassing || signal.aborted) throw error;
+      options.alarms.raiseError("snapshot", error);
+      await pause.wait(retryMs, signal);
+    }
+  }
+}
+
+function encodeImage(
+  options: SnapshotUploadOptions,
+  base: BaseEvent,
+  spool: Spool,
+  signal: AbortSignal,
+): Promise<EncodedSnapshot> {
+  const input = {
+    txId: base.txId,
+    pageSize: base.pageSize,
+    createdAt: Math.floor(base.stampMs / 1000),
+    pageCount: BigInt(base.highWaterMark),
+    stateHash: base.stateHash,
+    stampMs: base.stampMs,
+  };
+  return encodeSnapshot(chunksOf(base.imagePath), input, { spool, compression: options.compression, signal });
+}
+
+async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    for (let at = 0; ; ) {
+      const chunk = Buffer.allocUnsafeSlow(chunkBytes);
+      const { bytesRead } = await handle.read(chunk, 0, chunkBytes, at);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      yield chunk.subarray(0, bytesRead);
+    }
+  } catch (error) {
+    throw fromFileSystem(error, `reading the image ${path}`);
+  } finally {
+    await handle?.close();
+  }
+}
