@@ -77,7 +77,9 @@ async function deliverGroup(
   const { generation } = begin;
   const met = new Map<number, Outcome[]>(group.map(({ id }) => [id, []]));
   const note = (replica: Replica, id: number, outcome: PutOutcome): void => {
-    if (outcome.kind === "failed") met.get(id)?.push(outcomeOf(outcome.error));
+    if (outcome.kind === "failed") {
+      met.get(id)?.push({ kind: outcome.fault === "item" ? "dead" : "retry", error: outcome.error });
+    }
     if (outcome.kind !== "fork") return;
     options.onFork({ database, generation, replica: replica.name, why: outcome.why });
   };
@@ -92,7 +94,8 @@ async function deliverGroup(
     for (const [at, { message }] of items.entries()) note(replica, message, outcomes[at] as PutOutcome);
   } catch (error) {
     options.signal?.throwIfAborted();
-    for (const outcomes of met.values()) outcomes.push(outcomeOf(error));
+    // Whatever it is, it was not met in a message.
+    for (const outcomes of met.values()) outcomes.push({ kind: "retry", error });
   }
   return new Map([...met].map(([id, outcomes]) => [id, worstOf(outcomes)]));
 }

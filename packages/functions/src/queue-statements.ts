@@ -9,7 +9,10 @@ export function statements(db: DatabaseSync) {
   const sql = (text: string): StatementSync => db.prepare(text);
   return {
     release: sql("UPDATE delivery SET visible_at = 0 WHERE visible_at <> 0 AND dead_at IS NULL"),
-    totalBytes: sql("SELECT COALESCE(SUM(LENGTH(bytes)), 0) AS bytes FROM body"),
+    totalBytes: sql(
+      `SELECT COALESCE(SUM(LENGTH(bytes)), 0) AS bytes FROM body
+       WHERE id IN (SELECT body FROM delivery WHERE dead_at IS NULL)`,
+    ),
     putBody: sql("INSERT INTO body (database, bytes, received_at) VALUES (?, ?, ?)"),
     putStaged: sql("INSERT INTO staged (body, digest) VALUES (?, ?)"),
     putDelivery: sql(
@@ -30,6 +33,8 @@ export function statements(db: DatabaseSync) {
       "UPDATE delivery SET dead_at = NULL, visible_at = 0, receives = 0, error = NULL WHERE id = ? AND dead_at IS NOT NULL",
     ),
     drop: sql("DELETE FROM delivery WHERE id = ?"),
+    dead: sql("SELECT body, size FROM delivery WHERE id = ? AND dead_at IS NOT NULL"),
+    isWaiting: sql("SELECT 1 FROM delivery WHERE body = ? AND dead_at IS NULL LIMIT 1"),
     isLastOf: sql("SELECT 1 FROM delivery WHERE body = ? LIMIT 1"),
     dropStaged: sql("DELETE FROM staged WHERE body = ?"),
     dropBody: sql("DELETE FROM body WHERE id = ?"),

@@ -86,7 +86,7 @@ export interface DurableQueue extends AsyncDisposable {
   /** Resolves when something may be visible in the lane, or after `timeoutMs`. */
   wait(lane: string, timeoutMs: number, signal?: AbortSignal): Promise<void>;
   depths(): LaneDepth[];
-  /** Bodies on disk, shared ones once. */
+  /** Bodies that wait, shared ones once; dead letters are not waited for. */
   bytes(): number;
   deadLetters(): DeadLetter[];
   /** Gives dead letters another chance, from the beginning. */
@@ -127,6 +127,8 @@ interface State {
   pending: Pending[];
   pendingBytes: number;
   isClosed: boolean;
+  /** What `depths` found, until something changes. */
+  depths: LaneDepth[] | undefined;
 }
 
 /** Opens the queue in `path`. What a killed process had taken is visible again at once: it is the only consumer. */
@@ -144,6 +146,7 @@ export function openQueue(options: QueueOptions): DurableQueue {
     pending: [],
     pendingBytes: 0,
     isClosed: false,
+    depths: undefined,
   };
   const waiters = createWaiters();
   const close = async () => {
@@ -158,7 +161,9 @@ export function openQueue(options: QueueOptions): DurableQueue {
     receive: (lane, bounds) => transact(state, "NORMAL", () => receive(state, lane, bounds)),
     settle(settlements) {
       if (settlements.length === 0) return;
-      transact(state, "NORMAL", () => settlements.forEach((settlement) => void settleOne(state, settlement)));
+      transact(state, "NORMAL", () => {
+        for (const settlement of settlements) settleOne(state, settlement);
+      });
       const lanes = settlements.flatMap((one) => (one.kind === "done" ? (one.onward ?? []) : []));
       for (const lane of new Set(lanes.map((onward) => onward.lane))) waiters.wake(lane);
     },
@@ -171,11 +176,13 @@ export function openQueue(options: QueueOptions): DurableQueue {
       const delayMs = next === null ? timeoutMs : Math.min(timeoutMs, next - state.now());
       return waiters.wait(lane, delayMs, signal);
     },
-    depths: () => depths(state),
+    depths: () => (state.depths ??= depths(state)),
     bytes: () => state.bytes,
     deadLetters: () => sql.deadLetters.all() as unknown as DeadLetter[],
     revive(ids) {
-      transact(state, "FULL", () => ids.forEach((id) => void sql.revive.run(id)));
+      transact(state, "FULL", () => {
+        for (const id of ids) revive(state, id);
+      });
       waiters.wakeAll();
     },
     expire: (beforeMs) => transact(state, "FULL", () => expire(state, beforeMs)),
@@ -200,6 +207,7 @@ function transact<Result>(state: State, durability: "FULL" | "NORMAL", work: () 
   return guarded(state, () => {
     state.db.exec(`PRAGMA synchronous = ${durability}`);
     state.db.exec("BEGIN IMMEDIATE");
+    state.depths = undefined;
     const { bytes } = state;
     try {
       const result = work();
@@ -295,49 +303,60 @@ function receive(state: State, lane: string, bounds: ReceiveOptions): Delivery[]
 
 function settleOne(state: State, settlement: Settlement): void {
   const { sql } = state;
-  const delivery = sql.one.get(settlement.id) as
-    | { id: number; body: number; database: string; size: number }
-    | undefined;
+  const delivery = sql.one.get(settlement.id) as unknown as Turn | undefined;
   // It was settled already, by a turn that had outlived its visibility.
   if (delivery === undefined) return;
+  const { id, body, database, size } = delivery;
+  const at = state.now();
   if (settlement.kind === "retry") {
-    sql.retry.run(state.now() + settlement.delayMs, settlement.error ?? null, delivery.id);
-    return;
+    sql.retry.run(at + settlement.delayMs, settlement.error ?? null, id);
+  } else if (settlement.kind === "dead") {
+    sql.bury.run(at, settlement.error, id);
+  } else {
+    for (const { lane, delayMs = 0, dead = false, error = null } of settlement.onward ?? []) {
+      sql.putDelivery.run(
+        body,
+        database,
+        size,
+        lane,
+        delayMs === 0 ? 0 : at + delayMs,
+        dead ? at : null,
+        error,
+      );
+    }
+    dropDelivery(state, delivery);
   }
-  if (settlement.kind === "dead") {
-    sql.bury.run(state.now(), settlement.error, delivery.id);
-    return;
-  }
-  for (const { lane, delayMs = 0, dead = false, error } of settlement.onward ?? []) {
-    const at = state.now();
-    sql.putDelivery.run(
-      delivery.body,
-      delivery.database,
-      delivery.size,
-      lane,
-      delayMs === 0 ? 0 : at + delayMs,
-      dead ? at : null,
-      error ?? null,
-    );
-  }
-  dropDelivery(state, delivery);
+  if (!isWaiting(state, body)) state.bytes -= size;
 }
 
-function dropDelivery(
-  state: State,
-  delivery: { readonly id: number; readonly body: number; readonly size: number },
-): void {
+/** Whether some lane still has its turn with a body; those of dead letters take up disk, but no place in the queue. */
+function isWaiting(state: State, body: number): boolean {
+  return state.sql.isWaiting.get(body) !== undefined;
+}
+
+/** With its last delivery a body goes. */
+function dropDelivery(state: State, { id, body }: Pick<Turn, "id" | "body">): void {
   const { sql } = state;
-  sql.drop.run(delivery.id);
-  if (sql.isLastOf.get(delivery.body) !== undefined) return;
-  sql.dropStaged.run(delivery.body);
-  sql.dropBody.run(delivery.body);
-  state.bytes -= delivery.size;
+  sql.drop.run(id);
+  if (sql.isLastOf.get(body) !== undefined) return;
+  sql.dropStaged.run(body);
+  sql.dropBody.run(body);
+}
+
+function revive(state: State, id: number): void {
+  const letter = state.sql.dead.get(id) as Pick<Turn, "body" | "size"> | undefined;
+  if (letter === undefined) return;
+  if (!isWaiting(state, letter.body)) state.bytes += letter.size;
+  state.sql.revive.run(id);
 }
 
 function expire(state: State, beforeMs: number): number {
-  const old = state.sql.expired.all(beforeMs) as { id: number; body: number; size: number; waited: number }[];
-  for (const delivery of old) dropDelivery(state, delivery);
+  const old = state.sql.expired.all(beforeMs) as unknown as (Turn & { readonly waited: number })[];
+  for (const delivery of old) {
+    const waited = isWaiting(state, delivery.body);
+    dropDelivery(state, delivery);
+    if (waited && !isWaiting(state, delivery.body)) state.bytes -= delivery.size;
+  }
   return old.filter((delivery) => delivery.waited === 1).length;
 }
 

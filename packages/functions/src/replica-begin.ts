@@ -6,6 +6,7 @@ import {
   type GenerationBegin,
   generationJsonName,
   isPageferryError,
+  PageferryError,
 } from "@pageferry/format";
 import type { PutOutcome, PutTarget } from "./replica-put.ts";
 import type { CallOptions } from "./store.ts";
@@ -27,10 +28,28 @@ export async function putBegin(
     return { kind: "stored" };
   } catch (error) {
     if (!isPageferryError(error, "conflict")) throw error;
-    const stored = await index.readBegin(begin.generation, options);
-    if (stored === null) throw error;
-    index.begun(stored);
+    return compareStored(target, begin, options);
+  }
+}
+
+async function compareStored(
+  target: PutTarget,
+  begin: GenerationBegin,
+  options: CallOptions,
+): Promise<PutOutcome> {
+  const { generation } = begin;
+  try {
+    const stored = await target.index.readBegin(generation, options);
+    if (stored === null)
+      throw new PageferryError("unavailable", `generation.json of ${generation} was removed meanwhile`);
+    target.index.begun(stored);
     return compare(begin, stored);
+  } catch (error) {
+    if (!isPageferryError(error, "corrupt") && !isPageferryError(error, "unsupported-version")) throw error;
+    return {
+      kind: "fork",
+      why: `generation ${generation} began with something that cannot be read: ${error.message}`,
+    };
   }
 }
 

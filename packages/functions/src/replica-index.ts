@@ -108,7 +108,7 @@ async function readHoldings(store: RootedStore): Promise<Holdings> {
       holdings.quarantined += 1;
     }
   }
-  for (const generation of begun) holdings.of(generation).begin = await readBegin(store, generation);
+  for (const generation of begun) holdings.of(generation).begin = await readBeginIfSound(store, generation);
   return holdings;
 }
 
@@ -123,6 +123,16 @@ async function readBegin(
     );
   } catch (error) {
     if (isPageferryError(error, "not-found")) return null;
+    throw error;
+  }
+}
+
+/** A broken generation.json hides where its generation came from; it must not stop the others, nor what comes anew. */
+async function readBeginIfSound(store: RootedStore, generation: Generation): Promise<GenerationJson | null> {
+  try {
+    return await readBegin(store, generation);
+  } catch (error) {
+    if (isPageferryError(error) && error.remedy === "stop" && error.code !== "unauthorized") return null;
     throw error;
   }
 }

@@ -3,6 +3,7 @@
 
 import { createHash } from "node:crypto";
 import {
+  type ErrorCode,
   encodePack,
   type Generation,
   isPageferryError,
@@ -36,11 +37,11 @@ export interface ReplicaItem {
   readonly receivedAtMs?: number;
 }
 
-/** `failed`: try again where its remedy is `retry`; else the item is at fault. */
+/** `failed`: `item` will never be taken as it is; where the replica is at fault, it may be later. */
 export type PutOutcome =
   | { readonly kind: "stored" | "present" }
   | { readonly kind: "fork"; readonly why: string }
-  | { readonly kind: "failed"; readonly error: unknown };
+  | { readonly kind: "failed"; readonly fault: "item" | "replica"; readonly error: unknown };
 
 export interface PutTarget {
   readonly store: RootedStore;
@@ -68,15 +69,21 @@ export async function putItems(
   let down: PutOutcome | undefined;
   const attempt = async (work: () => Promise<PutOutcome>): Promise<PutOutcome> => {
     if (down !== undefined) return down;
-    const outcome = await attempted(options.signal, work);
-    const isDown =
-      outcome.kind === "failed" && isPageferryError(outcome.error) && outcome.error.remedy === "retry";
-    if (isDown) down = outcome;
+    const outcome = await attempted("replica", options.signal, work);
+    if (outcome.kind === "failed" && outcome.fault === "replica") down = outcome;
     return outcome;
   };
   for (const [at, item] of items.entries()) {
+    const links: StateLink[] = [];
+    const described = await attempted("item", options.signal, async () => {
+      links.push(...(await describe(item)));
+      return { kind: "present" };
+    });
+    if (described.kind === "failed") {
+      outcomes[at] = described;
+      continue;
+    }
     outcomes[at] = await attempt(async () => {
-      const links = await describe(item);
       const verdict = await judgeLinks(target.index, generation, links, overlay, options);
       if (verdict.kind === "fork") return quarantine(target, item, verdict.why, options);
       if (verdict.kind === "new") {
@@ -93,7 +100,12 @@ export async function putItems(
   return outcomes;
 }
 
+/** What a store says of a body or its name, whoever asks: it will say so again. */
+const itemCodes: readonly ErrorCode[] = ["corrupt", "bad-name", "too-large", "unsupported-version"];
+
+/** `stage`: what cannot be read of an item now may be readable later; what a store refuses of it will be refused again. */
 async function attempted(
+  stage: "item" | "replica",
   signal: AbortSignal | undefined,
   work: () => Promise<PutOutcome>,
 ): Promise<PutOutcome> {
@@ -101,7 +113,10 @@ async function attempted(
     return await work();
   } catch (error) {
     signal?.throwIfAborted();
-    return { kind: "failed", error };
+    const isItems =
+      isPageferryError(error) &&
+      (stage === "item" ? error.remedy !== "retry" : itemCodes.includes(error.code));
+    return { kind: "failed", fault: isItems ? "item" : "replica", error };
   }
 }
 

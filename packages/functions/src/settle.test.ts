@@ -17,11 +17,10 @@ const retry: Outcome = { kind: "retry", error: error("unavailable") };
 const dead: Outcome = { kind: "dead", error: error("corrupt") };
 const outcomes = (byLane: Record<string, Outcome>) => new Map(Object.entries(byLane));
 
-suite("an error is the fault", () => {
+suite("an error met in a message's items is the fault", () => {
   const faults: readonly (readonly [ErrorCode, Outcome["kind"]])[] = [
     ["unavailable", "retry"],
     ["disk-full", "retry"],
-    ["unauthorized", "retry"],
     ["corrupt", "dead"],
     ["bad-name", "dead"],
     ["too-large", "dead"],
@@ -29,7 +28,7 @@ suite("an error is the fault", () => {
     ["unsupported-version", "dead"],
   ];
   for (const [code, kind] of faults) {
-    test(`of ${kind === "retry" ? "the replica" : "the message"} when it is ${code}`, () => {
+    test(`of ${kind === "retry" ? "the moment" : "the message"} when it is ${code}`, () => {
       assert.equal(outcomeOf(error(code)).kind, kind);
     });
   }

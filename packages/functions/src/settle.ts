@@ -17,9 +17,9 @@ const receivesMax = 10;
 const backoffFirstMs = 1000;
 const backoffMostMs = 60_000;
 
-/** What an error says of a message: its own fault, or the replica's. A refused credential is the replica's: it is corrected there. */
+/** What an error met in a message's own items says: what passes may pass, everything else is the message's fault. */
 export function outcomeOf(error: unknown): Outcome {
-  const isMessages = isPageferryError(error) && error.remedy !== "retry" && error.code !== "unauthorized";
+  const isMessages = isPageferryError(error) && error.remedy !== "retry";
   return { kind: isMessages ? "dead" : "retry", error };
 }
 

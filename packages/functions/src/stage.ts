@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { lstat, open, readdir, rm, statfs, utimes } from "node:fs/promises";
+import { lstat, open, readdir, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { PageferryError } from "@pageferry/format";
 import {
@@ -15,6 +15,7 @@ import {
   writeAll,
 } from "@pageferry/format/node";
 import type { LargeBody } from "./replica-put.ts";
+import { createRoom } from "./room.ts";
 import type { CallOptions } from "./store.ts";
 
 /** A sender may be away this long between staging a body and pointing at it; so may a killed writer's leftover lie. */
@@ -22,9 +23,6 @@ const stageAgeMsDefault = 60 * 60 * 1000;
 
 /** One body: above every bolt file we know of. A disk that has less room says so earlier. */
 const stageBytesMaxDefault = 2 ** 42;
-
-/** Left free for the queue, which must be able to write in order to remove anything. */
-const reserveBytes = 16 * 1024 * 1024;
 
 const chunkBytes = 256 * 1024;
 
@@ -127,21 +125,14 @@ async function checkRoom(
   size: number | undefined,
   bytesMax: number,
 ): Promise<void> {
-  if (size === undefined) return;
-  if (size > bytesMax) {
+  if (size !== undefined && size > bytesMax) {
     throw new PageferryError(
       "too-large",
       `staged body ${digest}: ${size} bytes, at most ${bytesMax} are taken`,
     );
   }
-  const { bavail, bsize, blocks } = await statfs(directory);
-  const free = bavail * bsize - Math.min(reserveBytes, (blocks * bsize) / 16);
-  if (size > free) {
-    throw new PageferryError(
-      "disk-full",
-      `staged body ${digest}: ${size} bytes, ${Math.max(0, free)} are free in ${directory}`,
-    );
-  }
+  // Without a size the disk says when it is full; what was written by then is removed.
+  await createRoom(directory).check(size ?? 0);
 }
 
 async function receive(

@@ -92,17 +92,18 @@ async function put(
   checkObjectName(name);
   const path = join(store.root, name);
   for (let round = 1; ; round++) {
-    await prepareDirectory(store, name);
-    if (await isPresent(path, name, body, call.signal)) return "present";
     try {
+      await prepareDirectory(store, name);
+      if (await isPresent(path, name, body, call.signal)) return "present";
       const chunks = body instanceof Uint8Array ? body : openBody(body, `object ${name}`, call.signal);
       await writeFileDurable(path, chunks, given(call.signal));
       return "stored";
     } catch (error) {
       store.known.delete(dirname(path));
-      // `exists`: another writer was first, and what it wrote decides. `not-found`: somebody removed the directory.
-      if (round >= 3 || !(isPageferryError(error, "exists") || isPageferryError(error, "not-found")))
-        throw error;
+      // `exists`: another writer was first, and what it wrote decides. `not-found`: somebody removed the directory. What
+      // stays so is a file where a directory should be.
+      if (!isPageferryError(error, "exists") && !isPageferryError(error, "not-found")) throw error;
+      if (round >= 3) throw new PageferryError("unavailable", error.message, { cause: error });
     }
   }
 }

@@ -1,0 +1,229 @@
+// The host's HTTP API as a hono app without a port: docs/operations.md#http. It parses, asks the parts, and answers; every
+// error is told by problem.ts.
+
+import {
+  type ArchiveReader,
+  type DatabaseName,
+  envelopeBytesMax,
+  formatNeeds,
+  isPageferryError,
+  manifestJson,
+  type Needs,
+  PageferryError,
+  parseDatabaseName,
+  parseDuration,
+  parseGeneration,
+  parseTxId,
+  type RestoreTarget,
+} from "@pageferry/format";
+import { type Context, Hono } from "hono";
+import { openObject, planManifest, pointsJson } from "./archive-api.ts";
+import { checkBearer } from "./auth.ts";
+import { problemOf } from "./problem.ts";
+import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
+import type { Stage } from "./stage.ts";
+import type { AlarmStatus, DatabaseStatus } from "./status.ts";
+import type { CallOptions } from "./store.ts";
+
+/** Names left out of one manifest: what a restore found missing on its way. */
+const withoutMax = 1000;
+
+/** A request's target is as long as names are, ten times over. */
+const pathLengthMax = 16 * 1024;
+
+export interface ApiOptions {
+  /** Every call but `/healthz` must bring it. */
+  readonly token: string;
+  /** Resolves when the envelope is durable. */
+  readonly ingest: (envelope: Uint8Array) => Promise<unknown>;
+  readonly stage: Stage;
+  readonly needs: (database: DatabaseName, call: CallOptions) => Promise<Needs>;
+  readonly databases: () => Promise<readonly DatabaseName[]>;
+  readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
+  /** A database's replicas, healthiest first. */
+  readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
+  readonly alarms: () => readonly AlarmStatus[];
+  /** Told what nobody foresaw. */
+  readonly onUnexpected: (error: unknown, where: string) => void;
+}
+
+export function createApi(options: ApiOptions): Hono {
+  const app = new Hono();
+  app.onError((error, context) => {
+    const { method, path } = context.req;
+    if (!isPageferryError(error)) options.onUnexpected(error, `${method} ${path}`);
+    const isAboutRequest = method === "POST" || method === "PUT";
+    const { status, headers, body } = problemOf(error, isAboutRequest);
+    // What was not read of a refused body must not be taken for the next request.
+    const close: Record<string, string> = isAboutRequest ? { connection: "close" } : {};
+    return new Response(body, { status, headers: { ...headers, ...close } });
+  });
+  app.notFound((context) => {
+    throw new PageferryError(
+      "not-found",
+      `${context.req.method} ${context.req.path.slice(0, 200)} is not part of this API`,
+    );
+  });
+  app.use(async (context, next) => {
+    if (context.req.url.length > pathLengthMax)
+      throw new PageferryError("bad-request", "the URL is too long");
+    if (context.req.path !== "/healthz") checkBearer(context.req.header("authorization"), options.token);
+    await next();
+  });
+  addHealth(app, options);
+  addIngest(app, options);
+  addDatabases(app, options);
+  addArchive(app, options);
+  return app;
+}
+
+function addHealth(app: Hono, options: ApiOptions): void {
+  app.get("/healthz", async (context) => {
+    const maxLag = context.req.query("maxLag");
+    const maxLagMs = maxLag === undefined ? Number.POSITIVE_INFINITY : parseDuration(maxLag);
+    const states = await Promise.all((await options.databases()).map(options.status));
+    const behind = states.filter(({ lagMs }) => lagMs !== null && lagMs > maxLagMs).length;
+    const isWell = behind === 0 && !options.alarms().some(({ code }) => code === "queue");
+    // Without a token it says how many, not which.
+    const body = {
+      status: isWell ? "ok" : "behind",
+      databases: states.length,
+      behind,
+      alarms: options.alarms().length,
+    };
+    return context.json(body, isWell ? 200 : 503);
+  });
+}
+
+function addIngest(app: Hono, options: ApiOptions): void {
+  const bodies = createBodyReader();
+  app.post("/v1/ingest", async (context) => {
+    const type = context.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
+    if (type !== "application/cbor") {
+      throw new PageferryError(
+        "bad-request",
+        `content-type is ${type ?? "absent"}, application/cbor is expected`,
+      );
+    }
+    await options.ingest(await bodies.read(context.req.raw, envelopeBytesMax));
+    return context.body(null, 202);
+  });
+  app.put("/v1/stage/:digest", async (context) => {
+    parseDatabaseName(context.req.query("database") ?? "");
+    const request = context.req.raw;
+    const size = declaredLength(request);
+    const { signal } = request;
+    const outcome = await options.stage.put(context.req.param("digest"), chunksOf(request), { size, signal });
+    return context.body(null, outcome === "stored" ? 201 : 200);
+  });
+}
+
+function addDatabases(app: Hono, options: ApiOptions): void {
+  app.get("/v1/databases", async (context) => {
+    const databases = await Promise.all((await options.databases()).map(options.status));
+    return context.json({ databases, alarms: options.alarms() });
+  });
+  app.get("/v1/databases/:database", async (context) =>
+    context.json(await options.status(await known(context, options))),
+  );
+  app.get("/v1/databases/:database/needs", async (context) => {
+    // A database nobody knows yet needs nothing: its agent asks before it begins.
+    const needs = await options.needs(parseDatabaseName(context.req.param("database")), {
+      signal: context.req.raw.signal,
+    });
+    return new Response(Buffer.from(formatNeeds(needs)), { headers: jsonHeaders });
+  });
+}
+
+const jsonHeaders = { "content-type": "application/json", "cache-control": "no-store" };
+
+function addArchive(app: Hono, options: ApiOptions): void {
+  app.get("/v1/databases/:database/points", async (context) => {
+    const { signal } = context.req.raw;
+    return context.json({ points: await pointsJson(await readersOf(context, options), { signal }) });
+  });
+  app.get("/v1/databases/:database/manifest", async (context) => {
+    const { signal } = context.req.raw;
+    const without = new Set((context.req.queries("without") ?? []).slice(0, withoutMax));
+    const manifest = await planManifest(await readersOf(context, options), targetOf(context), {
+      signal,
+      without,
+    });
+    return context.json(manifestJson(manifest));
+  });
+  app.get("/v1/databases/:database/objects/:name{.+}", async (context) => {
+    const range = rangeOf(context.req.header("range"));
+    const { signal } = context.req.raw;
+    const chunks = await openObject(await readersOf(context, options), context.req.param("name"), {
+      ...range,
+      signal,
+    });
+    const body = chunks instanceof ReadableStream ? chunks : ReadableStream.from(chunks);
+    const headers = {
+      "content-type": "application/octet-stream",
+      "cache-control": "no-store",
+      "accept-ranges": "bytes",
+    };
+    if (range === undefined) return new Response(body as ReadableStream, { headers });
+    const last = range.offset + range.length - 1;
+    const partial = {
+      "content-range": `bytes ${range.offset}-${last}/*`,
+      "content-length": String(range.length),
+    };
+    return new Response(body as ReadableStream, { status: 206, headers: { ...headers, ...partial } });
+  });
+}
+
+/** The database in the path, which must be one that is backed up here. */
+async function known(context: Context, options: ApiOptions): Promise<DatabaseName> {
+  const database = parseDatabaseName(context.req.param("database") ?? "");
+  const databases = await options.databases();
+  if (databases.includes(database)) return database;
+  const names = databases.slice(0, 20).join(", ");
+  throw new PageferryError("not-found", `database ${database} is not backed up here`, {
+    hint: names === "" ? "No database is backed up here yet." : `There are ${names}.`,
+  });
+}
+
+async function readersOf(context: Context, options: ApiOptions): Promise<readonly ArchiveReader[]> {
+  const readers = await options.readers(await known(context, options));
+  const wanted = context.req.query("replica");
+  if (wanted === undefined) return readers;
+  const found = readers.filter(({ name }) => name === wanted || name.startsWith(`${wanted}/`));
+  if (found.length > 0) return found;
+  throw new PageferryError("not-found", `replica ${wanted.slice(0, 200)} is not configured`, {
+    hint: `There are ${readers.map(({ name }) => name).join(", ")}.`,
+  });
+}
+
+function targetOf(context: Context): RestoreTarget {
+  const { txid, timestamp, generation } = context.req.query();
+  const timestampMs = timestamp === undefined ? undefined : Date.parse(timestamp);
+  if (timestampMs !== undefined && !Number.isFinite(timestampMs)) {
+    throw new PageferryError(
+      "bad-request",
+      `timestamp ${JSON.stringify(timestamp?.slice(0, 40))} is not RFC 3339`,
+    );
+  }
+  return {
+    ...(txid === undefined ? {} : { txId: parseTxId(txid) }),
+    ...(timestampMs === undefined ? {} : { timestampMs }),
+    ...(generation === undefined ? {} : { generation: parseGeneration(generation) }),
+  };
+}
+
+/** `bytes=FIRST-LAST`; a restore knows where the things it wants end. */
+function rangeOf(
+  header: string | undefined,
+): { readonly offset: number; readonly length: number } | undefined {
+  if (header === undefined) return undefined;
+  const [, first, last] = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(header.trim()) ?? [];
+  const [offset, end] = [Number(first), Number(last)];
+  if (first === undefined || last === undefined || end < offset) {
+    throw new PageferryError(
+      "bad-request",
+      `range ${JSON.stringify(header.slice(0, 40))} is not bytes=FIRST-LAST`,
+    );
+  }
+  return { offset, length: end - offset + 1 };
+}

@@ -1,0 +1,71 @@
+// The door: what comes in is looked at before it is acknowledged, and acknowledged only when it is durable. What is
+// refused here reaches no replica and no dead letter; its sender is told.
+
+import {
+  type DatabaseName,
+  decodeEnvelope,
+  type Envelope,
+  type EnvelopeItem,
+  PageferryError,
+} from "@pageferry/format";
+import { ingestLane } from "./consumer.ts";
+import { stateName } from "./deliver.ts";
+import { describeBytes } from "./describe.ts";
+import type { DurableQueue } from "./queue.ts";
+import type { Room } from "./room.ts";
+import type { Sources } from "./sources.ts";
+import type { Stage } from "./stage.ts";
+
+export interface IngestOptions {
+  readonly queue: DurableQueue;
+  readonly stage: Stage;
+  readonly sources: Sources;
+  readonly room: Room;
+  /** Throws where a database may not be backed up here. */
+  readonly admit: (database: DatabaseName) => Promise<void>;
+  readonly now: () => number;
+}
+
+/**
+ * Takes an envelope; resolves when it is durable. Errors: `corrupt`, `bad-name`, `too-large`, `unsupported-version` where
+ * it is at fault; `unavailable` or `disk-full` where it may come again.
+ */
+export async function ingest(bytes: Uint8Array, options: IngestOptions): Promise<Envelope> {
+  const receivedAtMs = options.now();
+  const envelope = decodeEnvelope(bytes);
+  await options.admit(envelope.database);
+  const digests: string[] = [];
+  for (const item of envelope.items) {
+    await checkItem(item, envelope, options.stage);
+    if ("digest" in item) digests.push(item.digest);
+  }
+  // A heartbeat has nothing to keep, and a thousand idle databases send fifty a second.
+  if (envelope.items.length > 0) {
+    await options.room.check(bytes.length);
+    await options.queue.send(ingestLane, { database: envelope.database, body: bytes, receivedAtMs, digests });
+  }
+  options.sources.heard(envelope, receivedAtMs);
+  return envelope;
+}
+
+async function checkItem(item: EnvelopeItem, envelope: Envelope, stage: Stage): Promise<void> {
+  const name = stateName(item.name, envelope.begin.generation);
+  if ("bytes" in item) {
+    describeBytes(name, item.bytes);
+    return;
+  }
+  // Touched, so that it is not collected before the message that points at it is in the queue.
+  const size = await stage.touch(item.digest);
+  if (size === undefined) {
+    throw new PageferryError(
+      "unavailable",
+      `staged body ${item.digest} of ${item.name} is not here: stage it again`,
+    );
+  }
+  if (size !== item.size) {
+    throw new PageferryError(
+      "corrupt",
+      `object ${item.name}: ${size} bytes are staged, its envelope says ${item.size}`,
+    );
+  }
+}

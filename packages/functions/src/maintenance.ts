@@ -1,0 +1,190 @@
+// What a host does besides: raises the alarms that only time tells, collects what is no longer needed, prunes where the
+// configuration says how. Every task is tried again at its next turn; one that fails stops no other.
+
+import type { Config } from "@pageferry/format";
+import type { Alarms } from "./alarms.ts";
+import type { Databases } from "./databases.ts";
+import type { DurableQueue, LaneDepth } from "./queue.ts";
+import { errorLine } from "./settle.ts";
+import type { Sources } from "./sources.ts";
+import type { Stage } from "./stage.ts";
+import type { Target } from "./targets.ts";
+
+const secondMs = 1000;
+const minuteMs = 60 * secondMs;
+const hourMs = 60 * minuteMs;
+const dayMs = 24 * hourMs;
+
+/** Heartbeats come every 20 s; an alarm must come within a minute of the last, looked for every 5 s. */
+const silentMs = 54 * secondMs;
+
+/** A source that moves while a replica does not is told within a minute, too. */
+const lagMsDefault = 54 * secondMs;
+
+/** Snapshots come a little early or late: only clearly closer ones are thinned. */
+const spacingShare = 0.9;
+
+export interface MaintenanceOptions {
+  readonly queue: DurableQueue;
+  readonly stage: Stage;
+  readonly sources: Sources;
+  readonly targets: readonly Target[];
+  readonly alarms: Alarms;
+  readonly databases: Databases;
+  readonly config: Partial<
+    Pick<Config, "queueRetentionMs" | "retention" | "snapshotIntervalMs" | "dataLossWindowThresholdMs">
+  >;
+  readonly now: () => number;
+}
+
+export function startMaintenance(options: MaintenanceOptions): { stop(): Promise<void> } {
+  const { sources, queue, targets, config } = options;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const tasks = [
+    every("notes", secondMs, () => sources.save()),
+    every("alarms", 5 * secondMs, () => watch(options)),
+    every("queue", minuteMs, () => expire(options)),
+    every("stage", 5 * minuteMs, async () => {
+      await options.stage.collect((digests) => queue.unreferenced(digests));
+      queue.tidy();
+    }),
+    every("replicas", hourMs, async () => {
+      for (const replica of targets.flatMap(({ set }) => [...set.opened().values()])) {
+        await replica.refresh({ signal });
+        await replica.writeState({ signal });
+      }
+    }),
+    ...pruneTask(options, signal),
+  ];
+  const timers = tasks.map(({ name, intervalMs, run }) => repeat(name, intervalMs, run, options.alarms));
+  return {
+    async stop() {
+      stopping.abort();
+      await Promise.all(timers.map((timer) => timer.stop()));
+      sources.save();
+    },
+  };
+
+  function pruneTask(all: MaintenanceOptions, stopSignal: AbortSignal) {
+    const { retention } = config;
+    // Daily and weekly points need a plan of their own: until it is there, nothing of theirs is removed.
+    if (retention === undefined || retention.daily > 0 || retention.weekly > 0) return [];
+    return [every("prune", retention.checkIntervalMs, () => prune(all, retention, stopSignal))];
+  }
+}
+
+interface Task {
+  readonly name: string;
+  readonly intervalMs: number;
+  readonly run: () => void | Promise<void>;
+}
+
+function every(name: string, intervalMs: number, run: Task["run"]): Task {
+  return { name, intervalMs, run };
+}
+
+/** Runs a task again and again, never twice at a time. */
+function repeat(
+  name: string,
+  intervalMs: number,
+  run: Task["run"],
+  alarms: Alarms,
+): { stop(): Promise<void> } {
+  let running: Promise<void> = Promise.resolve();
+  let isRunning = false;
+  const code = `maintenance-${name}`;
+  const turn = async (): Promise<void> => {
+    isRunning = true;
+    try {
+      await run();
+      alarms.clear({ code });
+    } catch (error) {
+      alarms.raise({
+        code,
+        message: `${name}: ${errorLine(error)}`,
+        hint: "It is tried again at its next turn.",
+      });
+    } finally {
+      isRunning = false;
+    }
+  };
+  const timer = setInterval(() => {
+    if (!isRunning) running = turn();
+  }, intervalMs);
+  return {
+    async stop() {
+      clearInterval(timer);
+      await running;
+    },
+  };
+}
+
+async function watch(options: MaintenanceOptions): Promise<void> {
+  const { sources, alarms, queue, now, databases, config } = options;
+  for (const source of sources.all()) {
+    const { database, lastSeenMs, host } = source;
+    const silent = { code: "silent", database };
+    const silentForMs = now() - lastSeenMs;
+    if (silentForMs < silentMs) alarms.clear(silent);
+    else {
+      const message = `nothing was heard of ${database} on ${host} for ${Math.round(silentForMs / secondMs)} s`;
+      alarms.raise({ ...silent, message, hint: "See whether its agent runs and reaches this host." });
+    }
+    watchLag(await databases.status(database), config.dataLossWindowThresholdMs || lagMsDefault, alarms);
+  }
+  watchQueue(queue.depths(), options);
+}
+
+function watchLag(status: Awaited<ReturnType<Databases["status"]>>, lagMsMax: number, alarms: Alarms): void {
+  for (const { name, lagMs, error, txid } of status.replicas) {
+    const lag = { code: "lag", database: status.name, replica: name };
+    if (lagMs !== null && lagMs <= lagMsMax) alarms.clear(lag);
+    else if (lagMs !== null) {
+      const why = error ?? "it has not come yet";
+      const message = `${name} lacks commits of ${status.name} that are ${Math.round(lagMs / secondMs)} s old; it has ${txid ?? "nothing"}: ${why}`;
+      alarms.raise({ ...lag, message, hint: "`pageferry status` shows what waits." });
+    }
+  }
+}
+
+function watchQueue(depths: readonly LaneDepth[], { alarms, now, config }: MaintenanceOptions): void {
+  const retentionMs = config.queueRetentionMs ?? 14 * dayMs;
+  for (const { database, lane, dead, oldestMs } of depths) {
+    const letter = { code: "dead-letter", database, replica: lane };
+    if (dead === 0) alarms.clear(letter);
+    else {
+      const message = `${dead} messages of ${database} in ${lane} could not be delivered and are set aside`;
+      alarms.raise({
+        ...letter,
+        message,
+        hint: "Look at their errors in the status; they are kept as long as the queue keeps messages.",
+      });
+    }
+    const age = { code: "queue-age", database, replica: lane };
+    if (oldestMs === undefined || now() - oldestMs < retentionMs / 2) alarms.clear(age);
+    else {
+      const message = `messages of ${database} wait in ${lane} for half of the time that the queue keeps them`;
+      alarms.raise({ ...age, message, hint: "Mend the replica, or they are lost when that time is over." });
+    }
+  }
+}
+
+function expire({ queue, alarms, now, config }: MaintenanceOptions): void {
+  const lost = queue.expire(now() - (config.queueRetentionMs ?? 14 * dayMs));
+  if (lost === 0) return;
+  const message = `${lost} messages were older than the queue keeps them, and are gone`;
+  alarms.raise({ code: "expired", message, hint: "A new snapshot is asked for where they left a hole." });
+}
+
+async function prune(
+  { targets, config }: MaintenanceOptions,
+  retention: Config["retention"],
+  signal: AbortSignal,
+): Promise<void> {
+  const intervalMs = retention.snapshotIntervalMs || config.snapshotIntervalMs || 0;
+  const policy = { ...retention, snapshotIntervalMs: intervalMs * spacingShare };
+  for (const { set } of targets) {
+    for (const replica of set.opened().values()) await replica.prune(undefined, policy, { signal });
+  }
+}

@@ -1,0 +1,68 @@
+// Bodies of requests: refused before they are read where they are too large, and never more of them in memory than is set.
+
+import { PageferryError } from "@pageferry/format";
+
+/** Bodies that are in memory at a time, whoever sends them: two at their largest, or hundreds as they are. */
+const heldBytesMax = 96 * 1024 * 1024;
+
+/** A body without a length is counted as this while it comes. */
+const unknownBytes = 1024 * 1024;
+
+export interface BodyReader {
+  /** Reads a body into memory; `too-large` above `bytesMax`, `unavailable` when too much is held already. */
+  read(request: Request, bytesMax: number): Promise<Uint8Array>;
+}
+
+export function createBodyReader(): BodyReader {
+  let held = 0;
+  return {
+    async read(request, bytesMax) {
+      const declared = declaredLength(request);
+      if (declared !== undefined && declared > bytesMax) throw tooLarge(declared, bytesMax);
+      let mine = declared ?? unknownBytes;
+      if (held + mine > heldBytesMax) {
+        throw new PageferryError("unavailable", "too many bodies are being received", {
+          hint: "Send it again a little later.",
+        });
+      }
+      held += mine;
+      try {
+        const parts: Uint8Array[] = [];
+        let size = 0;
+        for await (const chunk of chunksOf(request)) {
+          size += chunk.length;
+          if (size > bytesMax) throw tooLarge(size, bytesMax);
+          if (size > mine) {
+            held += size - mine;
+            mine = size;
+          }
+          parts.push(chunk);
+        }
+        const [only] = parts;
+        return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, size);
+      } finally {
+        held -= mine;
+      }
+    },
+  };
+}
+
+/** The body as it comes; a connection that breaks is `unavailable`. */
+export async function* chunksOf(request: Request): AsyncGenerator<Uint8Array> {
+  if (request.body === null) return;
+  try {
+    yield* request.body as ReadableStream<Uint8Array>;
+  } catch (cause) {
+    throw new PageferryError("unavailable", "the body broke off", { cause });
+  }
+}
+
+/** What Content-Length says; `undefined` where it says nothing that can be used. */
+export function declaredLength(request: Request): number | undefined {
+  const header = request.headers.get("content-length");
+  return header !== null && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
+}
+
+function tooLarge(size: number, bytesMax: number): PageferryError {
+  return new PageferryError("too-large", `a body of ${size} bytes or more, at most ${bytesMax} are taken`);
+}

@@ -1,0 +1,213 @@
+// What agents told of their databases: the newest transaction, when they were last heard of, what was accepted from them.
+// Kept in memory and, a second behind, in the queue's notes, so that a restarted host still knows what it was told.
+
+import {
+  type DatabaseName,
+  type Envelope,
+  formatTxId,
+  type Generation,
+  parseDatabaseName,
+  parseGeneration,
+  parseObjectName,
+  parseTxId,
+  type TxId,
+} from "@pageferry/format";
+import { z } from "zod";
+import type { Alarms } from "./alarms.ts";
+
+/** Commits remembered for the lag, thinned when they are more: one more than this costs precision, not truth. */
+const seenMax = 512;
+
+/** Two writers take turns; one that began anew never goes back. This many returns within the window are two. */
+const returnsMax = 3;
+const returnsWindowMs = 5 * 60_000;
+
+/** A commit that an agent saw, and when. */
+interface Seen {
+  readonly txId: TxId;
+  readonly stampMs: number;
+}
+
+export interface GenerationSource {
+  readonly epoch: number;
+  /** The newest transaction of any item that was accepted. */
+  acceptedTxId: TxId | null;
+  acceptedAtMs: number;
+}
+
+export interface Source {
+  readonly database: DatabaseName;
+  /** The generation that was sent last. */
+  generation: Generation;
+  host: string;
+  newestTxId: TxId | null;
+  newestStampMs: number | null;
+  lastSeenMs: number;
+  readonly generations: Map<Generation, GenerationSource>;
+}
+
+export interface Sources {
+  /** Takes note of an envelope, once it is durable where it holds items. */
+  heard(envelope: Envelope, receivedAtMs: number): void;
+  get(database: DatabaseName): Source | undefined;
+  all(): readonly Source[];
+  /** The age of the oldest commit after `storedTxId`; 0 when all is there, `null` when nothing was heard. */
+  lagMs(database: DatabaseName, storedTxId: TxId | null): number | null;
+  /** Writes what changed into the notes. */
+  save(): void;
+}
+
+export interface SourcesOptions {
+  readonly now: () => number;
+  readonly alarms: Alarms;
+  readonly notes: { setNote(name: string, value: string): void; notes(prefix: string): Map<string, string> };
+}
+
+const notePrefix = "source/";
+
+export function createSources(options: SourcesOptions): Sources {
+  const sources = new Map<DatabaseName, Source>();
+  const seen = new Map<DatabaseName, Seen[]>();
+  const returns = new Map<DatabaseName, number[]>();
+  const changed = new Set<DatabaseName>();
+  for (const [, value] of options.notes.notes(notePrefix)) {
+    const source = parseSource(value);
+    if (source !== undefined) sources.set(source.database, source);
+  }
+  return {
+    get: (database) => sources.get(database),
+    all: () => [...sources.values()],
+    heard(envelope, receivedAtMs) {
+      const { database, begin } = envelope;
+      const source = sources.get(database) ?? newSource(envelope);
+      sources.set(database, source);
+      noteWriter(source, envelope, receivedAtMs);
+      source.host = begin.host;
+      source.generation = begin.generation;
+      source.lastSeenMs = receivedAtMs;
+      noteItems(source, envelope, receivedAtMs);
+      noteNewest(source, envelope);
+      changed.add(database);
+    },
+    lagMs(database, storedTxId) {
+      const source = sources.get(database);
+      if (source === undefined || source.newestTxId === null) return null;
+      if (storedTxId !== null && source.newestTxId <= storedTxId) return 0;
+      const waiting = seen.get(database)?.find(({ txId }) => storedTxId === null || txId > storedTxId);
+      const sinceMs = waiting?.stampMs ?? source.newestStampMs ?? source.lastSeenMs;
+      return Math.max(0, options.now() - sinceMs);
+    },
+    save() {
+      for (const database of changed) {
+        const source = sources.get(database);
+        if (source !== undefined) options.notes.setNote(notePrefix + database, formatSource(source));
+      }
+      changed.clear();
+    },
+  };
+
+  /** An agent that began a generation does not go back to an older one, again and again: somebody else does. */
+  function noteWriter(source: Source, { database, begin }: Envelope, nowMs: number): void {
+    const last = source.generations.get(source.generation);
+    const isReturn =
+      source.generation !== begin.generation && last !== undefined && begin.epoch <= last.epoch;
+    if (!isReturn || !source.generations.has(begin.generation)) return;
+    const recent = [...(returns.get(database) ?? []), nowMs].filter((atMs) => atMs > nowMs - returnsWindowMs);
+    returns.set(database, recent.slice(-returnsMax));
+    if (recent.length < returnsMax) return;
+    options.alarms.raise({
+      code: "fork",
+      database,
+      message: `two agents send ${database}: one on ${source.host}, one on ${begin.host}, generations ${source.generation} and ${begin.generation}`,
+      hint: "Stop one of the two agents; both histories are kept, choose with --generation.",
+    });
+  }
+
+  function noteNewest(source: Source, { newestTxId, newestStampMs }: Envelope): void {
+    if (newestTxId === null) return;
+    const list = seen.get(source.database) ?? [];
+    const stampMs = newestStampMs ?? source.lastSeenMs;
+    const last = list.at(-1);
+    // A restored database goes on below: what was seen above it is no longer to come.
+    if (last !== undefined && newestTxId < last.txId) list.length = 0;
+    if (last === undefined || newestTxId !== last.txId) list.push({ txId: newestTxId, stampMs });
+    if (list.length > seenMax)
+      list.splice(0, list.length, ...list.filter((_, at) => at % 2 === 0 || at > seenMax / 2));
+    seen.set(source.database, list);
+    source.newestTxId = newestTxId;
+    source.newestStampMs = newestStampMs;
+  }
+}
+
+function newSource({ database, begin }: Envelope): Source {
+  const { generation, host } = begin;
+  return {
+    database,
+    generation,
+    host,
+    newestTxId: null,
+    newestStampMs: null,
+    lastSeenMs: 0,
+    generations: new Map(),
+  };
+}
+
+function noteItems(source: Source, { begin, items }: Envelope, atMs: number): void {
+  const known = source.generations.get(begin.generation);
+  const entry = known ?? { epoch: begin.epoch, acceptedTxId: null, acceptedAtMs: atMs };
+  source.generations.set(begin.generation, entry);
+  for (const item of items) {
+    const name = parseObjectName(item.name);
+    const txId =
+      name?.kind === "snapshot" ? name.txId : name !== undefined && "lastTxId" in name ? name.lastTxId : null;
+    if (txId === null || (entry.acceptedTxId !== null && txId < entry.acceptedTxId)) continue;
+    entry.acceptedTxId = txId;
+    entry.acceptedAtMs = atMs;
+  }
+}
+
+const txIdSchema = z
+  .string()
+  .transform((text) => parseTxId(text))
+  .nullable();
+const sourceSchema = z.object({
+  database: z.string().transform((text) => parseDatabaseName(text)),
+  generation: z.string().transform((text) => parseGeneration(text)),
+  host: z.string(),
+  newestTxId: txIdSchema,
+  newestStampMs: z.number().nullable(),
+  lastSeenMs: z.number(),
+  generations: z.array(
+    z.object({
+      generation: z.string().transform((text) => parseGeneration(text)),
+      epoch: z.number(),
+      acceptedTxId: txIdSchema,
+      acceptedAtMs: z.number(),
+    }),
+  ),
+});
+
+/** A note that cannot be read tells nothing: the next envelope does. */
+function parseSource(value: string): Source | undefined {
+  try {
+    const { generations, ...source } = sourceSchema.parse(JSON.parse(value));
+    return {
+      ...source,
+      generations: new Map(generations.map(({ generation, ...entry }) => [generation, entry])),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+function formatSource(source: Source): string {
+  const hex = (txId: TxId | null) => (txId === null ? null : formatTxId(txId));
+  const generations = [...source.generations].map(([generation, { acceptedTxId, ...entry }]) => {
+    return { generation, ...entry, acceptedTxId: hex(acceptedTxId) };
+  });
+  return JSON.stringify({
+    ...source,
+    newestTxId: hex(source.newestTxId),
+    generations: generations.slice(-64),
+  });
+}

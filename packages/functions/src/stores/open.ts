@@ -1,0 +1,37 @@
+// A configuration's entry, or a URL, to a store. Drivers come by dynamic import: who uses files loads no cloud client.
+
+import { PageferryError, parseConfig, type ReplicaConfig, replicaLabel } from "@pageferry/format";
+import type { Store } from "../store.ts";
+
+/** In which release the drivers that are not here yet come. */
+const releaseOf = { s3: "0.2", nats: "0.2", sftp: "0.2" } as const;
+
+export interface OpenStoreOptions {
+  /** Whether this process keeps the store in order, as by sweeping what killed writers left. Default false. */
+  readonly isOwner?: boolean;
+}
+
+/** Opens a store; nothing is read or made until it is used. Errors: `bad-config`, also for a type that is not here yet. */
+export async function openStore(
+  entry: ReplicaConfig | string,
+  options: OpenStoreOptions = {},
+): Promise<Store> {
+  const config = typeof entry === "string" ? entryOf(entry) : entry;
+  if (config.type !== "file") {
+    const { type } = config;
+    throw new PageferryError(
+      "bad-config",
+      `replicas: ${type} comes with release ${releaseOf[type]}; this one has file`,
+      {
+        hint: "Use a file replica, also on a mounted disk: file:///mnt/backups.",
+      },
+    );
+  }
+  const { fileStore } = await import("./file.ts");
+  return fileStore({ directory: config.path, name: replicaLabel(config), sweep: options.isOwner ?? false });
+}
+
+function entryOf(url: string): ReplicaConfig {
+  const [config] = parseConfig({ replicas: [url] }, { source: "replica" }).replicas;
+  return config as ReplicaConfig;
+}
