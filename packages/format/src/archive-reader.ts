@@ -38,6 +38,8 @@ export interface ArchiveReader {
   list(options?: ReadOptions): AsyncIterable<ListedObject>;
   /** The object's bytes. Fails with `not-found` before the first byte. */
   get(name: string, options?: ReadRange): Promise<AsyncIterable<Uint8Array>>;
+  /** The path of the file that holds an object, where objects are local files: threads read it themselves. */
+  pathOf?(name: string): string;
 }
 
 /** Reads that are under way at a time: enough to hide a store's latency, few enough for its limits. */

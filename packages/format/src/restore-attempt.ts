@@ -37,8 +37,10 @@ export interface RestoreOptions {
 /** Everything that one attempt shares. */
 export interface Attempt extends RestoreOptions {
   readonly chain: ChainWalk;
+  /** Counts bytes as fetched. */
+  received(bytes: number): void;
   /** Counts an object as fetched. */
-  fetched(bytes: number): void;
+  finished(): void;
   /** Remembers which object no reader could give. */
   failed(name: string): void;
 }

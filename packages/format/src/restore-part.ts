@@ -35,6 +35,18 @@ export interface Part {
   deriveMeta(): DerivedMeta;
 }
 
+/** The same part with its pages in memory of their own. */
+export function detached(part: Part): Part {
+  const frames = part.frames.map((frame) => frame.slice());
+  const { txId, pageSize, highWaterMark, runs } = part.facts;
+  const pages = frames.map((data, at) => ({ id: runs[at * 2] as number, data }));
+  return {
+    facts: part.facts,
+    frames,
+    deriveMeta: () => deriveMeta({ txId, pageSize, highWaterMark, frames: pages }),
+  };
+}
+
 /** Which object to decode, and what of it. */
 export type PartOrder = Pick<PlanStep, "kind" | "name" | "parentTxId" | "lastTxId" | "from" | "to">;
 

@@ -108,8 +108,12 @@ async function attemptRestore(
     ...options,
     chain: createChainWalk(plan.txId),
     failed,
-    fetched(size) {
-      bytes += size;
+    received(size) {
+      // An object that was read from a second reader counts once.
+      bytes = Math.min(bytes + size, plan.bytes);
+      options.onProgress?.({ phase: "fetch", bytes, total: plan.bytes, objects });
+    },
+    finished() {
       objects += 1;
       options.onProgress?.({ phase: "fetch", bytes, total: plan.bytes, objects });
     },
@@ -164,6 +168,7 @@ async function restoreSteps(attempt: Attempt): Promise<PageClaims | undefined> {
         const claimed = claims.claim(facts.runs);
         if (claimed.length > 0) written.push(decoded.write(at, claimed));
       }
+      sink.flush?.();
       return { done: Promise.all(written).then(() => decoded.release()) };
     },
     signal,
@@ -174,11 +179,15 @@ async function restoreSteps(attempt: Attempt): Promise<PageClaims | undefined> {
 /** Fetches and decodes an object from the first reader that has it whole and sound. */
 async function fetchStep(attempt: Attempt, step: PlanStep, signal: AbortSignal): Promise<DecodedObject> {
   const bytesMax = step.kind === "pack" ? packBytesMax + packBytesMax / 8 : segmentBytesMax + 1024 * 1024;
+  const { workbench } = attempt;
   return fromReaders(attempt, step.name, async (reader) => {
-    const bytes = await readObject(reader, step.name, { bytesMax, signal });
-    const size = bytes.length;
-    const decoded = await attempt.workbench.decode(step, bytes);
-    attempt.fetched(size);
+    const path = workbench.decodeFile === undefined ? undefined : reader.pathOf?.(step.name);
+    const decoded =
+      path === undefined || workbench.decodeFile === undefined
+        ? await workbench.decode(step, await readObject(reader, step.name, { bytesMax, signal }))
+        : await workbench.decodeFile(step, path, bytesMax);
+    attempt.received(decoded.storedBytes);
+    attempt.finished();
     return decoded;
   });
 }

@@ -16,6 +16,10 @@ export interface SnapshotRanges {
   readonly rawBytes: number;
   /** Whether ranges can be read: not compressed, or with a seek table. Go-made compressed ones cannot. */
   readonly isSeekable: boolean;
+  /** Where the data lies in the object. */
+  readonly data: { readonly offset: number; readonly length: number };
+  /** The frames of seekable compressed data, in order, the skippable ones included; else none. */
+  readonly frames: readonly FramePlace[];
   /**
    * Raw bytes [offset, offset + length). Frames are verified by their own checksums; the whole object's is not. Throws
    * `bad-request` for a range past the end, or where the snapshot is not seekable.
@@ -73,6 +77,8 @@ export async function openSnapshot(reader: RandomReader): Promise<SnapshotRanges
     header,
     rawBytes,
     isSeekable: !isPacked || places !== undefined,
+    data: place,
+    frames: places ?? [],
     async read(offset, length) {
       if (!(offset >= 0 && length >= 0 && offset + length <= rawBytes)) {
         throw new PageferryError(
@@ -111,8 +117,8 @@ async function readTable(
   return readSeekTable(await reader.read(end - footer.tableBytes, footer.tableBytes), place.length, what);
 }
 
-/** Where a frame lies, stored and raw. */
-interface FramePlace {
+/** Where a frame lies: in the data as it is stored, and in the raw database. A skippable frame has no raw bytes. */
+export interface FramePlace {
   readonly storedStart: number;
   readonly storedEnd: number;
   readonly rawStart: number;

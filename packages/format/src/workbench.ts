@@ -5,6 +5,7 @@ import { type CheckMode, type CheckResult, checkDatabase } from "./bolt/check.ts
 import type { DerivedMeta } from "./bolt/meta.ts";
 import type { PageSource } from "./bolt/tree.ts";
 import { decodeParts, type PartFacts, type PartOrder } from "./restore-part.ts";
+import type { FrameOrder, UnpackedFrame, UnpackOrder } from "./restore-unpack.ts";
 import type { StateHash } from "./state-hash.ts";
 
 /** Where a restored database is written. */
@@ -15,6 +16,8 @@ export interface RestoreSink {
   begin(size: number): Promise<void>;
   /** Writes pieces that follow one another from `offset` on. Many calls may be under way; they never overlap. */
   write(offset: number, pieces: readonly Uint8Array[]): Promise<void>;
+  /** Begins to make durable what was written so far, so that `publish` has little left to wait for. Need not do anything. */
+  flush?(): void;
   /** Reads what was written, for the check. */
   openSource(pageSize: number): PageSource & Disposable & { readonly size: number };
   /** Makes what was written durable and gives it its name. */
@@ -27,8 +30,8 @@ export interface RestoreSink {
 export interface DecodedObject {
   /** Oldest first. */
   readonly parts: readonly PartFacts[];
-  /** Memory that is held until it is released. */
-  readonly bytes: number;
+  /** Bytes of the object as it is stored. */
+  readonly storedBytes: number;
   deriveMeta(part: number): Promise<DerivedMeta>;
   /** Writes the claimed pages of a part: triples of run, first page inside of it, count. */
   write(part: number, claimed: Uint32Array): Promise<void>;
@@ -47,7 +50,18 @@ export interface CheckOrder {
 export interface Workbench {
   /** Decodes and verifies an object, as `decodeParts`. `bytes` must not be used again. */
   decode(order: PartOrder, bytes: Uint8Array): Promise<DecodedObject>;
+  /** The same for an object that lies in a file, at most `bytesMax` long. Absent: read it and call `decode`. */
+  decodeFile?(order: PartOrder, path: string, bytesMax: number): Promise<DecodedObject>;
+  /** Decodes and writes a stretch of a snapshot, as `unpackStretch`, out of a file or its bytes. Absent: snapshots are streamed. */
+  unpack?(
+    order: UnpackOrder,
+    from: { readonly path: string } | { readonly bytes: Uint8Array },
+  ): Promise<bigint>;
+  /** Decodes and writes a snapshot that is one frame in a file. Absent: it is streamed. */
+  unpackFrame?(order: FrameOrder, path: string): Promise<UnpackedFrame>;
   check(order: CheckOrder): Promise<CheckResult>;
+  /** What is left needs no more than one thread: the memory of others may go. */
+  narrow?(): Promise<void>;
 }
 
 /** Does everything on the caller's thread: for small archives, tests, and where there are no threads. */
@@ -57,10 +71,7 @@ export function inlineWorkbench(sink: RestoreSink): Workbench {
       const parts = decodeParts(order, bytes);
       return {
         parts: parts.map((part) => part.facts),
-        bytes: parts.reduce(
-          (sum, part) => part.frames.reduce((bytes, frame) => bytes + frame.length, sum),
-          0,
-        ),
+        storedBytes: bytes.length,
         deriveMeta: async (at) => partAt(parts, at).deriveMeta(),
         async write(at, claimed) {
           const { facts, frames } = partAt(parts, at);

@@ -30,7 +30,7 @@ export interface ZstdStreamOptions {
 const storedSlackBytes = 64 * 1024;
 
 /** Output of the streamed decoder comes in pieces of this size. */
-const streamChunkBytes = 256 * 1024;
+const streamChunkBytes = 1024 * 1024;
 
 /** Decodes the next `payloadBytes` of `reader`, in order. Errors: `corrupt`, `too-large`. The consumer bounds the output. */
 export async function* decodeZstdStream(
@@ -188,8 +188,32 @@ async function* decodeParts(
 function streamNatively(parts: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
   const decoder = zlib.createZstdDecompress({ chunkSize: streamChunkBytes });
   // A failure of either reaches whoever reads the decoder.
-  pipeline(Readable.from(parts, { objectMode: true, highWaterMark: 1 }), decoder, () => undefined);
+  pipeline(Readable.from(gathered(parts), { objectMode: true, highWaterMark: 1 }), decoder, () => undefined);
   return decoder;
+}
+
+/** Joins parts up to `streamChunkBytes`: each costs the decoder a way to another thread and back. Neighbours are not copied. */
+async function* gathered(parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let waiting: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of parts) {
+    const last = waiting.at(-1);
+    if (
+      last !== undefined &&
+      part.buffer === last.buffer &&
+      part.byteOffset === last.byteOffset + last.length
+    ) {
+      waiting[waiting.length - 1] = new Uint8Array(last.buffer, last.byteOffset, last.length + part.length);
+    } else {
+      waiting.push(part);
+    }
+    size += part.length;
+    if (size < streamChunkBytes) continue;
+    yield* waiting;
+    waiting = [];
+    size = 0;
+  }
+  yield* waiting;
 }
 
 async function* streamByFallback(

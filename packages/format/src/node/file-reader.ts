@@ -24,6 +24,7 @@ export function directoryReader(directory: string): ArchiveReader {
     name: directory,
     list: (options = {}) => listDirectory(directory, "", options),
     get: (name, options = {}) => getFile(directory, name, options),
+    pathOf: (name) => join(directory, checkObjectName(name)),
   };
 }
 

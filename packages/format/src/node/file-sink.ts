@@ -17,6 +17,9 @@ export interface FileSinkOptions {
   readonly tempDir?: string | undefined;
 }
 
+/** Often enough that the last fsync is short, seldom enough that a journal does not mind. */
+const flushIntervalMs = 100;
+
 /** A sink with the file that is being written. */
 export interface FileSink extends RestoreSink, AsyncDisposable {
   /** The temporary file; threads may write it as well. */
@@ -38,6 +41,8 @@ export async function fileSink(target: string, options: FileSinkOptions = {}): P
   }
   const opened = handle;
   let isOpen = true;
+  let flushing = false;
+  let flushedAt = 0;
   const discard = async (): Promise<void> => {
     if (!isOpen) return;
     isOpen = false;
@@ -56,6 +61,19 @@ export async function fileSink(target: string, options: FileSinkOptions = {}): P
       }
     },
     write: (offset, pieces) => writePieces(opened, path, offset, pieces),
+    flush() {
+      const now = performance.now();
+      if (flushing || !isOpen || now - flushedAt < flushIntervalMs) return;
+      flushing = true;
+      flushedAt = now;
+      // Its failure shows again in the fsync before publishing.
+      opened
+        .datasync()
+        .catch(() => undefined)
+        .finally(() => {
+          flushing = false;
+        });
+    },
     openSource: () => openPageSource(path),
     async publish() {
       const before = await checkTarget(target, options.force === true);

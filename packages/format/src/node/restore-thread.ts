@@ -1,39 +1,138 @@
 // The body of a restore's worker thread: decodes objects, keeps their pages until they are claimed, and writes them itself, so that page
 // bytes never cross threads. restore-threads.ts is its other half.
 
-import { closeSync, openSync, writevSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, writevSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import { checkDatabase } from "../bolt/check.ts";
+import type { CheckResult } from "../bolt/check.ts";
 import { PageferryError } from "../errors.ts";
-import { decodeParts, type Part } from "../restore-part.ts";
-import { piecesOf } from "../workbench.ts";
+import type { Part, PartOrder } from "../restore-part.ts";
+import {
+  type FrameOrder,
+  free,
+  type UnpackedFrame,
+  type UnpackOrder,
+  unpackStretch,
+} from "../restore-unpack.ts";
+import type { CheckOrder } from "../workbench.ts";
 import { fromFileSystem } from "./durable.ts";
-import { openPageSource } from "./page-source.ts";
-import type { ThreadAnswer, ThreadFailure, ThreadRequest } from "./restore-threads.ts";
+import type { ThreadAnswer, ThreadDecoded, ThreadFailure, ThreadRequest } from "./restore-threads.ts";
 
+// What only some work needs is imported when it comes: a thread's start is a good part of a short restore.
 const { path } = workerData as { readonly path: string };
 const fd = openSync(path, "r+");
-const held = new Map<number, Part[]>();
+
+/** A decoded object, and the memory that its pages lie in. */
+interface Held {
+  readonly parts: Part[];
+  readonly memory: Uint8Array[];
+}
+
+const held = new Map<number, Held>();
+
+async function hold(
+  token: number,
+  order: PartOrder,
+  bytes: Uint8Array,
+  isScratch: boolean,
+): Promise<ThreadDecoded> {
+  const { decodeParts, detached } = await import("../restore-part.ts");
+  const storedBytes = bytes.length;
+  const parts = decodeParts(order, bytes).map((part) => {
+    // Pages of uncompressed segments lie in what was read, which the next object is read into.
+    const isView = isScratch && part.frames.some((frame) => frame.buffer === bytes.buffer);
+    return isView ? detached(part) : part;
+  });
+  const memory = new Map<ArrayBufferLike, Uint8Array>();
+  for (const part of parts) for (const frame of part.frames) memory.set(frame.buffer, frame);
+  if (!isScratch && !memory.has(bytes.buffer)) free(bytes);
+  held.set(token, { parts, memory: [...memory.values()] });
+  return { facts: parts.map((part) => part.facts), storedBytes };
+}
+
+function release(token: number): void {
+  for (const bytes of held.get(token)?.memory ?? []) free(bytes);
+  held.delete(token);
+}
+
+/** Objects and stretches are read into the same memory, one after the other. */
+let scratch = new Uint8Array(0);
+
+function scratchOf(length: number): Uint8Array {
+  if (scratch.length < length) {
+    free(scratch);
+    scratch = new Uint8Array(length);
+  }
+  return scratch.subarray(0, length);
+}
+
+function unpack(order: UnpackOrder, file: string | undefined, given: Uint8Array | undefined): bigint {
+  const stored = given ?? readStretch(file as string, order.offset, order.length);
+  return unpackStretch(order, stored, (offset, bytes) => writeAt(offset, [bytes]));
+}
+
+async function unpackWhole(order: FrameOrder, file: string): Promise<UnpackedFrame> {
+  const { unpackFrame } = await import("./restore-frame.ts");
+  return unpackFrame(order, file, (offset, bytes) => writeAt(offset, [bytes]));
+}
+
+function readStretch(file: string, offset: number, length: number): Uint8Array {
+  const into = scratchOf(length);
+  withFile(file, (input) => readFully(input, file, into, offset));
+  return into;
+}
+
+function readFile(file: string, bytesMax: number): Uint8Array {
+  return withFile(file, (input) => {
+    const { size } = fstatSync(input);
+    if (size > bytesMax)
+      throw new PageferryError("too-large", `${file}: ${size} bytes, at most ${bytesMax} are read`);
+    return readFully(input, file, scratchOf(size), 0);
+  });
+}
+
+function withFile<Result>(file: string, use: (input: number) => Result): Result {
+  let input: number | undefined;
+  try {
+    input = openSync(file, "r");
+    return use(input);
+  } catch (error) {
+    throw fromFileSystem(error, `reading ${file}`);
+  } finally {
+    if (input !== undefined) closeSync(input);
+  }
+}
+
+function readFully(input: number, file: string, into: Uint8Array, offset: number): Uint8Array {
+  for (let done = 0; done < into.length; ) {
+    const count = readSync(input, into, done, into.length - done, offset + done);
+    if (count === 0) throw new PageferryError("corrupt", `${file}: became shorter while it was read`);
+    done += count;
+  }
+  return into;
+}
 
 function partOf(token: number, at: number): Part {
-  const part = held.get(token)?.[at];
+  const part = held.get(token)?.parts[at];
   if (part === undefined) throw new RangeError(`part ${at} of object ${token} is not held`);
   return part;
 }
 
-function writePart(part: Part, claimed: Uint32Array): void {
-  for (const { offset, bytes } of piecesOf(part.facts, part.frames, claimed)) {
-    try {
-      let rest = bytes;
-      let at = offset;
-      while (rest.length > 0) {
-        const written = writevSync(fd, rest as Uint8Array[], at);
-        at += written;
-        rest = afterBytes(rest, written);
-      }
-    } catch (error) {
-      throw fromFileSystem(error, `restoring to ${path}`);
+async function writePart(part: Part, claimed: Uint32Array): Promise<void> {
+  const { piecesOf } = await import("../workbench.ts");
+  for (const { offset, bytes } of piecesOf(part.facts, part.frames, claimed)) writeAt(offset, bytes);
+}
+
+function writeAt(offset: number, buffers: readonly Uint8Array[]): void {
+  try {
+    let rest = buffers;
+    let at = offset;
+    while (rest.length > 0) {
+      const written = writevSync(fd, rest as Uint8Array[], at);
+      at += written;
+      rest = afterBytes(rest, written);
     }
+  } catch (error) {
+    throw fromFileSystem(error, `restoring to ${path}`);
   }
 }
 
@@ -47,33 +146,37 @@ function afterBytes(buffers: readonly Uint8Array[], count: number): readonly Uin
   return [];
 }
 
-function answer(request: ThreadRequest): { readonly value: unknown; readonly transfer?: ArrayBuffer[] } {
+function answer(request: ThreadRequest): unknown {
   switch (request.type) {
-    case "decode": {
-      const parts = decodeParts(request.order, request.bytes);
-      held.set(request.token, parts);
-      const facts = parts.map((part) => part.facts);
-      const bytes = parts.reduce(
-        (sum, part) => part.frames.reduce((all, frame) => all + frame.length, sum),
-        0,
-      );
-      return { value: { facts, bytes } };
-    }
+    case "decode":
+      return hold(request.token, request.order, request.bytes, false);
+    case "decodeFile":
+      return hold(request.token, request.order, readFile(request.path, request.bytesMax), true);
     case "derive":
-      return { value: partOf(request.token, request.part).deriveMeta() };
+      return partOf(request.token, request.part).deriveMeta();
     case "write":
-      return { value: writePart(partOf(request.token, request.part), request.claimed) };
+      return writePart(partOf(request.token, request.part), request.claimed);
     case "release":
-      return { value: held.delete(request.token) };
-    case "check": {
-      using source = openPageSource(path);
-      const { mode, expectedStateHash } = request.order;
-      return { value: checkDatabase(source, { mode, expectedStateHash }) };
-    }
+      return release(request.token);
+    case "unpack":
+      return unpack(request.order, request.path, request.bytes);
+    case "unpackFrame":
+      return unpackWhole(request.order, request.path);
+    case "check":
+      return check(request.order);
     default:
       closeSync(fd);
-      return { value: parentPort?.close() };
+      return parentPort?.close();
   }
+}
+
+async function check({ mode, expectedStateHash }: CheckOrder): Promise<CheckResult> {
+  const [{ checkDatabase }, { openPageSource }] = await Promise.all([
+    import("../bolt/check.ts"),
+    import("./page-source.ts"),
+  ]);
+  using source = openPageSource(path);
+  return checkDatabase(source, { mode, expectedStateHash });
 }
 
 function failureOf(error: unknown): ThreadFailure {
@@ -85,10 +188,10 @@ function failureOf(error: unknown): ThreadFailure {
   };
 }
 
-parentPort?.on("message", (request: ThreadRequest) => {
+parentPort?.on("message", async (request: ThreadRequest) => {
   let reply: ThreadAnswer;
   try {
-    reply = { id: request.id, value: answer(request).value };
+    reply = { id: request.id, value: await answer(request) };
   } catch (error) {
     reply = { id: request.id, failure: failureOf(error) };
   }

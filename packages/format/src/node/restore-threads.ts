@@ -6,14 +6,29 @@ import type { CheckResult } from "../bolt/check.ts";
 import type { DerivedMeta } from "../bolt/meta.ts";
 import { type ErrorCode, PageferryError } from "../errors.ts";
 import type { PartFacts, PartOrder } from "../restore-part.ts";
-import type { CheckOrder, Workbench } from "../workbench.ts";
+import type { FrameOrder, UnpackedFrame, UnpackOrder } from "../restore-unpack.ts";
+import type { CheckOrder, DecodedObject, Workbench } from "../workbench.ts";
 
 /** What a thread is asked. */
 export type ThreadRequest = { readonly id: number } & (
   | { readonly type: "decode"; readonly token: number; readonly order: PartOrder; readonly bytes: Uint8Array }
+  | {
+      readonly type: "decodeFile";
+      readonly token: number;
+      readonly order: PartOrder;
+      readonly path: string;
+      readonly bytesMax: number;
+    }
   | { readonly type: "derive"; readonly token: number; readonly part: number }
   | { readonly type: "write"; readonly token: number; readonly part: number; readonly claimed: Uint32Array }
   | { readonly type: "release"; readonly token: number }
+  | {
+      readonly type: "unpack";
+      readonly order: UnpackOrder;
+      readonly bytes?: Uint8Array;
+      readonly path?: string;
+    }
+  | { readonly type: "unpackFrame"; readonly order: FrameOrder; readonly path: string }
   | { readonly type: "check"; readonly order: CheckOrder }
   | { readonly type: "close" }
 );
@@ -30,6 +45,12 @@ export interface ThreadFailure {
 export type ThreadAnswer =
   | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly failure: ThreadFailure };
+
+/** What a thread says of a decoded object. */
+export interface ThreadDecoded {
+  readonly facts: PartFacts[];
+  readonly storedBytes: number;
+}
 
 /** More threads than this wait for the disk, and each costs some 30 MB. */
 const threadsMax = 4;
@@ -55,38 +76,68 @@ export function threadWorkbench(
   const pool = Array.from({ length: threads }, () => startThread(path));
   let tokens = 0;
   const idlest = (): Thread => pool.toSorted((a, b) => a.pending() - b.pending())[0] as Thread;
+  const objectOf = async (
+    thread: Thread,
+    token: number,
+    answer: Promise<unknown>,
+  ): Promise<DecodedObject> => {
+    const { facts, storedBytes } = (await answer) as ThreadDecoded;
+    return {
+      parts: facts,
+      storedBytes,
+      deriveMeta: (part) => thread.ask({ type: "derive", token, part }) as Promise<DerivedMeta>,
+      write: (part, claimed) => thread.ask({ type: "write", token, part, claimed }) as Promise<void>,
+      release() {
+        thread.ask({ type: "release", token }).catch(() => undefined);
+      },
+    };
+  };
   return {
-    async decode(order, bytes) {
+    decode(order, bytes) {
       const thread = idlest();
       const token = tokens++;
-      const { kind, name, parentTxId, lastTxId, from, to } = order;
-      const request = {
-        type: "decode",
-        token,
-        order: { kind, name, parentTxId, lastTxId, from, to },
-        bytes,
-      } as const;
       const isOwn = bytes.byteLength >= transferBytesMin && bytes.byteLength === bytes.buffer.byteLength;
       const transfer = isOwn && bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
-      const decoded = (await thread.ask(request, transfer)) as {
-        readonly facts: PartFacts[];
-        readonly bytes: number;
-      };
-      return {
-        parts: decoded.facts,
-        bytes: decoded.bytes,
-        deriveMeta: (part) => thread.ask({ type: "derive", token, part }) as Promise<DerivedMeta>,
-        write: (part, claimed) => thread.ask({ type: "write", token, part, claimed }) as Promise<void>,
-        release() {
-          thread.ask({ type: "release", token }).catch(() => undefined);
-        },
-      };
+      return objectOf(
+        thread,
+        token,
+        thread.ask({ type: "decode", token, order: plain(order), bytes }, transfer),
+      );
     },
+    decodeFile(order, objectPath, bytesMax) {
+      const thread = idlest();
+      const token = tokens++;
+      const request = { type: "decodeFile", token, order: plain(order), path: objectPath, bytesMax } as const;
+      return objectOf(thread, token, thread.ask(request));
+    },
+    unpack: (order, from) =>
+      idlest().ask(
+        { type: "unpack", order, ...from },
+        "bytes" in from ? own(from.bytes) : [],
+      ) as Promise<bigint>,
+    unpackFrame: (order, objectPath) =>
+      idlest().ask({ type: "unpackFrame", order, path: objectPath }) as Promise<UnpackedFrame>,
     check: (order) => idlest().ask({ type: "check", order }) as Promise<CheckResult>,
+    async narrow() {
+      await Promise.all(pool.splice(1).map((thread) => thread.close()));
+    },
     async [Symbol.asyncDispose]() {
       await Promise.all(pool.map((thread) => thread.close()));
     },
   };
+}
+
+/** Only what a thread needs: the rest of a plan's step need not be cloned. */
+function plain({ kind, name, parentTxId, lastTxId, from, to }: PartOrder): PartOrder {
+  return { kind, name, parentTxId, lastTxId, from, to };
+}
+
+/** The memory of bytes that can be given away whole. */
+function own(bytes: Uint8Array): ArrayBuffer[] {
+  const { buffer, byteLength } = bytes;
+  return buffer instanceof ArrayBuffer && byteLength >= transferBytesMin && byteLength === buffer.byteLength
+    ? [buffer]
+    : [];
 }
 
 function startThread(path: string): Thread {
@@ -118,8 +169,8 @@ function startThread(path: string): Thread {
       if (failure !== undefined) return Promise.reject(failure);
       const id = ids++;
       const promise = Promise.withResolvers<unknown>();
-      waiting.set(id, promise);
       worker.postMessage({ ...request, id }, transfer);
+      waiting.set(id, promise);
       return promise.promise;
     },
     pending: () => waiting.size,
