@@ -18,8 +18,9 @@ const decoder = new Decoder({ mapsAsObjects: false, useRecords: false, copyBuffe
 export function decodeCbor(bytes: Uint8Array, what = "document"): unknown {
   scanCbor(bytes, what);
   try {
-    // A fresh view, because the decoder leaves a property behind on what it is given.
-    return decoder.decode(bytes.subarray());
+    // A view of its own: the decoder leaves a property behind on what it is given, and cuts byte strings out of it, which
+    // must not be Buffers, whose `slice` does not copy.
+    return decoder.decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   } catch (cause) {
     throw new PageferryError("corrupt", `${what}: CBOR does not decode`, { cause });
   }

@@ -136,8 +136,7 @@ suite("walking frames", () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 6 }), (parts) => {
         const frames = parts.filter((part) => part.length > 0).map((part) => zstdCompressSync(part, 1));
-        let end = 0;
-        const ends = frames.map((frame) => (end += frame.length));
+        const ends = frames.map((_, index) => Buffer.concat(frames.slice(0, index + 1)).length);
 
         assert.deepEqual(
           [...walkFrames(Buffer.concat(frames), "x")].map((frame) => frame.end),
