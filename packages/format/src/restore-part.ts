@@ -37,7 +37,8 @@ export interface Part {
 
 /** The same part with its pages in memory of their own. */
 export function detached(part: Part): Part {
-  const frames = part.frames.map((frame) => frame.slice());
+  // Not `slice`, which for a Buffer is a view.
+  const frames = part.frames.map((frame) => new Uint8Array(frame));
   const { txId, pageSize, highWaterMark, runs } = part.facts;
   const pages = frames.map((data, at) => ({ id: runs[at * 2] as number, data }));
   return {
