@@ -2,7 +2,7 @@
 // Shared by the shadow, the stage, the file replica and the restore sink.
 
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, lstat, mkdir, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, link, lstat, mkdir, open, rename, rm, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type ErrorCode, PageferryError } from "../errors.ts";
 
@@ -102,12 +102,16 @@ export async function publishDurable(
     } finally {
       await handle.close();
     }
-    if (options.overwrite === true) await rename(temporary, path);
-    else await linkOrRename(temporary, path);
-    await fsyncDirectory(dirname(path));
+    await publishSynced(temporary, path, options);
   } catch (error) {
     throw fromFileSystem(error, `publishing ${path}`);
   }
+}
+
+async function publishSynced(temporary: string, path: string, options: PublishOptions): Promise<void> {
+  if (options.overwrite === true) await rename(temporary, path);
+  else await linkOrRename(temporary, path);
+  await fsyncDirectory(dirname(path));
 }
 
 async function linkOrRename(temporary: string, path: string): Promise<void> {
@@ -122,7 +126,7 @@ async function linkOrRename(temporary: string, path: string): Promise<void> {
     await rename(temporary, path);
     return;
   }
-  await rm(temporary, { force: true });
+  await unlink(temporary);
 }
 
 async function isThere(path: string): Promise<boolean> {
@@ -158,10 +162,11 @@ export async function writeFileDurable(
       if (bytes instanceof Uint8Array) await writeAll(handle, bytes);
       else for await (const chunk of bytes) await writeChunk(handle, chunk, options.signal);
       options.signal?.throwIfAborted();
+      await handle.sync();
     } finally {
       await handle.close();
     }
-    await publishDurable(temporary, path, options);
+    await publishSynced(temporary, path, options);
   } catch (error) {
     await rm(temporary, { force: true });
     throw fromFileSystem(error, `writing ${path}`);

@@ -99,11 +99,11 @@ async function put(
       await writeFileDurable(path, chunks, given(call.signal));
       return "stored";
     } catch (error) {
-      store.known.delete(dirname(path));
       // `exists`: another writer was first, and what it wrote decides. `not-found`: somebody removed the directory. What
       // stays so is a file where a directory should be.
       if (!isPageferryError(error, "exists") && !isPageferryError(error, "not-found")) throw error;
       if (round >= 3) throw new PageferryError("unavailable", error.message, { cause: error });
+      store.known.delete(dirname(path));
     }
   }
 }
