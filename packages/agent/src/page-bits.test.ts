@@ -31,6 +31,24 @@ suite("a set of page ids", () => {
     );
   });
 
+  test("names what another set lacks", () => {
+    const id = fc.oneof(fc.nat(100), fc.nat(3_000));
+    fc.assert(
+      fc.property(fc.array(id), fc.array(id), (ours, theirs) => {
+        const [bits, other] = [createPageBits(), createPageBits()];
+        for (const page of ours) bits.add(page);
+        for (const page of theirs) other.add(page);
+
+        const missing: number[] = [];
+        for (let page = bits.nextNotIn(other, 0); page >= 0; page = bits.nextNotIn(other, page + 1)) missing.push(page);
+
+        const truth = new Set(ours).difference(new Set(theirs));
+        assert.deepEqual(missing, [...truth].sort((a, b) => a - b));
+      }),
+      { numRuns: 200, seed: 7 },
+    );
+  });
+
   test("is empty again after clear", () => {
     const bits = createPageBits();
     for (const page of [0, 31, 32, 1023, 1024, 70_000]) bits.add(page);

@@ -9,6 +9,10 @@ export interface PageBits {
   remove(id: number): boolean;
   /** The smallest id at or above `from`, or -1. */
   next(from: number): number;
+  /** The smallest id at or above `from` that is not in `other`, or -1. A word at a time. */
+  nextNotIn(other: PageBits, from: number): number;
+  /** The ids from 32 `index` on, as bits. */
+  word(index: number): number;
   count(): number;
   clear(): void;
   /** A copy of the bitmap of ids below `bound`: id i is bit i % 32 of word i / 32. */
@@ -63,6 +67,17 @@ export function createPageBits(): PageBits {
       const found = nextWord(summary, word + 1);
       return found < 0 ? -1 : found * 32 + lowestBit(words[found] as number);
     },
+    nextNotIn(other, from) {
+      let word = from >>> 5;
+      let bits = (words[word] ?? 0) & ~other.word(word) & (-1 << (from & 31));
+      while (bits === 0) {
+        word = nextWord(summary, word + 1);
+        if (word < 0) return -1;
+        bits = (words[word] as number) & ~other.word(word);
+      }
+      return word * 32 + lowestBit(bits >>> 0);
+    },
+    word: (index) => words[index] ?? 0,
     count: () => size,
     clear() {
       if (size > 0) {

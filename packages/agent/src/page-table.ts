@@ -16,6 +16,8 @@ export interface TableRun {
 /** The live pages of one state. Ids are those of blocks, unless they are called a head: the first block of a run. */
 export interface PageTable {
   readonly pageSize: number;
+  /** The live blocks; changed by the table alone. */
+  readonly live: PageBits;
   has(id: number): boolean;
   /** How many blocks are live. */
   count(): number;
@@ -72,6 +74,7 @@ export function createPageTable(pageSize: number): PageTable {
 
   return {
     pageSize,
+    live,
     has: live.has,
     count: live.count,
     next: live.next,
@@ -120,10 +123,10 @@ function dumpOf(live: PageBits, chunks: readonly (Uint8Array | undefined)[]): Ta
 }
 
 /** Every block that is live in `before` and not in `after`, ascending. */
-export function freedBlocks(before: PageTable, after: Pick<PageBits, "has">): Uint32Array<ArrayBuffer> {
+export function freedBlocks(before: PageTable, after: PageTable): Uint32Array<ArrayBuffer> {
   const freed: number[] = [];
-  for (let id = before.next(0); id >= 0; id = before.next(id + 1)) {
-    if (!after.has(id)) freed.push(id);
+  for (let id = before.live.nextNotIn(after.live, 0); id >= 0; id = before.live.nextNotIn(after.live, id + 1)) {
+    freed.push(id);
   }
   return Uint32Array.from(freed);
 }

@@ -13,6 +13,7 @@ import {
   isAwaited,
   isComplete,
   isKnown,
+  isNewest,
   readBatch,
   readRuns,
   type Walk,
@@ -55,7 +56,7 @@ export function beginScan(walk: Walk): StepResult {
   if (walk.view.meta.freelist === null) return "moved";
   const freelist = proveFreelist(walk, walk.view);
   if (freelist === undefined) return "gap";
-  walk.freeCount = freelist.ids.length;
+  walk.freeIds = freelist.ids;
   acceptRun(walk, walk.view.meta.freelist, freelist.run);
   return "moved";
 }
@@ -88,11 +89,13 @@ function advanceByFreelist(walk: Walk, next: MetaView, batch: Batch | undefined)
   if (freelist === undefined) return false;
   const isDropped = dropFree(walk, freelist.ids, batch);
   walk.view = next;
-  walk.freeCount = freelist.ids.length;
+  walk.freeIds = freelist.ids;
   acceptRun(walk, next.meta.freelist as number, freelist.run);
   if (batch !== undefined) acceptBatch(walk, batch, isDropped);
   return true;
 }
+
+const noIds = new Uint32Array(0);
 
 function dropFree(
   walk: Walk,
@@ -101,7 +104,12 @@ function dropFree(
 ): ((id: number) => boolean) | undefined {
   const read = batch === undefined ? undefined : new Set(batch.entries.map((entry) => entry.id));
   const dropped = new Set<number>();
+  const before = walk.freeIds ?? noIds;
+  let at = 0;
   for (const id of free) {
+    // What was free before is neither known nor awaited. Both lists ascend.
+    while (at < before.length && (before[at] as number) < id) at += 1;
+    if (before[at] === id) continue;
     dropBlock(walk, id);
     if (read?.has(id) === true) dropped.add(id);
   }
@@ -119,13 +127,13 @@ function proveFreelist(walk: Walk, view: MetaView): { run: Uint8Array; ids: Uint
     const { overflow } = pageHeader(run);
     if (overflow > 0 && id + overflow < view.meta.highWaterMark) {
       // A freelist of many pages is read twice over at most: the header is proved before memory is taken for it.
-      if (!isNewest(walk, view)) return undefined;
+      if (!isStill(walk, view)) return undefined;
       run = new Uint8Array((overflow + 1) * pageSize);
       got = walk.file.readAt(id * pageSize, run);
     }
-    isProved = isNewest(walk, view);
+    isProved = isStill(walk, view);
   } else {
-    isProved = isNewest(walk, view);
+    isProved = isStill(walk, view);
   }
   if (!isProved) return undefined;
   checkFreelist(id, run, got, view);
@@ -144,7 +152,7 @@ function checkFreelist(id: number, run: Uint8Array, got: number, view: MetaView)
   }
 }
 
-function isNewest(walk: Walk, view: MetaView): boolean {
+function isStill(walk: Walk, view: MetaView): boolean {
   const seen = walk.file.metas.read();
   return seen !== undefined && isSameMeta(seen, view);
 }
@@ -162,7 +170,7 @@ interface ChangedPath {
  * below unread ones: the freelist may go away only when nothing is unread.
  */
 function advanceByPath(walk: Walk, next: MetaView, batch: Batch | undefined): boolean {
-  if (walk.freeCount !== null && !isComplete(walk)) return false;
+  if (walk.freeIds !== null && !isComplete(walk)) return false;
   const old = walk.view;
   const retained: number[] = [];
   walk.view = next;
@@ -172,10 +180,11 @@ function advanceByPath(walk: Walk, next: MetaView, batch: Batch | undefined): bo
   const dropped = new Set<number>();
   dropOld(walk, old, dropped);
   for (const id of retained) retainedBits.remove(id);
-  walk.freeCount = null;
+  walk.freeIds = null;
   for (const { entry, children } of path.entries) acceptRun(walk, entry.id, entry.run, children);
-  for (const id of path.unread) if (!isKnown(walk, id)) walk.frontier.now.add(id);
+  // Before anything new is asked for: an entry of the batch may have the id of a page that T+1 wrote after we read it.
   if (batch !== undefined) acceptBatch(walk, batch, (id) => dropped.has(id));
+  for (const id of path.unread) if (!isKnown(walk, id)) walk.frontier.now.add(id);
   return true;
 }
 
@@ -200,8 +209,9 @@ function readChangedPath(walk: Walk, retained: number[]): ChangedPath | undefine
   ask(walk.view.meta.root);
   while (queue.length > 0 && path.entries.length < pathPagesMax) {
     const ids = queue.slice(0, pathSlicePages).sort((a, b) => a - b);
-    const { entries } = readRuns(walk, ids, new Uint8Array(ids.length * walk.pageSize));
-    if (!isNewest(walk, walk.view)) {
+    const entries: BatchEntry[] = [];
+    readRuns(walk, ids, new Uint8Array(ids.length * walk.pageSize), entries);
+    if (!isNewest(walk)) {
       if (path.entries.length === 0) return undefined;
       break;
     }
@@ -211,7 +221,7 @@ function readChangedPath(walk: Walk, retained: number[]): ChangedPath | undefine
         path.unread.push(entry.id);
         continue;
       }
-      const children = childrenOf(walk, entry);
+      const children = entry.children ?? childrenOf(walk, entry.id, entry.run);
       path.entries.push({ entry, children });
       for (const child of children) ask(child);
     }

@@ -90,9 +90,7 @@ export function copySome(image: BaseImage, table: PageTable, readAt: ReadAt, pag
 }
 
 function nextWanted(image: BaseImage, table: PageTable, from: number): number {
-  let id = table.next(from);
-  while (id >= 0 && image.copied.has(id)) id = table.next(id + 1);
-  return id;
+  return table.live.nextNotIn(image.copied, from);
 }
 
 function isInTable(table: PageTable, id: number, block: Uint8Array): boolean {

@@ -9,7 +9,7 @@ import { createLockTable } from "./locks.ts";
 import type { WorkerOrder, WorkerReport } from "./worker-messages.ts";
 
 /** Orders, notifications and timers are looked at this often while sources are busy. */
-const yieldEveryMs = 4;
+const yieldEveryMs = 10;
 /** Sleeps up to this long block the thread: a timer of the event loop would be a millisecond late. */
 const blockingMs = 2;
 /** The longest sleep: sources that lie still have their own times. */
@@ -40,7 +40,6 @@ function obey(order: WorkerOrder): void {
   if (order.kind === "base") source.requestBase();
   if (order.kind === "checkpoint") source.checkpoint(order.path);
   if (order.kind === "stop") source.stop(order.deadlineMs);
-  if (order.kind === "credit") source.credit(order.bytes);
 }
 
 function open({ id, order }: Extract<WorkerOrder, { kind: "open" }>): void {

@@ -13,8 +13,6 @@ import type { WorkerOrder, WorkerReport } from "./worker-messages.ts";
 const maxReadRateDefault = 256 * 1024 * 1024;
 const baseDeadlineMsDefault = 10 * 60 * 1000;
 const stopDeadlineMsDefault = 5000;
-/** Credit is handed back in pieces of this, so that small transactions do not cost a message each way. */
-const creditBytes = 256 * 1024;
 
 /** The thread that all sources of this process share. It ends when the last source has stopped. */
 interface CaptureThread {
@@ -53,7 +51,9 @@ function leaveThread(joined: CaptureThread, id: number): void {
 
 /** Events that wait for their consumer. */
 interface Inbox {
-  readonly waiting: { readonly event: CaptureEvent; readonly bytes: number }[];
+  readonly waiting: { readonly event: CaptureEvent; readonly kib: number }[];
+  /** Read by the worker: what the consumer is done with. */
+  readonly consumedKib: Uint32Array<SharedArrayBuffer>;
   isEnded: boolean;
   notify: (() => void) | undefined;
 }
@@ -65,11 +65,12 @@ interface Inbox {
 export function openBoltFileSource(options: BoltFileSourceOptions): CaptureSource {
   const id = nextId;
   nextId += 1;
-  const inbox: Inbox = { waiting: [], isEnded: false, notify: undefined };
-  const put = (event: CaptureEvent, bytes = 0): void => {
+  const consumedKib = new Uint32Array(new SharedArrayBuffer(4));
+  const inbox: Inbox = { waiting: [], consumedKib, isEnded: false, notify: undefined };
+  const put = (event: CaptureEvent, kib = 0): void => {
     if (inbox.isEnded) return;
     if (event.type === "stopped") inbox.isEnded = true;
-    inbox.waiting.push({ event, bytes });
+    inbox.waiting.push({ event, kib });
     inbox.notify?.();
   };
   const tableAlarms = new Set<ErrorCode>();
@@ -85,7 +86,7 @@ export function openBoltFileSource(options: BoltFileSourceOptions): CaptureSourc
     if (report instanceof Error) {
       put(unforeseen(options.path, report.message));
       end();
-    } else if (report.kind === "event") put(restamp(report.event), report.bytes);
+    } else if (report.kind === "event") put(restamp(report.event), report.kib);
     else if (report.kind === "table") void saveTable(report, put, tableAlarms);
     else {
       if (report.kind === "refused") put({ ...unforeseen(options.path, report.message), code: report.code });
@@ -102,10 +103,11 @@ export function openBoltFileSource(options: BoltFileSourceOptions): CaptureSourc
       forced: options.begin,
       maxReadRate: options.maxReadRate ?? maxReadRateDefault,
       baseDeadlineMs: options.baseDeadlineMs ?? baseDeadlineMsDefault,
+      consumedKib,
     },
   });
   return {
-    events: eventsOf(inbox, (bytes) => order({ kind: "credit", id, bytes })),
+    events: eventsOf(inbox),
     requestBase: () => order({ kind: "base", id }),
     checkpoint: (path) => order({ kind: "checkpoint", id, path }),
     stop: ({ deadlineMs = stopDeadlineMsDefault } = {}) => order({ kind: "stop", id, deadlineMs }),
@@ -117,25 +119,20 @@ function unforeseen(path: string, reason: string): Extract<CaptureEvent, { type:
   return { type: "alarm", code: "unavailable", message, hint: "Start the agent again, and report this." };
 }
 
-async function* eventsOf(inbox: Inbox, giveBack: (bytes: number) => void): AsyncGenerator<CaptureEvent> {
-  let owed = 0;
+async function* eventsOf(inbox: Inbox): AsyncGenerator<CaptureEvent> {
   for (;;) {
     const next = inbox.waiting.shift();
-    if (next === undefined) {
-      if (owed > 0) giveBack(owed);
-      owed = 0;
-      if (inbox.isEnded) return;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      inbox.notify = resolve;
-      await promise;
-      inbox.notify = undefined;
+    if (next !== undefined) {
+      yield next.event;
+      // Asked for the next: the consumer is done with this one.
+      Atomics.add(inbox.consumedKib, 0, next.kib);
       continue;
     }
-    yield next.event;
-    owed += next.bytes;
-    if (owed < creditBytes) continue;
-    giveBack(owed);
-    owed = 0;
+    if (inbox.isEnded) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    inbox.notify = resolve;
+    await promise;
+    inbox.notify = undefined;
   }
 }
 

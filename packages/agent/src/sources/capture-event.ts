@@ -7,7 +7,7 @@ export interface CapturedFrame {
   readonly id: number;
   /** Pages after the first. */
   readonly overflow: number;
-  /** Exactly (overflow + 1) × pageSize bytes. Views of one buffer per delta. */
+  /** Exactly (overflow + 1) × pageSize bytes: a view of memory that several frames share. */
   readonly data: Uint8Array;
 }
 

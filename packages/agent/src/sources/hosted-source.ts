@@ -3,7 +3,7 @@ import { type FSWatcher, rmSync, watch } from "node:fs";
 import { Worker } from "node:worker_threads";
 import type { MachineIdentity } from "../identity.ts";
 import { readPageTable } from "../page-table-file.ts";
-import type { CaptureReference } from "./capture-event.ts";
+import type { CaptureReference, DeltaEvent } from "./capture-event.ts";
 import {
   cloneDatabaseFile,
   createImageFile,
@@ -21,9 +21,7 @@ import type { OpenOrder, WorkerReport } from "./worker-messages.ts";
  * Bytes of events that may be on their way to the consumer of one source: enough for hundreds of common transactions, little
  * enough for the process's memory. Above it, deltas are merged instead of sent.
  */
-const inFlightBytesMax = 16 * 1024 * 1024;
-/** An event costs about this much besides its pages. */
-const eventBytes = 1024;
+const inFlightKibMax = 16 * 1024;
 /** A source that waits for longer sleeps until its file changes. */
 const asleepMs = 50;
 /** Sleepers wake together at multiples of this, so that a thousand of them do not wake the thread a thousand times. */
@@ -48,7 +46,6 @@ export interface HostedSource {
   requestBase(): void;
   checkpoint(path: string): void;
   stop(deadlineMs: number): void;
-  credit(bytes: number): void;
 }
 
 interface Held {
@@ -57,7 +54,9 @@ interface Held {
   readonly tailer: Tailer;
   readonly path: string;
   dueMs: number;
-  inFlightBytes: number;
+  /** What was sent so far, modulo 2^32; the consumer counts what it is done with. */
+  sentKib: number;
+  readonly consumedKib: Uint32Array<SharedArrayBuffer>;
   watcher: FSWatcher | undefined;
   checkpointPath: string | undefined;
   stopAtMs: number | undefined;
@@ -78,7 +77,8 @@ export function hostSource(id: number, order: OpenOrder, share: HostShare): Host
     }),
     path: order.path,
     dueMs: 0,
-    inFlightBytes: 0,
+    sentKib: 0,
+    consumedKib: order.consumedKib,
     watcher: undefined,
     checkpointPath: undefined,
     stopAtMs: undefined,
@@ -103,9 +103,6 @@ export function hostSource(id: number, order: OpenOrder, share: HostShare): Host
     stop(deadlineMs) {
       held.stopAtMs = share.clockMs() + deadlineMs;
       now();
-    },
-    credit(bytes) {
-      held.inFlightBytes -= bytes;
     },
   };
 }
@@ -150,21 +147,25 @@ function environmentOf(
 }
 
 function send(held: Held, event: TailerEvent): void {
-  const transfer: ArrayBuffer[] = [];
-  let bytes = eventBytes;
-  if (event.type === "delta") {
-    for (const { buffer } of [event.frames[0]?.data, event.freed].filter((view) => view !== undefined)) {
-      transfer.push(buffer as ArrayBuffer);
-      bytes += buffer.byteLength;
-    }
-  }
-  held.inFlightBytes += bytes;
-  held.share.report({ kind: "event", id: held.id, event, bytes }, transfer);
+  const transfer = event.type === "delta" ? buffersOf(event) : [];
+  const bytes = transfer.reduce((sum, buffer) => sum + buffer.byteLength, 0);
+  // Rounded up: every event costs something besides its pages.
+  const kib = Math.floor(bytes / 1024) + 1;
+  held.sentKib = (held.sentKib + kib) >>> 0;
+  held.share.report({ kind: "event", id: held.id, event, kib }, transfer);
+}
+
+/** The memory that goes with a delta. */
+function buffersOf(delta: DeltaEvent): ArrayBuffer[] {
+  const buffers = new Set([delta.freed.buffer as ArrayBuffer]);
+  for (const { data } of delta.frames) buffers.add(data.buffer as ArrayBuffer);
+  return [...buffers];
 }
 
 function step(held: Held): boolean {
   const { tailer, share } = held;
-  const waitMs = stepTailer(tailer, held.inFlightBytes < inFlightBytesMax);
+  const inFlightKib = (held.sentKib - Atomics.load(held.consumedKib, 0)) >>> 0;
+  const waitMs = stepTailer(tailer, inFlightKib < inFlightKibMax);
   sendTable(held);
   const clockMs = share.clockMs();
   if (held.stopAtMs !== undefined && (clockMs >= held.stopAtMs || isDrained(tailer))) {

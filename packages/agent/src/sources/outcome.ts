@@ -2,6 +2,7 @@
 // a scan and the reference. docs/capture.md#outcomes.
 import { encodeMetaPage, metaSlot, pageDigestBytes, type StateHash } from "@pageferry/format";
 import { freedBlocks, type PageTable } from "../page-table.ts";
+import { arenaPieceBytes } from "./arena.ts";
 import type { CapturedFrame, DeltaEvent } from "./capture-event.ts";
 import type { Walk } from "./walk.ts";
 
@@ -15,7 +16,7 @@ export interface Outcome {
 
 /** Blocks that are neither free nor live, by the freelist; null where there is none. Bolt never changes it; see `applyDelta`. */
 export function countLeaked(walk: Walk, live: number): number | null {
-  return walk.freeCount === null ? null : walk.view.meta.highWaterMark - 2 - walk.freeCount - live;
+  return walk.freeIds === null ? null : walk.view.meta.highWaterMark - 2 - walk.freeIds.length - live;
 }
 
 /**
@@ -71,22 +72,29 @@ export function diffScan(walk: Walk, reference: PageTable): Outcome {
   };
 }
 
-/** The meta page and the runs at `heads`, ascending, all in one piece of memory that can be handed to another thread. */
+/**
+ * The meta page and the runs at `heads`, ascending. Few pages come in one piece of memory of their own size; many as they are
+ * in the arena, whose pieces go with them.
+ */
 function framesOf(walk: Walk, heads: number[]): CapturedFrame[] {
-  const { pageSize } = walk;
+  const { pageSize, collected } = walk;
   heads.sort((a, b) => a - b);
   let length = pageSize;
-  for (const head of heads) length += (walk.collected.get(head) as Uint8Array).length;
-  const memory = new Uint8Array(length);
+  for (const head of heads) length += (collected.get(head) as Uint8Array).length;
   const slot = metaSlot(walk.view.meta.txId);
-  memory.set(encodeMetaPage(walk.view.meta, slot));
-  const frames: CapturedFrame[] = [{ id: slot, overflow: 0, data: memory.subarray(0, pageSize) }];
-  let at = pageSize;
+  const meta = encodeMetaPage(walk.view.meta, slot);
+  const memory = length <= arenaPieceBytes ? new Uint8Array(length) : undefined;
+  let at = 0;
+  const place = (bytes: Uint8Array): Uint8Array => {
+    if (memory === undefined) return bytes;
+    memory.set(bytes, at);
+    at += bytes.length;
+    return memory.subarray(at - bytes.length, at);
+  };
+  const frames: CapturedFrame[] = [{ id: slot, overflow: 0, data: place(meta) }];
   for (const id of heads) {
-    const run = walk.collected.get(id) as Uint8Array;
-    memory.set(run, at);
-    frames.push({ id, overflow: run.length / pageSize - 1, data: memory.subarray(at, at + run.length) });
-    at += run.length;
+    const run = collected.get(id) as Uint8Array;
+    frames.push({ id, overflow: run.length / pageSize - 1, data: place(run) });
   }
   return frames;
 }

@@ -6,6 +6,7 @@
 import { createXxh3, PageferryError, pageDigestBytes, pageHeader, referencedPages } from "@pageferry/format";
 import { createPageBits, type PageBits } from "../page-bits.ts";
 import { createPageTable, type PageTable } from "../page-table.ts";
+import { type Arena, createArena } from "./arena.ts";
 import { isSameMeta, type MetaReader, type MetaView, type ReadAt } from "./bolt-io.ts";
 
 /** Where a walk reads. */
@@ -33,14 +34,15 @@ export interface Walk {
   readonly frontier: { now: PageBits; later: PageBits };
   /** Bytes of accepted runs that a delta will need, by head. */
   readonly collected: Map<number, Uint8Array>;
+  readonly arena: Arena;
   collectedBytes: number;
   /** Too much was collected: there is no delta, only a table. */
   isOverCollected: boolean;
   readonly onAccept: OnAccept | undefined;
   /** The state that all of this is about. */
   view: MetaView;
-  /** Free pages by the freelist of `view`; null where there is none on disk. */
-  freeCount: number | null;
+  /** Free pages by the freelist of `view`, ascending; null where there is none on disk, or it was not read. */
+  freeIds: Uint32Array | null;
   /** Commits that were followed one by one since the walk began. */
   links: number;
 }
@@ -75,11 +77,12 @@ export function createWalk(options: WalkOptions): Walk {
     fresh: createPageTable(options.pageSize),
     frontier: { now: createPageBits(), later: createPageBits() },
     collected: new Map(),
+    arena: createArena(),
     collectedBytes: 0,
     isOverCollected: false,
     onAccept: options.onAccept,
     view: options.view,
-    freeCount: null,
+    freeIds: null,
     links: 0,
   };
   if (walk.base === null) walk.frontier.now.add(options.view.meta.root);
@@ -94,6 +97,7 @@ export function rewindWalk(walk: Walk, view: MetaView): void {
   walk.frontier.now.clear();
   walk.frontier.later.clear();
   walk.collected.clear();
+  walk.arena.clear();
   walk.collectedBytes = 0;
   walk.isOverCollected = false;
   walk.view = view;
@@ -129,10 +133,9 @@ export function dropBlock(walk: Walk, id: number): void {
   walk.frontier.later.remove(id);
 }
 
-/** Runs that were read and not yet proved. */
+/** Runs that were read and not yet proved, parents before children. */
 export interface Batch {
   readonly entries: readonly BatchEntry[];
-  readonly bytes: number;
 }
 
 export interface BatchEntry {
@@ -141,22 +144,54 @@ export interface BatchEntry {
   readonly run: Uint8Array;
   /** The header asks for so much that it must be proved first; `run` is only its first block. */
   readonly isHead: boolean;
+  /** What it refers to; undefined: not looked at yet, or the bytes make no sense, which may be because they are torn. */
+  readonly children: Uint32Array | undefined;
 }
 
 let scratch = new Uint8Array(256 * 1024);
 
-/** Reads up to `pages` runs of the frontier, neighbours together. The batch is valid until the next one is read. */
+/**
+ * Reads up to `pages` runs of the frontier and, as far as there is room, what they seem to refer to: all of it is proved by one
+ * look at the metas. Neighbours are read together. The batch is valid until the next one is read.
+ */
 export function readBatch(walk: Walk, pages: number): Batch {
-  const ids = takeIds(walk, pages);
-  if (scratch.length < ids.length * walk.pageSize) scratch = new Uint8Array(ids.length * walk.pageSize);
-  return readRuns(walk, ids, scratch);
+  if (scratch.length < pages * walk.pageSize) scratch = new Uint8Array(pages * walk.pageSize);
+  const entries: BatchEntry[] = [];
+  let ids = takeIds(walk, pages);
+  let asked: Set<number> | undefined;
+  while (ids.length > 0) {
+    const from = entries.length;
+    readRuns(walk, ids, scratch.subarray(from * walk.pageSize), entries);
+    if (entries.length >= pages) break;
+    asked ??= new Set(ids);
+    ids = askedNext(walk, entries, from, pages, asked);
+  }
+  return { entries };
+}
+
+/** Ascending heads that the entries from `from` on seem to refer to and that are not known, awaited or read already. */
+function askedNext(
+  walk: Walk,
+  entries: readonly BatchEntry[],
+  from: number,
+  pages: number,
+  asked: Set<number>,
+): number[] {
+  const ids: number[] = [];
+  for (let index = from; index < entries.length; index += 1) {
+    for (const child of entries[index]?.children ?? []) {
+      if (entries.length + ids.length >= pages) break;
+      if (asked.has(child) || isKnown(walk, child) || isAwaited(walk, child)) continue;
+      asked.add(child);
+      ids.push(child);
+    }
+  }
+  return ids.sort((a, b) => a - b);
 }
 
 /** Reads the runs at ascending heads into `memory`, which has room for a block each; longer runs get memory of their own. */
-export function readRuns(walk: Walk, ids: readonly number[], memory: Uint8Array): Batch {
+export function readRuns(walk: Walk, ids: readonly number[], memory: Uint8Array, into: BatchEntry[]): void {
   const { pageSize } = walk;
-  const entries: BatchEntry[] = [];
-  let bytes = 0;
   for (let from = 0; from < ids.length; ) {
     const first = ids[from] as number;
     let to = from + 1;
@@ -165,33 +200,40 @@ export function readRuns(walk: Walk, ids: readonly number[], memory: Uint8Array)
     const length = walk.file.readAt(first * pageSize, blocks);
     for (let index = from; index < to; index += 1) {
       const start = (index - from) * pageSize;
-      const entry = readRest(
-        walk,
-        first + index - from,
-        blocks.subarray(start, Math.min(start + pageSize, length)),
-      );
-      bytes += entry.run.length;
-      entries.push(entry);
+      const end = Math.max(start, Math.min(start + pageSize, length));
+      into.push(entryOf(walk, first + index - from, blocks.subarray(start, end)));
     }
     from = to;
   }
-  return { entries, bytes };
 }
 
-function readRest(walk: Walk, id: number, block: Uint8Array): BatchEntry {
-  if (block.length < walk.pageSize) return { id, run: block, isHead: false };
+function entryOf(walk: Walk, id: number, block: Uint8Array): BatchEntry {
+  const { pageSize } = walk;
+  if (block.length < pageSize) return { id, run: block, isHead: false, children: undefined };
   const { overflow } = pageHeader(block);
+  let run = block;
   // Beyond the high-water mark: torn, or corrupt, which the parser says once the bytes are proved.
-  if (overflow === 0 || id + overflow >= walk.view.meta.highWaterMark)
-    return { id, run: block, isHead: false };
-  const length = (overflow + 1) * walk.pageSize;
-  if (length > unprovedRunBytesMax) {
-    const seen = walk.file.metas.read();
-    if (seen === undefined || !isSameMeta(seen, walk.view)) return { id, run: block, isHead: true };
+  if (overflow > 0 && id + overflow < walk.view.meta.highWaterMark) {
+    const length = (overflow + 1) * pageSize;
+    if (length > unprovedRunBytesMax && !isNewest(walk)) return { id, run, isHead: true, children: undefined };
+    run = new Uint8Array(length);
+    run = run.subarray(0, walk.file.readAt(id * pageSize, run));
   }
-  const run = new Uint8Array(length);
-  const got = walk.file.readAt(id * walk.pageSize, run);
-  return { id, run: run.subarray(0, got), isHead: false };
+  return { id, run, isHead: false, children: tryChildren(walk, id, run) };
+}
+
+/** Whether the walk's state is still the newest of the file. */
+export function isNewest(walk: Walk): boolean {
+  const seen = walk.file.metas.read();
+  return seen !== undefined && isSameMeta(seen, walk.view);
+}
+
+function tryChildren(walk: Walk, id: number, run: Uint8Array): Uint32Array | undefined {
+  try {
+    return childrenOf(walk, id, run);
+  } catch {
+    return undefined;
+  }
 }
 
 function takeIds(walk: Walk, pages: number): number[] {
@@ -202,35 +244,30 @@ function takeIds(walk: Walk, pages: number): number[] {
     frontier.later = now;
   }
   const ids: number[] = [];
-  for (let id = frontier.now.next(0); id >= 0 && ids.length < pages; id = frontier.now.next(id + 1))
-    ids.push(id);
+  for (let id = frontier.now.next(0); id >= 0 && ids.length < pages; id = frontier.now.next(id + 1)) ids.push(id);
   return ids;
 }
 
 /**
- * Takes proved runs as known and asks for their children. Entries the frontier no longer holds are passed over. Throws
- * `corrupt`: the bytes are the file's, and they are wrong.
+ * Takes proved runs as known and asks for their children. Entries the frontier does not hold are passed over. Throws `corrupt`:
+ * the bytes are the file's, and they are wrong.
  */
 export function acceptBatch(walk: Walk, batch: Batch, isDropped?: (id: number) => boolean): void {
-  for (const entry of batch.entries) {
-    if (entry.isHead || !isAwaited(walk, entry.id) || isDropped?.(entry.id) === true) continue;
-    const children = childrenOf(walk, entry);
-    acceptRun(walk, entry.id, entry.run, children);
+  for (const { id, run, isHead, children: seen } of batch.entries) {
+    if (isHead || !isAwaited(walk, id) || isDropped?.(id) === true) continue;
+    const children = seen ?? childrenOf(walk, id, run);
+    acceptRun(walk, id, run, children);
     for (const child of children) {
       if (!isKnown(walk, child) && !isAwaited(walk, child)) walk.frontier.later.add(child);
     }
   }
 }
 
-/** What a proved run refers to. Throws `corrupt`. */
-export function childrenOf(walk: Walk, entry: BatchEntry): Uint32Array {
-  if (entry.run.length < walk.pageSize) {
-    throw new PageferryError("corrupt", `page ${entry.id}: the file ends before it`);
-  }
-  return referencedPages(entry.run, entry.id, {
-    pageSize: walk.pageSize,
-    highWaterMark: walk.view.meta.highWaterMark,
-  });
+/** What a run refers to. Throws `corrupt`. */
+export function childrenOf(walk: Walk, id: number, run: Uint8Array): Uint32Array {
+  const { pageSize } = walk;
+  if (run.length < pageSize) throw new PageferryError("corrupt", `page ${id}: the file ends before it`);
+  return referencedPages(run, id, { pageSize, highWaterMark: walk.view.meta.highWaterMark });
 }
 
 const xxh3 = createXxh3();
@@ -259,9 +296,10 @@ function collect(walk: Walk, id: number, run: Uint8Array): void {
   if (walk.collectedBytes + run.length > collectedBytesMax) {
     walk.isOverCollected = true;
     walk.collected.clear();
+    walk.arena.clear();
     walk.collectedBytes = 0;
     return;
   }
-  walk.collected.set(id, run.slice());
+  walk.collected.set(id, walk.arena.copy(run));
   walk.collectedBytes += run.length;
 }

@@ -12,6 +12,8 @@ export interface OpenOrder {
   readonly forced: "restored" | "fork" | undefined;
   readonly maxReadRate: number;
   readonly baseDeadlineMs: number;
+  /** One counter: KiB of events that the consumer is done with, modulo 2^32. */
+  readonly consumedKib: Uint32Array<SharedArrayBuffer>;
 }
 
 /** To the worker. */
@@ -19,13 +21,11 @@ export type WorkerOrder =
   | { readonly kind: "open"; readonly id: number; readonly order: OpenOrder }
   | { readonly kind: "base"; readonly id: number }
   | { readonly kind: "checkpoint"; readonly id: number; readonly path: string }
-  | { readonly kind: "stop"; readonly id: number; readonly deadlineMs: number }
-  /** The consumer is done with so many bytes of events. */
-  | { readonly kind: "credit"; readonly id: number; readonly bytes: number };
+  | { readonly kind: "stop"; readonly id: number; readonly deadlineMs: number };
 
 /** From the worker. */
 export type WorkerReport =
-  | { readonly kind: "event"; readonly id: number; readonly event: TailerEvent; readonly bytes: number }
+  | { readonly kind: "event"; readonly id: number; readonly event: TailerEvent; readonly kib: number }
   | { readonly kind: "table"; readonly id: number; readonly path: string; readonly table: DumpedTable }
   | { readonly kind: "stopped"; readonly id: number }
   /** The source cannot be held at all, such as without a scratch directory. */
