@@ -1,8 +1,8 @@
 // Consumes a capture source as the agent would, rebuilds the database from base and deltas alone, and keeps images of
 // points chosen by chance, for the checker to judge.
 import { closeSync, copyFileSync, ftruncateSync, openSync, rmSync, truncateSync, writeSync } from "node:fs";
-import type { CaptureEvent, CaptureSource, DeltaEvent } from "@pageferry/agent";
 import { metaPagesFor, type StateHash } from "@pageferry/format";
+import type { CaptureEvent, CaptureSource, DeltaEvent } from "../packages/agent/src/sources/capture-event.ts";
 
 /** A database as it was captured at one txid, written to a file. */
 export interface RecordedImage {

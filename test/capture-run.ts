@@ -3,9 +3,9 @@
 import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openBoltFileSource } from "@pageferry/agent";
 import { newestMeta } from "@pageferry/format";
 import { openPageSource } from "@pageferry/format/node";
+import { openBoltFileSource } from "../packages/agent/src/sources/bolt-file.ts";
 import { type CaptureFigures, recordCapture } from "./capture-recorder.ts";
 import { startEtcd } from "./etcd.ts";
 import { openChecker, readWriterLog, startWriter, type WriterOptions } from "./go-apps.ts";

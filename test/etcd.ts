@@ -55,6 +55,8 @@ export async function startEtcd(directory: string): Promise<EtcdServer> {
         await sleep(Math.max(0, begunMs + (puts * 1000) / perSecond - performance.now()));
       }
     })();
+    // Whoever stops the server before the puts is told by the next call, not by an unhandled rejection.
+    loop.catch(() => undefined);
     return async () => {
       goesOn = false;
       await loop;
