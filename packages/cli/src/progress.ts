@@ -1,5 +1,6 @@
 // Progress bars, for people at a terminal. The only file that knows cli-progress.
 
+import type { Queue } from "@pageferry/agent";
 import { Presets, SingleBar } from "cli-progress";
 import type { Io } from "./io.ts";
 
@@ -37,6 +38,27 @@ export function createProgress(io: Io, label: string, options: { readonly json: 
     },
     [Symbol.dispose]() {
       if (isStarted) bar.stop();
+    },
+  };
+}
+
+/** The same queue, with a bar for each large body, a snapshot most often, that an agent hands to it. */
+export function withStageProgress(queue: Queue, io: Io): Queue {
+  if (!io.isTerminal) return queue;
+  return {
+    ...queue,
+    async stage(database, body, options) {
+      using progress = createProgress(io, `snapshot of ${database}`, { json: false });
+      const open = async function* (): AsyncGenerator<Uint8Array> {
+        let done = 0;
+        for await (const chunk of body.open()) {
+          progress.update(done, body.size);
+          done += chunk.length;
+          yield chunk;
+        }
+        progress.update(done, body.size);
+      };
+      await queue.stage(database, { ...body, open }, options);
     },
   };
 }

@@ -10,6 +10,7 @@ import { shadowDir, urlFile } from "./data-dir.ts";
 import { hostToken } from "./host-client.ts";
 import type { Io } from "./io.ts";
 import { createLog, type ToldAlarm, tellAlarm, tellOver } from "./log.ts";
+import { withStageProgress } from "./progress.ts";
 
 /** What to start with. */
 export interface StartOptions {
@@ -89,7 +90,7 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
 async function startAgent({ config, dataDir, io }: StartOptions, queue: Queue): Promise<Running> {
   const agent: Agent = createAgent({
     ...config,
-    queue,
+    queue: withStageProgress(queue, io),
     shadowDir: resolve(config.shadowDir ?? shadowDir(dataDir)),
     logger: createLog(io),
     now: io.now,
