@@ -189,6 +189,7 @@ export function planOf(manifest: Manifest): RestorePlan {
     generation: manifest.generation,
     txId: manifest.txId,
     stampMs: manifest.stampMs,
+    ...(manifest.stateHash === undefined ? {} : { stateHash: manifest.stateHash }),
     snapshot: {
       kind: "snapshot",
       name: first.name,

@@ -13,6 +13,7 @@ import { type Ancestor, generationIn, highestTxId, lineage } from "./lineage.ts"
 import type { Generation } from "./names.ts";
 import { pointsOf, type Reach, reachOf } from "./points.ts";
 import { earliestStart, type RouteStep, shortestRoute } from "./restore-route.ts";
+import type { StateHash } from "./state-hash.ts";
 import { formatTxId, type TxId } from "./txid.ts";
 
 /** What is wanted: the newest point, or that of a transaction or a time; in the newest generation and its parents, or in one. */
@@ -44,6 +45,8 @@ export interface RestorePlan {
   readonly txId: TxId;
   /** Its commit stamp; null where nothing read tells it. */
   readonly stampMs: number | null;
+  /** The state it must have, where the plan came with one (a manifest's); else the objects themselves tell it. */
+  readonly stateHash?: StateHash | undefined;
   readonly snapshot: SnapshotObject;
   /** Oldest first. A change of generation between two steps is a bridge. */
   readonly steps: readonly PlanStep[];

@@ -333,6 +333,24 @@ test("a state that differs from its state hash is corrupt, and nothing is publis
   assert.equal(sink.bytes(), undefined);
 });
 
+test("a state that differs from what the plan says, as a manifest does, is corrupt also without a check", async () => {
+  const readers = [readerOf([snapshot2, ...chain])];
+  const plan = await planFromArchive(await openArchive(readers), {});
+  for (const integrity of ["none", "quick"] as const) {
+    const sink = memorySink();
+    await assert.rejects(
+      executeRestore({
+        plan: { ...plan, stateHash: 1n },
+        readers,
+        sink,
+        workbench: inlineWorkbench(sink),
+        integrity,
+      }),
+      { code: "corrupt", message: /the plan says/ },
+    );
+  }
+});
+
 suite("a bridge", () => {
   const document: GenerationJson = {
     version: 1,

@@ -13,8 +13,8 @@ import { type Attempt, fromReaders, type RestoreOptions } from "./restore-attemp
 import { createChainWalk } from "./restore-chain.ts";
 import type { PlanStep, RestorePlan } from "./restore-plan.ts";
 import { restoreSnapshot } from "./restore-snapshot.ts";
-import type { StateHash } from "./state-hash.ts";
-import type { TxId } from "./txid.ts";
+import { formatStateHash, type StateHash } from "./state-hash.ts";
+import { formatTxId, type TxId } from "./txid.ts";
 import type { DecodedObject } from "./workbench.ts";
 
 export type { RestoreOptions, RestoreProgress } from "./restore-attempt.ts";
@@ -137,7 +137,7 @@ async function attemptRestore(
     bytes: meta.highWaterMark * meta.pageSize,
     objects,
     fetchedBytes: bytes,
-    stateHash: check?.stateHash ?? attempt.chain.end()?.stateHash,
+    stateHash: check?.stateHash ?? expectedState(attempt),
     check,
     warnings: plan.warnings,
   };
@@ -192,10 +192,23 @@ async function fetchStep(attempt: Attempt, step: PlanStep, signal: AbortSignal):
   });
 }
 
+/** What the database must be in the end: as the plan says, and as its newest object says, where they do. */
+function expectedState(attempt: Attempt): StateHash | undefined {
+  const { plan, chain } = attempt;
+  const found = chain.end()?.stateHash;
+  if (plan.stateHash !== undefined && found !== undefined && plan.stateHash !== found) {
+    throw new PageferryError(
+      "corrupt",
+      `${plan.generation} at ${formatTxId(plan.txId)}: ends in state ${formatStateHash(found)}, the plan says ${formatStateHash(plan.stateHash)}`,
+    );
+  }
+  return plan.stateHash ?? found;
+}
+
 async function checkRestored(attempt: Attempt, meta: MetaFields): Promise<CheckResult | undefined> {
-  const { integrity = "quick", plan, workbench, chain } = attempt;
+  const { integrity = "quick", plan, workbench } = attempt;
+  const expectedStateHash = expectedState(attempt);
   if (integrity === "none") return undefined;
-  const expectedStateHash = chain.end()?.stateHash;
   const check = await workbench.check({ pageSize: meta.pageSize, mode: integrity, expectedStateHash });
   const problems = [...check.problems];
   if (check.meta?.txId !== plan.txId)
@@ -204,6 +217,6 @@ async function checkRestored(attempt: Attempt, meta: MetaFields): Promise<CheckR
   const more = problems.length > 3 ? `, and ${check.problemCount - 3} more` : "";
   throw new PageferryError(
     "corrupt",
-    `restored ${plan.generation} at ${plan.txId}: ${problems.slice(0, 3).join("; ")}${more}; nothing was published`,
+    `restored ${plan.generation} at ${formatTxId(plan.txId)}: ${problems.slice(0, 3).join("; ")}${more}; nothing was published`,
   );
 }

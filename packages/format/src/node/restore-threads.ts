@@ -160,7 +160,9 @@ function startThread(path: string): Thread {
     if ("failure" in answer) promise?.reject(errorOf(answer.failure));
     else promise?.resolve(answer.value);
   });
-  worker.on("error", fail);
+  worker.on("error", (cause: Error) => {
+    fail(new PageferryError("unavailable", `a restore thread failed: ${cause.message}`, { cause }));
+  });
   worker.on("exit", () =>
     fail(new PageferryError("unavailable", "a restore thread ended before its work was done")),
   );
