@@ -188,7 +188,7 @@ export {
   segmentState,
 } from "./segment-header.ts";
 export type { PageFrame } from "./segment-payload.ts";
-export { readSegmentHeader } from "./segment-range.ts";
+export { openSegment, readSegmentHeader, type SegmentRanges } from "./segment-range.ts";
 export {
   type DecodedSnapshot,
   type DecodeSnapshotOptions,

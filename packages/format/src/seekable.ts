@@ -20,10 +20,10 @@ export interface PageIndexEntry {
 }
 
 /** The magic of the skippable frame that holds the seek table. */
-export const seekTableMagic = 0x184d_2a5e;
+const seekTableMagic = 0x184d_2a5e;
 
 /** The magic of the skippable frame that holds our page index. */
-export const pageIndexMagic = 0x184d_2a5d;
+const pageIndexMagic = 0x184d_2a5d;
 
 /** The last nine bytes of a seekable payload: how many frames, a descriptor, and a magic. */
 export const seekFooterBytes = 9;

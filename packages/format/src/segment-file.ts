@@ -138,7 +138,10 @@ export async function collectSegmentFile(
         place === undefined ? undefined : place.offset + place.length + headerKey.length + headerBytesMax;
     }
     if (bytesMax !== undefined && size > bytesMax) {
-      throw new PageferryError("too-large", `segment: more than ${bytesMax} bytes, which its own head allows`);
+      throw new PageferryError(
+        "too-large",
+        `segment: more than ${bytesMax} bytes, which its own head allows`,
+      );
     }
   }
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);

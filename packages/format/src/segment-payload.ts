@@ -102,7 +102,7 @@ export function decodeSegmentPayload(bytes: Uint8Array, outer: SegmentHeader): P
 }
 
 /** Throws `corrupt` where the inner header, which the checksum covers, and the outer one disagree. */
-export function checkInnerHeader(inner: SegmentHeader, outer: SegmentHeader): void {
+function checkInnerHeader(inner: SegmentHeader, outer: SegmentHeader): void {
   const different = differentField(inner, outer);
   if (different !== undefined) {
     throw new PageferryError(
@@ -153,7 +153,7 @@ export function checkPageSize(header: Pick<SegmentHeader, "pageSize" | "txId" | 
 }
 
 /** Throws `corrupt` unless the frame holds whole pages and begins at or above `free`, where the one before it ended. */
-export function checkFrame(
+function checkFrame(
   page: { readonly id: bigint; readonly overflow: number; readonly data: { readonly length: number } },
   free: bigint,
   header: SegmentHeader,

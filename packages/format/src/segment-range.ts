@@ -1,9 +1,22 @@
-// Reads what a segment says of itself without reading its data: for large ones, in a store or on disk.
+// Reads what a segment says of itself, and single pages of a large one, without reading all of its data: in a store, or on
+// disk. See docs/format.md#seekable.
 import { PageferryError } from "./errors.ts";
 import { headerBytesMax, segmentBytesMax } from "./limits.ts";
 import type { RandomReader } from "./ports.ts";
-import { decodeKeyedHeader, headerKey, parseDataPlace } from "./segment-file.ts";
-import { type SegmentHeader, segmentHeaderOf } from "./segment-header.ts";
+import { openSeekReader } from "./seek-reader.ts";
+import { type PageIndexEntry, readPageIndex } from "./seekable.ts";
+import { type DataPlace, decodeKeyedHeader, headerKey, parseDataPlace } from "./segment-file.ts";
+import { isCompressed, type SegmentHeader, segmentHeaderOf, segmentWords } from "./segment-header.ts";
+import { checkPageSize } from "./segment-payload.ts";
+
+/** A large segment opened for single pages. */
+export interface SegmentRanges {
+  readonly header: SegmentHeader;
+  /** Its runs, ascending by page id. */
+  readonly runs: readonly { readonly pageId: bigint; readonly count: bigint }[];
+  /** One page; `undefined` where the segment does not hold it. Its zstd frame is verified, the whole segment is not. */
+  readPage(pageId: bigint): Promise<Uint8Array | undefined>;
+}
 
 const headBytesMax = 15;
 
@@ -12,6 +25,57 @@ const headBytesMax = 15;
  * Throws `corrupt`, `too-large` or `unsupported-version`.
  */
 export async function readSegmentHeader(reader: RandomReader): Promise<SegmentHeader> {
+  return (await readEnds(reader)).header;
+}
+
+/**
+ * Opens a segment for single pages; `undefined` where it has no page index, as those below 8 MiB. Throws `corrupt`,
+ * `too-large` or `unsupported-version`.
+ */
+export async function openSegment(reader: RandomReader): Promise<SegmentRanges | undefined> {
+  const { header, place } = await readEnds(reader);
+  const what = segmentWords(header);
+  checkPageSize(header);
+  const payload = isCompressed(header, what) ? await openSeekReader(reader, place, what) : undefined;
+  const last = payload?.frames.at(-1);
+  if (payload === undefined || last === undefined || last.rawEnd > last.rawStart) {
+    return undefined;
+  }
+  const stored = await reader.read(place.offset + last.storedStart, last.storedEnd - last.storedStart);
+  const runs = readPageIndex(stored, what);
+  checkRuns(runs, payload.rawBytes, header);
+  return {
+    header,
+    runs,
+    async readPage(pageId) {
+      const run = runs.find((one) => one.pageId <= pageId && pageId < one.pageId + one.count);
+      return run === undefined
+        ? undefined
+        : payload.read(Number(run.offset) + Number(pageId - run.pageId) * header.pageSize, header.pageSize);
+    },
+  };
+}
+
+/** Throws `corrupt` unless the runs ascend, do not overlap, and lie in the payload. */
+function checkRuns(runs: readonly PageIndexEntry[], rawBytes: number, header: SegmentHeader): void {
+  let freePage = 0n;
+  let freeByte = 0n;
+  for (const { pageId, count, offset } of runs) {
+    const end = offset + count * BigInt(header.pageSize);
+    if (count === 0n || pageId < freePage || offset < freeByte || end > rawBytes) {
+      throw new PageferryError(
+        "corrupt",
+        `${segmentWords(header)}: its page index does not hold at page ${pageId}`,
+      );
+    }
+    freePage = pageId + count;
+    freeByte = end;
+  }
+}
+
+async function readEnds(
+  reader: RandomReader,
+): Promise<{ readonly header: SegmentHeader; readonly place: DataPlace }> {
   const place = parseDataPlace(
     await reader.read(0, Math.min(headBytesMax, reader.size)),
     "segment",
@@ -28,8 +92,6 @@ export async function readSegmentHeader(reader: RandomReader): Promise<SegmentHe
       `segment: ${trailerBytes} bytes of header, at most ${headerBytesMax}`,
     );
   }
-  return segmentHeaderOf(
-    decodeKeyedHeader(await reader.read(end, trailerBytes), "segment"),
-    "segment header",
-  );
+  const map = decodeKeyedHeader(await reader.read(end, trailerBytes), "segment");
+  return { header: segmentHeaderOf(map, "segment header"), place };
 }

@@ -3,11 +3,10 @@
 import { PageferryError } from "./errors.ts";
 import { headerBytesMax, snapshotRawBytesMax } from "./limits.ts";
 import type { RandomReader } from "./ports.ts";
-import { readSeekFooter, readSeekTable, type SeekEntry, seekFooterBytes } from "./seekable.ts";
+import { type FramePlace, openSeekReader } from "./seek-reader.ts";
 import { type DataPlace, decodeKeyedHeader, headerKey, parseDataPlace } from "./segment-file.ts";
 import { isCompressed } from "./segment-header.ts";
 import { type SnapshotHeader, snapshotHeaderOf, snapshotWords } from "./snapshot-header.ts";
-import { zstdDecompress } from "./zstd.ts";
 
 /** A snapshot opened for ranges. */
 export interface SnapshotRanges {
@@ -68,17 +67,14 @@ export async function openSnapshot(reader: RandomReader): Promise<SnapshotRanges
   const { header, place } = await readEnds(reader);
   const what = snapshotWords(header);
   const isPacked = isCompressed(header, what) && place.length > 0;
-  const table = isPacked ? await readTable(reader, place, what) : undefined;
-  const places = table === undefined ? undefined : placesOf(table);
-  const rawBytes = isPacked
-    ? (places?.at(-1)?.rawEnd ?? Number(header.pageCount) * header.pageSize)
-    : place.length;
+  const packed = isPacked ? await openSeekReader(reader, place, what) : undefined;
+  const rawBytes = isPacked ? (packed?.rawBytes ?? Number(header.pageCount) * header.pageSize) : place.length;
   return {
     header,
     rawBytes,
-    isSeekable: !isPacked || places !== undefined,
+    isSeekable: !isPacked || packed !== undefined,
     data: place,
-    frames: places ?? [],
+    frames: packed?.frames ?? [],
     async read(offset, length) {
       if (!(offset >= 0 && length >= 0 && offset + length <= rawBytes)) {
         throw new PageferryError(
@@ -89,78 +85,10 @@ export async function openSnapshot(reader: RandomReader): Promise<SnapshotRanges
       if (!isPacked) {
         return reader.read(place.offset + offset, length);
       }
-      if (places === undefined) {
+      if (packed === undefined) {
         throw new PageferryError("bad-request", `${what}: has no seek table, it can only be read as a whole`);
       }
-      return readFrames(reader, place, places, { offset, length, what });
+      return packed.read(offset, length);
     },
   };
-}
-
-async function readTable(
-  reader: RandomReader,
-  place: DataPlace,
-  what: string,
-): Promise<SeekEntry[] | undefined> {
-  const end = place.offset + place.length;
-  const tailBytes = Math.min(seekFooterBytes, place.length);
-  const footer = readSeekFooter(await reader.read(end - tailBytes, tailBytes), what);
-  if (footer === undefined) {
-    return undefined;
-  }
-  if (footer.tableBytes > place.length) {
-    throw new PageferryError(
-      "corrupt",
-      `${what}: a seek table of ${footer.tableBytes} bytes in ${place.length}`,
-    );
-  }
-  return readSeekTable(await reader.read(end - footer.tableBytes, footer.tableBytes), place.length, what);
-}
-
-/** Where a frame lies: in the data as it is stored, and in the raw database. A skippable frame has no raw bytes. */
-export interface FramePlace {
-  readonly storedStart: number;
-  readonly storedEnd: number;
-  readonly rawStart: number;
-  readonly rawEnd: number;
-}
-
-function placesOf(table: readonly SeekEntry[]): FramePlace[] {
-  let stored = 0;
-  let raw = 0;
-  return table.map(({ storedBytes, decodedBytes }) => {
-    const place = {
-      storedStart: stored,
-      storedEnd: stored + storedBytes,
-      rawStart: raw,
-      rawEnd: raw + decodedBytes,
-    };
-    stored = place.storedEnd;
-    raw = place.rawEnd;
-    return place;
-  });
-}
-
-async function readFrames(
-  reader: RandomReader,
-  data: DataPlace,
-  places: readonly FramePlace[],
-  range: { readonly offset: number; readonly length: number; readonly what: string },
-): Promise<Uint8Array> {
-  const end = range.offset + range.length;
-  const wanted = places.filter((place) => place.rawStart < end && place.rawEnd > range.offset);
-  const [first, last] = [wanted[0], wanted.at(-1)];
-  if (first === undefined || last === undefined) {
-    return new Uint8Array(0);
-  }
-  const stored = await reader.read(data.offset + first.storedStart, last.storedEnd - first.storedStart);
-  const expectedBytes = last.rawEnd - first.rawStart;
-  const raw = await zstdDecompress(stored, { outputBytesMax: expectedBytes, what: range.what });
-  if (raw.length !== expectedBytes) {
-    throw new PageferryError(
-      "corrupt",
-      `${range.what}: frames give ${raw.length} bytes, the seek table says ${expectedBytes}`,
-    );
-  }
-  return raw.subarray(range.offset - first.rawStart, end - first.rawStart);
 }
