@@ -105,15 +105,13 @@ function addIngest(app: Hono, options: ApiOptions): void {
         `content-type is ${type ?? "absent"}, application/cbor is expected`,
       );
     }
-    await options.ingest(await bodies.read(context.req.raw, envelopeBytesMax));
+    await options.ingest(await bodies.read(context, envelopeBytesMax));
     return context.body(null, 202);
   });
   app.put("/v1/stage/:digest", async (context) => {
     parseDatabaseName(context.req.query("database") ?? "");
-    const request = context.req.raw;
-    const size = declaredLength(request);
-    const { signal } = request;
-    const outcome = await options.stage.put(context.req.param("digest"), chunksOf(request), { size, signal });
+    const size = declaredLength(context);
+    const outcome = await options.stage.put(context.req.param("digest"), chunksOf(context), { size });
     return context.body(null, outcome === "stored" ? 201 : 200);
   });
 }

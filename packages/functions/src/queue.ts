@@ -3,7 +3,8 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { PageferryError } from "@pageferry/format";
-import { fromSqlite, openQueueFile } from "./queue-schema.ts";
+import { openQueueLog, type QueueLog } from "./queue-log.ts";
+import { fromSqlite, isFull, openQueueFile } from "./queue-schema.ts";
 import { type Statements, statements } from "./queue-statements.ts";
 import { createWaiters } from "./waiters.ts";
 
@@ -122,6 +123,7 @@ interface State {
   readonly path: string;
   readonly now: () => number;
   readonly sql: Statements;
+  readonly log: QueueLog;
   readonly bytesMax: number;
   bytes: number;
   pending: Pending[];
@@ -136,11 +138,13 @@ export function openQueue(options: QueueOptions): DurableQueue {
   const db = openQueueFile(options.path);
   const sql = statements(db);
   sql.release.run();
+  sql.setNote.run("opened", String(options.now()));
   const state: State = {
     db,
     path: options.path,
     now: options.now,
     sql,
+    log: openQueueLog(options.path),
     bytesMax: options.bytesMax ?? queueBytesMaxDefault,
     bytes: (sql.totalBytes.get() as { bytes: number }).bytes,
     pending: [],
@@ -151,9 +155,11 @@ export function openQueue(options: QueueOptions): DurableQueue {
   const waiters = createWaiters();
   const close = async () => {
     if (state.isClosed) return;
-    flush(state, waiters.wake);
+    const flushed = flush(state, waiters.wake);
     state.isClosed = true;
     waiters.wakeAll();
+    await flushed;
+    await state.log.close();
     db.close();
   };
   return {
@@ -216,9 +222,19 @@ function transact<Result>(state: State, durability: "FULL" | "NORMAL", work: () 
     } catch (error) {
       state.bytes = bytes;
       if (state.db.isTransaction) state.db.exec("ROLLBACK");
+      if (isFull(error)) copyBack(state.db);
       throw error;
     }
   });
+}
+
+/** On a full disk the log cannot grow; copied back, it begins anew, and what is to be removed can be. */
+function copyBack(db: DatabaseSync): void {
+  try {
+    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  } catch {
+    // As full as before: the error that led here is told.
+  }
 }
 
 function guarded<Result>(state: State, work: () => Result): Result {
@@ -244,26 +260,27 @@ function send(state: State, lane: string, message: NewMessage, wake: (lane: stri
   state.pendingBytes += message.body.length;
   return new Promise((resolve, reject) => {
     state.pending.push({ lane, message, resolve, reject });
-    if (state.pending.length === 1) setImmediate(() => flush(state, wake));
+    if (state.pending.length === 1) setImmediate(() => void flush(state, wake));
   });
 }
 
-/** One transaction, and so one fsync, for everything that was sent since the last. */
-function flush(state: State, wake: (lane: string) => void): void {
+/** One transaction for everything that was sent since the last, and one fsync for all that came while another ran. */
+async function flush(state: State, wake: (lane: string) => void): Promise<void> {
   const sends = state.pending;
   if (sends.length === 0) return;
   state.pending = [];
   state.pendingBytes = 0;
   try {
-    transact(state, "FULL", () => {
+    transact(state, "NORMAL", () => {
       for (const { lane, message } of sends) insert(state, lane, message);
     });
+    // Whoever takes a message need not wait until it is durable; whoever sent it must.
+    for (const lane of new Set(sends.map((one) => one.lane))) wake(lane);
+    await state.log.sync();
+    for (const { resolve } of sends) resolve();
   } catch (error) {
     for (const { reject } of sends) reject(error);
-    return;
   }
-  for (const { resolve } of sends) resolve();
-  for (const lane of new Set(sends.map((one) => one.lane))) wake(lane);
 }
 
 function insert(state: State, lane: string, message: NewMessage): void {
