@@ -60,6 +60,8 @@ export async function fromReaders<Result>(
       return await read(reader);
     } catch (error) {
       attempt.signal?.throwIfAborted();
+      // That is the target's fault, and another reader does not help.
+      if (isPageferryError(error, "disk-full")) throw error;
       failures.push(error instanceof PageferryError ? withPlace(error, name, reader) : error);
     }
   }

@@ -418,12 +418,15 @@ suite("a restore that is ended", () => {
         throw new PageferryError("disk-full", "no room");
       },
     };
-    const readers = [readerOf([snapshot2, ...chain])];
-    const plan = await planFromArchive(await openArchive(readers), {});
+    for (const objects of [[snapshot2], [snapshot2, ...chain]]) {
+      const readers = [readerOf(objects), readerOf(objects, "another")];
+      const plan = await planFromArchive(await openArchive(readers), {});
 
-    await assert.rejects(executeRestore({ plan, readers, sink, workbench: inlineWorkbench(sink) }), {
-      code: "disk-full",
-    });
+      await assert.rejects(executeRestore({ plan, readers, sink, workbench: inlineWorkbench(sink) }), {
+        code: "disk-full",
+        message: "no room",
+      });
+    }
   });
 });
 
