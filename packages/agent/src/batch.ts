@@ -47,7 +47,7 @@ export async function nextBatch(chapter: Chapter, options: BatchOptions): Promis
   const [first] = unsent;
   if (first === undefined) return;
   if (options.granularity === "interval") {
-    const kept = options.isSentAsKept && unsent.length === 1 ? chapter.recent.segment(first.txId) : undefined;
+    const kept = options.isSentAsKept && unsent.length === 1 ? chapter.recent.segment(first) : undefined;
     const range = chapter.recent.takeRange(first.parentTxId);
     if (kept !== undefined)
       return { items: [{ name: nameOf(chapter.generation, first), bytes: kept }], txId: first.txId };
@@ -104,7 +104,7 @@ async function batchAsKept(chapter: Chapter, entries: readonly LogEntry[]): Prom
   for (const entry of entries.slice(0, itemsMax)) {
     // The record is a little longer than its segment, which is on the safe side.
     if (items.length > 0 && bytes + entry.length > inlineBytesMax) break;
-    const segment = chapter.recent.segment(entry.txId) ?? (await readLogEntry(entry)).segment;
+    const segment = chapter.recent.segment(entry) ?? (await readLogEntry(entry)).segment;
     items.push({ name: nameOf(chapter.generation, entry), bytes: segment });
     bytes += entry.length;
     last = entry;

@@ -19,8 +19,6 @@ export interface Chapter {
   storedTxId: TxId | null;
   /** The end of what is being sent. */
   inFlightTxId: TxId | null;
-  /** Nothing more of it will be sent: it never got, or lost, what its points stand on, and its file is gone. */
-  isAbandoned: boolean;
 }
 
 /** What a chapter is opened with. */
@@ -74,7 +72,6 @@ export async function openChapter(options: ChapterOptions): Promise<Chapter> {
     recent,
     storedTxId: null,
     inFlightTxId: null,
-    isAbandoned: false,
   };
 }
 

@@ -26,11 +26,18 @@ export interface ContactOptions {
 
 /** The host as one database's sender speaks with it. What is thrown has another remedy than `retry`, or is the signal's. */
 export interface Contact {
-  /** When the host last answered, by the monotonic clock. */
+  /** When the host last took an envelope, by the monotonic clock. */
   lastMs(): number;
   needsDueMs(): number;
-  /** Sends what `envelope` makes, anew for each attempt: what a returning host hears first is not hours old. */
-  deliver(envelope: () => Envelope): Promise<void>;
+  /** Asks for needs with the next occasion. */
+  hastenNeeds(): void;
+  /** Whether the host has not answered for long enough to be an alarm. */
+  isSilent(): boolean;
+  /**
+   * Sends what `envelope` makes, anew for each attempt: what a returning host hears first is not hours old. `staged` are the
+   * bodies it points at, which are there; a host that says no may have lost them, and gets them again.
+   */
+  deliver(envelope: () => Envelope, staged: readonly StagedBody[]): Promise<void>;
   stage(body: StagedBody, signal: AbortSignal): Promise<void>;
   /** Asks once, when it is due: sending must not wait for an answer that is only for healing. */
   hearNeeds(): Promise<void>;
@@ -61,12 +68,35 @@ export function createContact(options: ContactOptions): Contact {
   return {
     lastMs: () => state.lastMs,
     needsDueMs: () => state.needsDueMs,
-    deliver: (envelope) =>
-      persistently(state, signal, (call) => queue.send(encodeEnvelope(envelope()), call)),
+    hastenNeeds: () => hastenNeeds(state),
+    isSilent: () => isSilent(state),
+    deliver: (envelope, staged) => deliver(state, envelope, staged),
     stage: (body, own) => persistently(state, own, (call) => queue.stage(database, body, call)),
     hearNeeds: () => hearNeeds(state),
     askNeeds: () => persistently(state, signal, (call) => queue.needs(database, call)),
   };
+}
+
+async function deliver(
+  state: ContactState,
+  envelope: () => Envelope,
+  staged: readonly StagedBody[],
+): Promise<void> {
+  let areStaged = true;
+  await persistently(state, state.signal, async (call) => {
+    if (!areStaged) {
+      for (const body of staged) await state.queue.stage(state.database, body, call);
+    }
+    areStaged = true;
+    try {
+      await state.queue.send(encodeEnvelope(envelope()), call);
+    } catch (error) {
+      // Where there was no answer at all, the cause is the connection's error, and the bodies are where they were.
+      areStaged = error instanceof Error && error.cause instanceof Error;
+      throw error;
+    }
+  });
+  state.lastMs = performance.now();
 }
 
 async function persistently<Result>(
@@ -86,16 +116,22 @@ async function persistently<Result>(
 }
 
 function failed(state: ContactState, error: Error): void {
-  const nowMs = performance.now();
-  state.troubleSinceMs ??= nowMs;
-  if (nowMs - state.troubleSinceMs >= state.silentMs) state.alarms.raiseError("host", error);
+  state.troubleSinceMs ??= performance.now();
+  if (isSilent(state)) state.alarms.raiseError("host", error);
+}
+
+function isSilent({ troubleSinceMs, silentMs }: ContactState): boolean {
+  return troubleSinceMs !== undefined && performance.now() - troubleSinceMs >= silentMs;
+}
+
+/** A queue that cannot say what it needs is not asked again. */
+function hastenNeeds(state: ContactState): void {
+  if (state.needsDueMs !== Number.POSITIVE_INFINITY) state.needsDueMs = 0;
 }
 
 function contacted(state: ContactState): void {
-  state.lastMs = performance.now();
   // After trouble the host may have lost something, or another agent may have been there.
-  if (state.troubleSinceMs !== undefined && state.needsDueMs !== Number.POSITIVE_INFINITY)
-    state.needsDueMs = 0;
+  if (state.troubleSinceMs !== undefined) hastenNeeds(state);
   state.troubleSinceMs = undefined;
   state.alarms.clear("host");
 }

@@ -36,6 +36,8 @@ export interface GenerationCursor {
   readonly baseNeededFrom: TxId | null;
   /** The last transaction of an acknowledged segment. */
   readonly acknowledgedTxId: TxId | null;
+  /** Nothing more of it is sent: what its points would stand on is gone, or the host has another history of it. */
+  readonly isAbandoned: boolean;
 }
 
 /** The page table on disk: of exactly this state. */
@@ -96,6 +98,7 @@ const generationSchema = z.object({
   baseAtMs: z.number(),
   baseNeededFrom: txIdText.nullable(),
   acknowledgedTxId: txIdText.nullable(),
+  isAbandoned: z.boolean(),
 });
 
 const cursorSchema = z.object({

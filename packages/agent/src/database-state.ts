@@ -72,4 +72,6 @@ export interface DatabaseState {
   upkeep: Promise<void>;
   cursorSavedMs: number;
   squashedBytes: number;
+  /** Since when the shadow is over its bound. */
+  overSinceMs: number | undefined;
 }

@@ -48,6 +48,8 @@ export async function openDatabase(shared: SharedParts, place: DatabasePlace): P
     const state = await openState(shared, place, lock);
     const reference = await referenceOf(state);
     const { isForked } = state.cursor.value();
+    // The host holds another history of this generation: nothing more of ours is sent, and nothing can be built on it.
+    if (isForked) state.chapters.at(-1)?.update({ isAbandoned: true });
     const begin = isForked ? "fork" : place.isRestored ? "restored" : undefined;
     const source = shared.openSource({
       path: place.path,
@@ -55,7 +57,6 @@ export async function openDatabase(shared: SharedParts, place: DatabasePlace): P
       now: shared.now,
       maxReadRate: shared.settings.maxReadRate,
       baseDeadlineMs: shared.settings.baseDeadlineMs,
-      // The host holds another history of this generation, so that none of ours can be built on.
       ...(reference === undefined || isForked ? {} : { reference }),
       ...(begin === undefined ? {} : { begin }),
     });
@@ -137,6 +138,7 @@ async function openState(
     upkeep: Promise.resolve(),
     cursorSavedMs: performance.now(),
     squashedBytes: 0,
+    overSinceMs: undefined,
   };
   await openChapters(state);
   return state;

@@ -39,6 +39,7 @@ export function beginGeneration(cursor: Cursor, event: BeginEvent, facts: BeginF
     baseAtMs: 0,
     baseNeededFrom: isBridge ? null : txId(0),
     acknowledgedTxId: null,
+    isAbandoned: false,
   };
   const kept = isStillborn ? cursor.generations.slice(0, -1) : cursor.generations;
   return { ...cursor, generations: [...kept, begun], identity: event.identity, isForked: false };

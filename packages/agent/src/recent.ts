@@ -32,8 +32,8 @@ export interface Recent {
   takeRange(parentTxId: TxId): RangePart | undefined;
   /** The parent of what `takeRange` would give: reading from the shadow can stop there. */
   startsAfter(): TxId | undefined;
-  /** The segment of one transaction, if it is in memory. */
-  segment(txId: TxId): Uint8Array | undefined;
+  /** The segment of exactly this range, if it is in memory. A squashed range ends as one that it was made of. */
+  segment(range: Pick<RangePart, "parentTxId" | "txId">): Uint8Array | undefined;
   /** Everything up to here was sent, or was read from the shadow to be sent. */
   forget(upTo: TxId): void;
   clear(): void;
@@ -78,7 +78,8 @@ function recentRange(budget: Budget, upTo: TxId | null): Recent {
       return range;
     },
     startsAfter: () => merge.parentTxId(),
-    segment: (id) => (only?.part.txId === id ? only.segment : undefined),
+    segment: ({ parentTxId, txId }) =>
+      only?.part.txId === txId && only.part.parentTxId === parentTxId ? only.segment : undefined,
     forget(txId) {
       const parentTxId = merge.parentTxId();
       if (parentTxId === undefined) {
@@ -95,28 +96,32 @@ function recentRange(budget: Budget, upTo: TxId | null): Recent {
 }
 
 function recentSegments(budget: Budget): Recent {
-  const segments = new Map<TxId, Uint8Array>();
+  const ranges = new Map<TxId, DurableRange>();
 
-  function remove(id: TxId, segment: Uint8Array): void {
-    segments.delete(id);
+  function remove({ part, segment }: DurableRange): void {
+    ranges.delete(part.txId);
     budget.take(-segment.length);
   }
 
   return {
-    add({ part, segment }) {
-      if (budget.take(segment.length)) segments.set(part.txId, segment);
+    add(range) {
+      if (budget.take(range.segment.length))
+        ranges.set(range.part.txId, { ...range, part: { ...range.part, frames: [] } });
     },
     takeRange: () => undefined,
     startsAfter: () => undefined,
-    segment: (id) => segments.get(id),
+    segment({ parentTxId, txId }) {
+      const range = ranges.get(txId);
+      return range?.part.parentTxId === parentTxId ? range.segment : undefined;
+    },
     forget(upTo) {
-      for (const [id, segment] of segments) {
-        if (id > upTo) break;
-        remove(id, segment);
+      for (const range of ranges.values()) {
+        if (range.part.txId > upTo) break;
+        remove(range);
       }
     },
     clear() {
-      for (const [id, segment] of segments) remove(id, segment);
+      for (const range of ranges.values()) remove(range);
     },
   };
 }

@@ -26,7 +26,7 @@ export function trimBound(
   if (checkpoint === null || checkpointed < own) return null;
   const atCheckpoint = checkpointed === own ? checkpoint.txId : null;
   // What waits for a snapshot will never be sent.
-  const isGivenUp = chapter.isAbandoned || chapter.cursor().baseNeededFrom !== null;
+  const isGivenUp = chapter.cursor().isAbandoned || chapter.cursor().baseNeededFrom !== null;
   if (isGivenUp) return atCheckpoint ?? lastOf(chapter);
   const reach = reachOf(chapter);
   const sent = isHealing ? smaller(reach, chapter.storedTxId) : reach;
@@ -56,7 +56,7 @@ export function isFinished(
   if (own === chapters.length - 1) return false;
   const checkpointed = chapters.findIndex((one) => one.generation === checkpoint?.generation);
   if (checkpoint !== null && checkpointed !== -1 && checkpointed <= own) return false;
-  if (chapter.isAbandoned) return true;
+  if (chapter.cursor().isAbandoned) return true;
   if (unsentOf(chapter).length > 0) return false;
   const reach = reachOf(chapter);
   return !isHealing || reach === null || (chapter.storedTxId !== null && chapter.storedTxId >= reach);
@@ -90,7 +90,7 @@ export async function squashChapter(chapter: Chapter, compression: CompressionCo
  */
 export function giveUpUnsent(chapters: readonly Chapter[]): void {
   for (const chapter of chapters.slice(0, -1)) {
-    if (unsentOf(chapter).length > 0) chapter.isAbandoned = true;
+    if (unsentOf(chapter).length > 0) chapter.update({ isAbandoned: true });
   }
   const current = chapters.at(-1);
   const last = current === undefined ? null : newest(lastOf(current), reachOf(current));

@@ -50,7 +50,7 @@ export interface SendContext {
   readonly signal: AbortSignal;
   /** Oldest first; the last is the one being captured. */
   chapters(): readonly Chapter[];
-  /** Asks the source for an image of the newest state. */
+  /** Asks the source for an image of the newest state, unless one is on its way. */
   requestBase(): void;
   onAcknowledged(chapter: Chapter, txId: TxId, kind: "segment" | "snapshot"): void;
   onNeeds(needs: Needs): void;
@@ -72,6 +72,10 @@ export interface Sender {
   /** What the host cannot be asked again for: sending ends, capturing goes on. */
   halt(error: unknown): void;
   isHalted(): boolean;
+  /** The host has not answered for a while, or sending is halted: what is unsent stays unsent. */
+  isAway(): boolean;
+  /** Asks the host what it stored, sooner than it would be. */
+  hastenNeeds(): void;
 }
 
 interface SendState extends SendContext {
@@ -81,7 +85,6 @@ interface SendState extends SendContext {
   readonly resends: { readonly chapter: Chapter; readonly range: Range }[];
   /** By the monotonic clock, as all times here. */
   lastBatchMs: number;
-  baseAskedMs: number;
   isBehind: boolean;
   isDraining: boolean;
   isHalted: boolean;
@@ -89,9 +92,6 @@ interface SendState extends SendContext {
 
 /** After a failure that has no retrying of its own, such as a full disk. */
 const afterFailureMs = 2000;
-
-/** A base that was asked for is asked for again after this, if none came. */
-const askAgainMs = 30_000;
 
 /** Makes the sender of one database. */
 export function createSender(context: SendContext): Sender {
@@ -104,7 +104,6 @@ export function createSender(context: SendContext): Sender {
     contact: createContact({ ...context, hurry, needsMs, silentMs }),
     resends: [],
     lastBatchMs: Number.NEGATIVE_INFINITY,
-    baseAskedMs: Number.NEGATIVE_INFINITY,
     isBehind: false,
     isDraining: false,
     isHalted: false,
@@ -124,6 +123,11 @@ export function createSender(context: SendContext): Sender {
     stage: state.contact.stage,
     halt: (error) => halt(state, error),
     isHalted: () => state.isHalted,
+    isAway: () => state.isHalted || state.contact.isSilent(),
+    hastenNeeds() {
+      state.contact.hastenNeeds();
+      state.wake.notify();
+    },
   };
 }
 
@@ -175,8 +179,8 @@ function headOf(state: SendState): Chapter | undefined {
   const chapters = state.chapters();
   const last = chapters.at(-1);
   for (const [index, chapter] of chapters.entries()) {
+    if (chapter.cursor().isAbandoned) continue;
     if (chapter === last) return chapter;
-    if (chapter.isAbandoned) continue;
     const isUploading = state.uploads.isBusy(chapter.generation);
     if (needsBase(chapter) && !isUploading) abandon(chapter, chapters[index + 1]);
     else if (isUploading || unsentOf(chapter).length > 0) return chapter;
@@ -185,7 +189,7 @@ function headOf(state: SendState): Chapter | undefined {
 }
 
 function abandon(chapter: Chapter, successor: Chapter | undefined): void {
-  chapter.isAbandoned = true;
+  chapter.update({ isAbandoned: true });
   const next = successor?.cursor();
   const standsOnIt = next?.via === "bridge" && next.acknowledgedTxId === null && next.baseTxId === null;
   if (standsOnIt) successor?.update({ via: "snapshot", baseNeededFrom: 0n as TxId });
@@ -195,7 +199,9 @@ function isDrained(state: SendState): boolean {
   const chapters = state.chapters();
   return chapters.every((chapter) => {
     const isUploading = state.uploads.isBusy(chapter.generation);
-    return chapter.isAbandoned || (!isUploading && (needsBase(chapter) || unsentOf(chapter).length === 0));
+    return (
+      chapter.cursor().isAbandoned || (!isUploading && (needsBase(chapter) || unsentOf(chapter).length === 0))
+    );
   });
 }
 
@@ -215,8 +221,8 @@ async function sendSnapshot(state: SendState, chapter: Chapter): Promise<boolean
   // Points between the last segment and the snapshot must not fall out of the history: they go first.
   const [first] = unsentOf(chapter);
   if (!needsBase(chapter) && first !== undefined && first.txId <= ready.txId) return false;
-  await deliver(state, chapter, [ready.item]);
-  state.uploads.done(ready);
+  await deliver(state, chapter, [ready.item], [ready.body]);
+  await state.uploads.done(ready);
   acknowledgeSnapshot(state, chapter, ready);
   return true;
 }
@@ -274,10 +280,7 @@ async function makeBatch(state: SendState, chapter: Chapter): Promise<Batch | un
 /** Only the generation that is being captured can get a new snapshot. */
 function askForBase(state: SendState, chapter: Chapter): void {
   const isCurrent = state.chapters().at(-1) === chapter;
-  const isAsked = performance.now() < state.baseAskedMs + askAgainMs;
-  if (!isCurrent || isAsked || state.uploads.isBusy(chapter.generation)) return;
-  state.baseAskedMs = performance.now();
-  state.requestBase();
+  if (isCurrent) state.requestBase();
 }
 
 async function sendAgain(state: SendState): Promise<boolean> {
@@ -294,28 +297,39 @@ async function sendAgain(state: SendState): Promise<boolean> {
 async function sendHeartbeat(state: SendState, chapter: Chapter): Promise<boolean> {
   const isDue = performance.now() >= state.contact.lastMs() + state.policy.heartbeatMs;
   if (!isDue || state.isDraining) return false;
-  await deliver(state, chapter, []);
+  await deliver(state, chapter, [], []);
   return true;
 }
 
 async function sendItems(state: SendState, chapter: Chapter, batch: Batch): Promise<void> {
   const items: EnvelopeItem[] = [];
+  const bodies: StagedBody[] = [];
   for (const item of batch.items) {
-    items.push(item.bytes.length <= inlineBytesMax ? item : await staged(state, item));
+    if (item.bytes.length <= inlineBytesMax) {
+      items.push(item);
+      continue;
+    }
+    const body = bodyOf(item);
+    await state.contact.stage(body, state.signal);
+    bodies.push(body);
+    items.push({ name: item.name, digest: body.digest, size: body.size });
   }
-  await deliver(state, chapter, items);
+  await deliver(state, chapter, items, bodies);
 }
 
-async function staged(state: SendState, { name, bytes }: BatchItem): Promise<EnvelopeItem> {
-  const digest = createHash("sha256").update(bytes).digest("hex");
+function bodyOf({ bytes }: BatchItem): StagedBody {
   async function* open(): AsyncGenerator<Uint8Array> {
     yield bytes;
   }
-  await state.contact.stage({ digest, size: bytes.length, open }, state.signal);
-  return { name, digest, size: bytes.length };
+  return { digest: createHash("sha256").update(bytes).digest("hex"), size: bytes.length, open };
 }
 
-function deliver(state: SendState, chapter: Chapter, items: readonly EnvelopeItem[]): Promise<void> {
+function deliver(
+  state: SendState,
+  chapter: Chapter,
+  items: readonly EnvelopeItem[],
+  bodies: readonly StagedBody[],
+): Promise<void> {
   const isCurrent = state.chapters().at(-1) === chapter;
   return state.contact.deliver(() => {
     const last = chapter.shadow.entries().at(-1);
@@ -323,7 +337,7 @@ function deliver(state: SendState, chapter: Chapter, items: readonly EnvelopeIte
     const newestStampMs = (isCurrent ? state.lag.newestAtMs() : undefined) ?? last?.stampMs ?? null;
     const begin = beginOf(chapter.cursor(), state.host);
     return { database: state.database, begin, sentAtMs: state.now(), newestTxId, newestStampMs, items };
-  });
+  }, bodies);
 }
 
 /** The begin of a generation is completed: one above the highest epoch that anyone knows. */

@@ -26,6 +26,8 @@ export interface ReadySnapshot {
   readonly generation: Generation;
   readonly txId: TxId;
   readonly item: StagedItem;
+  /** Kept until the envelope is acknowledged: a host may ask for it again. */
+  readonly body: StagedBody;
 }
 
 /** How snapshots of one database are uploaded. */
@@ -51,7 +53,7 @@ export interface SnapshotUploads {
   isBusy(generation: Generation): boolean;
   ready(generation: Generation): ReadySnapshot | undefined;
   /** The ready one was acknowledged, or is no longer wanted. */
-  done(snapshot: ReadySnapshot): void;
+  done(snapshot: ReadySnapshot): Promise<void>;
   /** Gives up what is on its way, and deletes it. */
   close(): Promise<void>;
 }
@@ -68,15 +70,20 @@ interface Upload {
   readonly running: Promise<void>;
 }
 
+interface Ready extends ReadySnapshot {
+  readonly spool: Spool;
+}
+
 /** Makes the uploads of one database. */
 export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotUploads {
   let current: Upload | undefined;
-  let ready: ReadySnapshot | undefined;
+  const ready = new Map<Generation, Ready>();
 
   async function run(generation: Generation, base: BaseEvent, signal: AbortSignal): Promise<void> {
     try {
       const snapshot = await upload(options, generation, base, signal);
-      if (!signal.aborted) ready = snapshot;
+      await ready.get(generation)?.spool.remove();
+      ready.set(generation, snapshot);
     } catch (error) {
       if (!signal.aborted) report(options, error);
     } finally {
@@ -93,6 +100,12 @@ export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotU
     await abandoned?.running;
   }
 
+  async function done({ generation }: ReadySnapshot): Promise<void> {
+    const finished = ready.get(generation);
+    ready.delete(generation);
+    await finished?.spool.remove();
+  }
+
   return {
     take(generation, base) {
       const before = abandon();
@@ -100,12 +113,13 @@ export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotU
       const running = before.then(() => run(generation, base, controller.signal));
       current = { generation, controller, running };
     },
-    isBusy: (generation) => current?.generation === generation || ready?.generation === generation,
-    ready: (generation) => (ready?.generation === generation ? ready : undefined),
-    done(snapshot) {
-      if (ready === snapshot) ready = undefined;
+    isBusy: (generation) => current?.generation === generation || ready.has(generation),
+    ready: (generation) => ready.get(generation),
+    done,
+    async close() {
+      await abandon();
+      for (const snapshot of ready.values()) await done(snapshot);
     },
-    close: abandon,
   };
 }
 
@@ -122,17 +136,19 @@ async function upload(
   generation: Generation,
   base: BaseEvent,
   signal: AbortSignal,
-): Promise<ReadySnapshot> {
+): Promise<Ready> {
   const { encoded, spool } = await encodeUntilDone(options, generation, base, signal);
   try {
     // The image is as large as the database; its room is given back before the upload, which may take hours.
     await rm(base.imagePath, { force: true });
     const { sha256: digest, size, open } = encoded;
-    await options.stage({ digest, size, open }, signal);
+    const body = { digest, size, open };
+    await options.stage(body, signal);
     const name = snapshotName({ generation, txId: base.txId, stampMs: base.stampMs });
-    return { generation, txId: base.txId, item: { name, digest, size } };
-  } finally {
+    return { generation, txId: base.txId, item: { name, digest, size }, body, spool };
+  } catch (error) {
     await spool.remove().catch(() => {});
+    throw error;
   }
 }
 

@@ -128,13 +128,13 @@ function isSnapshotDue(state: DatabaseState): boolean {
 }
 
 /** Trims what is stored and checkpointed, and removes generations that are over. */
-export async function tidy(state: DatabaseState): Promise<void> {
+export async function tidy(state: DatabaseState, isHealing = state.isHealing): Promise<void> {
   const { checkpoint } = state.cursor.value();
   for (const chapter of state.chapters) {
-    const bound = trimBound(chapter, state.chapters, checkpoint, state.isHealing);
+    const bound = trimBound(chapter, state.chapters, checkpoint, isHealing);
     if (bound !== null) await chapter.shadow.trim(bound);
   }
-  await removeFinished(state, state.isHealing);
+  await removeFinished(state, isHealing);
 }
 
 async function removeFinished(state: DatabaseState, isHealing: boolean): Promise<void> {
@@ -152,17 +152,26 @@ async function removeFinished(state: DatabaseState, isHealing: boolean): Promise
   for (const chapter of finished) await removeChapter(chapter);
 }
 
-/** Squashes a shadow that is over its bound; each time only after it has grown by a quarter since. */
+/**
+ * Looks after a shadow that is over its bound: first what can be trimmed is learned; if that does not help for a while it is
+ * squashed, and again each time it has grown by a quarter since.
+ */
 export function checkBounds(state: DatabaseState): void {
-  const { shadowBytesMax } = state.shared.settings;
+  const { shadowBytesMax, silentMs } = state.shared.settings;
+  const nowMs = performance.now();
   const bytes = shadowBytes(state.chapters);
   if (isWithinBounds(state.chapters, shadowBytesMax)) {
-    state.squashedBytes = Math.min(state.squashedBytes, bytes);
-    return;
+    state.overSinceMs = undefined;
+    state.squashedBytes = 0;
+  } else if (state.overSinceMs === undefined) {
+    state.overSinceMs = nowMs;
+    requestCheckpoint(state);
+    state.sender.hastenNeeds();
+  } else if (nowMs >= state.overSinceMs + silentMs && bytes >= state.squashedBytes * 1.25) {
+    state.overSinceMs = undefined;
+    state.squashedBytes = bytes;
+    inBackground(state, () => squash(state));
   }
-  if (bytes < state.squashedBytes * 1.25) return;
-  state.squashedBytes = bytes;
-  inBackground(state, () => squash(state));
 }
 
 function shadowBytes(chapters: readonly Chapter[]): number {
@@ -171,20 +180,27 @@ function shadowBytes(chapters: readonly Chapter[]): number {
 
 async function squash(state: DatabaseState): Promise<void> {
   const { settings, logger } = state.shared;
+  const isTooMuch = () => shadowBytes(state.chapters) > settings.shadowBytesMax * 0.9;
   await tidy(state);
-  // A host that is away cannot say that it stored what it acknowledged; its word must do when there is no more room.
-  await removeFinished(state, false);
-  for (const chapter of state.chapters) await squashChapter(chapter, shadowCompression(settings));
+  for (const chapter of state.chapters) {
+    chapter.recent.clear();
+    await squashChapter(chapter, shadowCompression(settings));
+  }
+  // What no replica has yet is in the host's queue; that must do when there is no more room here.
+  if (isTooMuch()) await tidy(state, false);
   state.squashedBytes = shadowBytes(state.chapters);
   logger.info(
     { database: state.place.name, bytes: state.squashedBytes },
     "the shadow was merged, it is over its bound",
   );
-  if (state.squashedBytes <= settings.shadowBytesMax * 0.9) return;
+  if (isTooMuch() && state.sender.isAway()) await giveUp(state);
+}
+
+async function giveUp(state: DatabaseState): Promise<void> {
   giveUpUnsent(state.chapters);
   state.alarms.raise("history", {
     code: historyAlarm,
-    message: `${state.place.path}: its shadow is over ${settings.shadowBytesMax} bytes, also when merged; what was not sent is given up`,
+    message: `${state.place.path}: its shadow is over ${state.shared.settings.shadowBytesMax} bytes, also when merged; what was not sent is given up`,
     hint: "A new snapshot follows when the host answers. A larger shadowBytesMax keeps more points while it is away.",
   });
   await state.cursor.save();
@@ -230,5 +246,5 @@ function isNewly(state: DatabaseState, what: string): boolean {
 
 /** Whether what a chapter holds will be points of the archive: it stands on something, and has no hole. */
 export function isWhole(state: DatabaseState, chapter: Chapter): boolean {
-  return !chapter.isAbandoned && (!needsBase(chapter) || state.uploads.isBusy(chapter.generation));
+  return !chapter.cursor().isAbandoned && (!needsBase(chapter) || state.uploads.isBusy(chapter.generation));
 }
