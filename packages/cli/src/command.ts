@@ -1,5 +1,6 @@
 // What a command is: its words, its options, and what it does. program.ts makes a command line of them.
 
+import { defaultDataDir } from "./data-dir.ts";
 import type { Io } from "./io.ts";
 
 /** An argument, in the usual notation: `<file>`, `[db...]`. */
@@ -31,3 +32,9 @@ export interface CommandSpec<Options extends object> {
 
 /** Every command takes it. */
 export const jsonOption: OptionSpec = { flags: "--json", description: "print JSON for scripts" };
+
+/** Those that ask a host take it. */
+export const dataOption: OptionSpec = {
+  flags: "--data <dir>",
+  description: `where a host on this machine keeps its token (default ${defaultDataDir})`,
+};

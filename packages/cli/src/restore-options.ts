@@ -9,7 +9,7 @@ import {
   type RestoreTarget,
   type TxId,
 } from "@pageferry/format";
-import type { OptionSpec } from "./command.ts";
+import { dataOption, jsonOption, type OptionSpec } from "./command.ts";
 
 /** What the flags say. */
 export interface RestoreOptions {
@@ -24,6 +24,7 @@ export interface RestoreOptions {
   readonly ifReplicaExists: boolean;
   readonly parallelism: number;
   readonly integrityCheck: "none" | CheckMode;
+  readonly data: string;
   readonly json: boolean;
 }
 
@@ -62,6 +63,8 @@ export const restoreOptions: readonly OptionSpec[] = [
     description: "none, quick or full (default quick)",
     parse: parseIntegrity,
   },
+  dataOption,
+  jsonOption,
 ];
 
 /** What to restore. Two targets at once are `bad-request`. */

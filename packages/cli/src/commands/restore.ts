@@ -4,7 +4,7 @@ import { stat } from "node:fs/promises";
 import { formatStateHash, formatTxId, isPageferryError, type RestorePlan } from "@pageferry/format";
 import { type RestoreFileResult, restoreFile } from "@pageferry/format/node";
 import { type BackupSource, openBackupSource } from "../backup-source.ts";
-import { type CommandSpec, jsonOption } from "../command.ts";
+import type { CommandSpec } from "../command.ts";
 import type { Io } from "../io.ts";
 import { createProgress } from "../progress.ts";
 import { type RestoreOptions, restoreOptions, restoreTarget } from "../restore-options.ts";
@@ -17,7 +17,7 @@ export const restoreCommand: CommandSpec<RestoreOptions> = {
   arguments: [
     { syntax: "<from>", description: "a replica's root (path or file://), or http://HOST/v1/databases/NAME" },
   ],
-  options: [...restoreOptions, jsonOption],
+  options: restoreOptions,
   examples: `
 Examples:
   pageferry restore -o app.db pageferry-data/replica/app                               the newest point
@@ -81,7 +81,7 @@ async function openUnlessMissing(
   io: Io,
 ): Promise<BackupSource | undefined> {
   try {
-    const source = await openBackupSource(from, io);
+    const source = await openBackupSource(from, io, options.data);
     const isEmpty = options.ifReplicaExists === true && (await source.points(io.signal)).length === 0;
     return isEmpty ? undefined : source;
   } catch (error) {

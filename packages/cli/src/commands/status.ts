@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { PageferryError } from "@pageferry/format";
-import { type CommandSpec, jsonOption } from "../command.ts";
+import { type CommandSpec, dataOption, jsonOption } from "../command.ts";
 import { defaultDataDir, urlFile } from "../data-dir.ts";
 import { createHostClient, hostToken } from "../host-client.ts";
 import { formatStatus, parseStatus } from "../status-format.ts";
@@ -12,10 +12,7 @@ export const statusCommand: CommandSpec<{ json: boolean; data: string }> = {
   name: "status",
   summary: "show how each database stands in each replica, and what is wrong",
   arguments: [{ syntax: "[host]", description: "http://HOST:PORT (default: the host that runs on DIR)" }],
-  options: [
-    { flags: "--data <dir>", description: `the data of a host on this machine (default ${defaultDataDir})` },
-    jsonOption,
-  ],
+  options: [dataOption, jsonOption],
   examples: `
 Examples:
   pageferry status

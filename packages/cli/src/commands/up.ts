@@ -55,11 +55,18 @@ function tellReady(
   url: string,
   { config, dataDir, json }: { readonly config: Config; readonly dataDir: string; readonly json: boolean },
 ): void {
+  const { databases } = config;
   const replicas = config.replicas.length === 0 ? [replicaDir(dataDir)] : config.replicas.map(replicaLabel);
   if (json) {
-    io.out(`${JSON.stringify({ url, databases: config.databases, replicas })}\n`);
+    io.out(`${JSON.stringify({ url, databases, replicas })}\n`);
     return;
   }
-  const names = config.databases.map(({ name, path }) => `${name} (${path})`).join(", ");
-  io.out(`ready at ${url}: backing up ${names} to ${replicas.join(", ")}\n`);
+  const [only] = databases;
+  // What `restore` takes, so that it can be copied.
+  const places =
+    config.replicas.length === 0 && databases.length === 1
+      ? replicas.map((path) => `${path}/${only?.name}`)
+      : replicas;
+  const names = databases.map(({ name, path }) => `${name} (${path})`).join(", ");
+  io.out(`ready at ${url}: backing up ${names} to ${places.join(", ")}\n`);
 }
