@@ -1,5 +1,10 @@
-// @pageferry/functions: the other side of the queue. The parts, for those who build their own host, and the host in one process.
+// The parts of pageferry behind the queue, by name, for those who build their own host: stores and the conformance suite
+// have entries of their own (`./stores/*`, `./conformance`), and so has the host for one process (`./hosts/local`).
 
+export { type Alarm, type Alarms, createAlarms } from "./alarms.ts";
+export { type ApiOptions, createApi } from "./api.ts";
+export { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";
+export { type FanoutOptions, type FanoutTarget, fanOut } from "./fanout.ts";
 export {
   type HostLogger,
   type HostQueue,
@@ -8,3 +13,42 @@ export {
   type LocalHostOptions,
   localHost,
 } from "./hosts/local.ts";
+export { type PrunePolicy, planPrune } from "./prune-plan.ts";
+export {
+  type DeadLetter,
+  type Delivery,
+  type DurableQueue,
+  type LaneDepth,
+  openQueue,
+  type QueueOptions,
+  type Settlement,
+} from "./queue.ts";
+export { createReplica, type Replica, type ReplicaOptions, type SnapshotToPut } from "./replica.ts";
+export type { LargeBody, PutOutcome, ReplicaItem } from "./replica-put.ts";
+export {
+  fileReplica,
+  isArchiveRoot,
+  openReplicaSet,
+  type ReplicaSet,
+  type ReplicaSetOptions,
+  replicaSetOf,
+} from "./replicas.ts";
+export {
+  type RestoreStandaloneConfig,
+  type RestoreStandaloneOptions,
+  restoreStandalone,
+} from "./restore-standalone.ts";
+export { type Outcome, settleFanout, settleLane } from "./settle.ts";
+export { openStage, type Stage, type StageOptions } from "./stage.ts";
+export type { AlarmStatus, DatabaseStatus, ReplicaStatus } from "./status.ts";
+export {
+  type CallOptions,
+  compareNames,
+  isMutableName,
+  type ObjectInfo,
+  type RangeOptions,
+  type ReplayableBody,
+  type Store,
+  type StoreBody,
+} from "./store.ts";
+export { type OpenStoreOptions, openStore } from "./stores/open.ts";
