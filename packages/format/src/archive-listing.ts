@@ -50,6 +50,8 @@ export interface GenerationIndex {
   readonly generation: Generation;
   /** Null: there is no generation.json, as where the Go implementation wrote the generation. */
   readonly link: GenerationLink | null;
+  /** Why its generation.json, which is there, could not be read; null: it could, or there is none. */
+  readonly linkProblem: string | null;
   /** Ascending by txid, then by time. */
   readonly snapshots: readonly SnapshotObject[];
   /** Ascending by txid, then by parent. */
@@ -64,6 +66,8 @@ export interface ArchiveListing {
 /** What was read beyond the names. */
 export interface ArchiveFacts {
   readonly links?: ReadonlyMap<Generation, GenerationLink>;
+  /** What is wrong with a generation.json that was no use. */
+  readonly linkProblems?: ReadonlyMap<Generation, string>;
   /** By the pack's name. */
   readonly packs?: ReadonlyMap<string, readonly PackPoint[]>;
   /** Commit stamps by a range's name, where the name itself has none. */
@@ -122,6 +126,7 @@ export function indexArchive(objects: Iterable<ListedObject>, facts: ArchiveFact
     generations.set(generation, {
       generation,
       link: facts.links?.get(generation) ?? null,
+      linkProblem: facts.linkProblems?.get(generation) ?? null,
       snapshots,
       ranges,
     });

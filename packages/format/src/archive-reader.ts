@@ -11,14 +11,14 @@ import {
 } from "./archive-listing.ts";
 import { isPageferryError, PageferryError } from "./errors.ts";
 import { parseGenerationJson } from "./generation-json.ts";
-import { packBytesMax, segmentBytesMax } from "./limits.ts";
+import { packBytesMax } from "./limits.ts";
 import { type Generation, generationJsonName, parseObjectName } from "./names.ts";
 import { decodePackIndex } from "./pack.ts";
 import { type Point, points } from "./points.ts";
 import { missingFacts } from "./restore-facts.ts";
 import { planRestore, type RestorePlan, type RestoreTarget } from "./restore-plan.ts";
-import { decodeSegmentFile } from "./segment-file.ts";
 import { segmentState } from "./segment-header.ts";
+import { readSegmentHeader } from "./segment-range.ts";
 
 /** How to call a reader. */
 export interface ReadOptions {
@@ -77,6 +77,7 @@ export interface Archive {
   readonly readers: readonly ArchiveReader[];
   readonly objects: readonly ListedObject[];
   readonly links: ReadonlyMap<Generation, GenerationLink>;
+  readonly linkProblems: ReadonlyMap<Generation, string>;
   readonly packs: Map<string, readonly PackPoint[]>;
   readonly stamps: Map<string, number>;
 }
@@ -104,6 +105,7 @@ export async function openArchive(
   }
   if (usable.length === 0) throw failure ?? new PageferryError("bad-request", "an archive needs a reader");
   const links = new Map<Generation, GenerationLink>();
+  const linkProblems = new Map<Generation, string>();
   const generations = new Set<Generation>();
   for (const name of objects.keys()) {
     const parsed = parseObjectName(name);
@@ -111,10 +113,23 @@ export async function openArchive(
   }
   await eachAtOnce([...generations], async (generation) => {
     const name = generationJsonName(generation);
-    const bytes = await readFrom(usable, name, { ...options, bytesMax: generationJsonBytesMax });
-    links.set(generation, parseGenerationJson(bytes));
+    try {
+      const bytes = await readFrom(usable, name, { ...options, bytesMax: generationJsonBytesMax });
+      links.set(generation, parseGenerationJson(bytes));
+    } catch (error) {
+      // Another generation must stay within reach; which is the newest is asked for, and refused, in planning.
+      if (!isPageferryError(error) || error.remedy === "retry") throw error;
+      if (error.code !== "not-found") linkProblems.set(generation, `${name}: ${error.message}`);
+    }
   });
-  return { readers: usable, objects: [...objects.values()], links, packs: new Map(), stamps: new Map() };
+  return {
+    readers: usable,
+    objects: [...objects.values()],
+    links,
+    linkProblems,
+    packs: new Map(),
+    stamps: new Map(),
+  };
 }
 
 /** What is known of the archive by now, for planning. */
@@ -186,8 +201,11 @@ async function readStamp(
   segment: RangeObject,
   options: ReadOptions,
 ): Promise<number> {
-  const bytes = await readFrom(readers, segment.name, { ...options, bytesMax: segmentBytesMax });
-  const { header } = decodeSegmentFile(bytes);
+  const header = await readSegmentHeader({
+    size: segment.size,
+    read: (offset, length) =>
+      readFrom(readers, segment.name, { ...options, offset, length, bytesMax: length }),
+  });
   return segmentState(header).stampMs ?? Math.floor(header.createdAt ?? 0) * 1000;
 }
 

@@ -42,12 +42,18 @@ export function lineage(listing: ArchiveListing, generation?: Generation): Ances
 /**
  * The generation that continues the database's history: the highest epoch; of equals the one that descends from the others; of
  * Go-made ones that with the newest snapshot. Throws `bad-request` naming both when it cannot tell, `not-found` for an empty
- * archive, `gap` when a generation that nothing dates holds later transactions.
+ * archive, `gap` when a generation that nothing dates holds later transactions, `corrupt` when a generation.json is no use.
  */
 export function newestGeneration(listing: ArchiveListing): GenerationIndex {
   const all = [...listing.generations.values()].filter(hasContent);
   if (all.length === 0)
     throw new PageferryError("not-found", "this archive holds no snapshot and no segment");
+  const broken = all.find((index) => index.linkProblem !== null);
+  if (broken !== undefined) {
+    throw new PageferryError("corrupt", `no telling which generation is the newest: ${broken.linkProblem}`, {
+      hint: "Choose one with --generation, or use another replica.",
+    });
+  }
   const epoch = Math.max(...all.map(epochOf));
   const top = all.filter((index) => epochOf(index) === epoch);
   const undated = top.filter((index) => index.link === null && index.snapshots.length === 0);
@@ -93,7 +99,9 @@ export function highestTxId(index: GenerationIndex): TxId | null {
 }
 
 function hasContent(index: GenerationIndex): boolean {
-  return index.link !== null || index.snapshots.length > 0 || index.ranges.length > 0;
+  return (
+    index.link !== null || index.linkProblem !== null || index.snapshots.length > 0 || index.ranges.length > 0
+  );
 }
 
 function epochOf(index: GenerationIndex): number {

@@ -382,6 +382,13 @@ suite("a bridge", () => {
   });
 });
 
+test("a broken generation.json leaves named generations within reach, but the newest is no guess", async () => {
+  const readers = [readerOf([snapshot2, { name: generationJsonName(child), bytes: Buffer.from("{") }])];
+
+  await assert.rejects(run(readers), { code: "corrupt", message: new RegExp(generationJsonName(child)) });
+  isState((await run(readers, { generation })).bytes, 2);
+});
+
 suite("a restore that is ended", () => {
   test("by its signal gives the signal's reason and discards", async () => {
     const stop = new AbortController();

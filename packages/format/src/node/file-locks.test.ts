@@ -14,6 +14,9 @@ const text = `1: POSIX  ADVISORY  WRITE 812 fe:01:77 0 EOF
 4: OFDLCK ADVISORY  READ  -1 fe:01:5678 100 200
 `;
 
+/** Locks the file that is its $0 as bolt does, says so, and waits. */
+const holdLocked = 'exec flock --exclusive --no-fork "$0" sh -c "echo held; exec sleep 60"';
+
 test("locks of one inode are picked out by inode and device, without those who wait", () => {
   assert.deepEqual(parseLocks(text, 5678n, new Set(["fe:01"])), [
     { pid: 1234, isExclusive: true },
@@ -30,7 +33,7 @@ test("a file that another process holds locked, as bolt does, shows its holder",
   await writeFile(path, "x");
   assert.deepEqual(await fileLocks(path), []);
 
-  const holder = spawn("flock", ["--exclusive", "--no-fork", path, "sh", "-c", "echo held; exec sleep 60"]);
+  const holder = spawn("sh", ["-c", holdLocked, path]);
   t.after(() => holder.kill("SIGKILL"));
   await once(holder.stdout, "data");
 

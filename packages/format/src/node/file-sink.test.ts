@@ -7,6 +7,9 @@ import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
 import { fileSink } from "./file-sink.ts";
 
+/** Locks the file that is its $0 as bolt does, says so, and waits. */
+const holdLocked = 'exec flock --exclusive --no-fork "$0" sh -c "echo held; exec sleep 60"';
+
 async function place(t: TestContext): Promise<{ readonly directory: string; readonly target: string }> {
   const directory = await mkdtemp(join(tmpdir(), "pageferry-sink-"));
   t.after(() => rm(directory, { recursive: true, force: true }));
@@ -128,14 +131,7 @@ suite("a target", () => {
     await writeFile(target, "in use");
     const early = await fileSink(target, { force: true });
     await early.begin(1);
-    const holder = spawn("flock", [
-      "--exclusive",
-      "--no-fork",
-      target,
-      "sh",
-      "-c",
-      "echo held; exec sleep 60",
-    ]);
+    const holder = spawn("sh", ["-c", holdLocked, target]);
     t.after(() => holder.kill("SIGKILL"));
     await once(holder.stdout, "data");
 
