@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the system tests need beyond npm's packages, and says what it does:
-#   - the Go test applications (test/apps), built into test/.cache/bin when their sources changed;
+#   - the Go test programs (test/apps, test/codec), built into test/.cache/bin when their sources changed;
 #   - etcd-server, by apt-get where this runs as root.
 # Does nothing, in a tenth of a second, when all is there. Ends with 1 and a list when something cannot be had.
 set -euo pipefail
@@ -23,26 +23,27 @@ apt_install() {
   return 1
 }
 
-build_apps() {
+# build_go DIRECTORY NAME: builds a Go module of test/ into the cache, when its sources changed.
+build_go() {
   if ! command -v go >/dev/null; then
-    missing+=("go 1.25 or newer, to build test/apps (https://go.dev/dl)")
+    missing+=("go 1.25 or newer, to build test/$1 (https://go.dev/dl)")
     return
   fi
   local stamp attempt
-  stamp="$(cat apps/go.mod apps/go.sum apps/*.go | sha256sum | cut -d' ' -f1)"
-  if [[ -x "$bin/boltapp" && "$(cat "$bin/boltapp.stamp" 2>/dev/null)" == "$stamp" ]]; then
+  stamp="$(cat "$1"/go.mod "$1"/go.sum "$1"/*.go | sha256sum | cut -d' ' -f1)"
+  if [[ -x "$bin/$2" && "$(cat "$bin/$2.stamp" 2>/dev/null)" == "$stamp" ]]; then
     return
   fi
-  say "building test/apps"
+  say "building test/$1"
   for attempt in 1 2 3; do
-    if (cd apps && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$bin/boltapp.$$" .); then
-      mv "$bin/boltapp.$$" "$bin/boltapp"
-      echo "$stamp" >"$bin/boltapp.stamp"
+    if (cd "$1" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$bin/$2.$$" .); then
+      mv "$bin/$2.$$" "$bin/$2"
+      echo "$stamp" >"$bin/$2.stamp"
       return
     fi
     sleep $((attempt * 3))
   done
-  missing+=("test/apps: go build failed, see above")
+  missing+=("test/$1: go build failed, see above")
 }
 
 # The server of the distribution; the tests start it themselves, so a service that the package starts is left alone.
@@ -60,7 +61,8 @@ need() {
 }
 
 mkdir -p "$bin"
-build_apps
+build_go apps boltapp
+build_go codec goreader
 install_etcd
 need setpriv "Debian: apt-get install util-linux; runs an agent as another user"
 need mount "Debian: apt-get install mount; a small tmpfs stands for a full disk"

@@ -13,7 +13,7 @@ export const cborItemsMax = 1_048_576;
 export const headerBytesMax = 64 * 1024;
 
 /** Frames of one segment: what Go's reader takes. Above it a snapshot is cheaper. */
-export const segmentFramesMax = cborElementsMax;
+export const segmentFramesMax = 131_072;
 
 /** The decoded payload of one segment, which is held in memory: above it the agent cuts a snapshot instead. */
 export const segmentRawBytesMax = 512 * 1024 * 1024;

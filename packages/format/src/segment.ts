@@ -19,7 +19,6 @@ import {
 import type { TxId } from "./txid.ts";
 import { nodeZstdLevel, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "./zstd.ts";
 
-export type { SegmentFile } from "./segment-file.ts";
 export type { SegmentHeader } from "./segment-header.ts";
 export type { PageFrame } from "./segment-payload.ts";
 
