@@ -160,12 +160,16 @@ export function formatCursor(cursor: Cursor): string {
     generations: generations.map((generation) => ({
       ...generation,
       parent: generation.parent && { ...generation.parent, txId: formatTxId(generation.parent.txId) },
-      baseTxId: generation.baseTxId && formatTxId(generation.baseTxId),
-      baseNeededFrom: generation.baseNeededFrom === null ? null : formatTxId(generation.baseNeededFrom),
-      acknowledgedTxId: generation.acknowledgedTxId && formatTxId(generation.acknowledgedTxId),
+      baseTxId: textOf(generation.baseTxId),
+      baseNeededFrom: textOf(generation.baseNeededFrom),
+      acknowledgedTxId: textOf(generation.acknowledgedTxId),
     })),
   };
   return `${JSON.stringify(json, undefined, 1)}\n`;
+}
+
+function textOf(id: TxId | null): string | null {
+  return id === null ? null : formatTxId(id);
 }
 
 /** A cursor in memory and on disk. */

@@ -277,7 +277,10 @@ function capture(state: SourceState): void {
     });
     state.inode = file.inode;
     state.captured = newest;
-    if (decision.via === "snapshot") return base(state);
+    if (decision.via === "snapshot") {
+      base(state);
+      return;
+    }
   }
   delta(state, known, newest);
   state.captured = newest;

@@ -211,7 +211,7 @@ async function newestRestorable(state: HostState, generation: Generation): Promi
   if (starts.length === 0) return null;
   const steps = segmentsOf(state, generation);
   const ends = starts.map((at) => chain(steps, at, 2n ** 63n).at(-1)?.to ?? at);
-  return txId(ends.reduce((a, b) => (a > b ? a : b)));
+  return txId(ends.sort((a, b) => Number(b - a))[0] ?? 0n);
 }
 
 async function restore(state: HostState, generation: Generation, id: TxId): Promise<StateHash> {
