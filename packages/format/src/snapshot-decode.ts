@@ -1,10 +1,10 @@
 // Decodes a snapshot in one pass, with memory for a few frames: the codec is seen from the first bytes, and everything
 // is held against the header, which comes last. See docs/format.md#snapshot.
-import { parseMeta } from "./bolt/meta.ts";
+import { metaBytes, parseMeta } from "./bolt/meta.ts";
 import { type ByteReader, createByteReader } from "./byte-reader.ts";
 import { createCrc64 } from "./crc64.ts";
 import { PageferryError } from "./errors.ts";
-import { headerBytesMax, seekFrameBytes, snapshotRawBytesMax } from "./limits.ts";
+import { headerBytesMax, pageSizeMax, seekFrameBytes, snapshotRawBytesMax } from "./limits.ts";
 import { decodeKeyedHeader, headerKey, parseDataPlace } from "./segment-file.ts";
 import { isCompressed } from "./segment-header.ts";
 import { checkSnapshotSum, type SnapshotHeader, snapshotHeaderOf, snapshotWords } from "./snapshot-header.ts";
@@ -32,7 +32,6 @@ export interface DecodedSnapshot {
 
 const defaultParallelism = 4;
 const headBytesMax = 15;
-const metaBytes = 80;
 
 /**
  * Decodes a snapshot from chunks of any size. `raw` must be consumed for anything to happen. Errors, from `raw` and
@@ -126,19 +125,20 @@ async function* rawParts(reader: ByteReader, dataBytes: number): AsyncGenerator<
   }
 }
 
-/** Counts raw bytes, and stops what cannot be honest: more than allowed, or than the image's own meta page says. */
+/** Counts raw bytes, and stops what cannot be honest: more than allowed, or than the image's own meta pages say. */
 function createGuard(rawBytesMax: number): { take(part: Uint8Array): void; rawBytes(): number } {
   let rawBytes = 0;
-  let head = Buffer.alloc(0);
+  let head: Uint8Array | undefined = new Uint8Array(0);
   let imageBytes = Number.POSITIVE_INFINITY;
   return {
     rawBytes: () => rawBytes,
     take(part) {
       rawBytes += part.length;
-      if (head.length < metaBytes) {
-        head = Buffer.concat([head, part.subarray(0, metaBytes)]).subarray(0, metaBytes);
-        const meta = head.length < metaBytes ? undefined : parseMeta(head);
-        imageBytes = meta === undefined ? imageBytes : meta.highWaterMark * meta.pageSize;
+      if (head !== undefined) {
+        head = Buffer.concat([head, part.subarray(0, pageSizeMax + metaBytes - head.length)]);
+        const known = imageBytesOf(head);
+        imageBytes = known ?? imageBytes;
+        head = known === undefined ? head : undefined;
       }
       if (rawBytes > rawBytesMax) {
         throw new PageferryError("too-large", `snapshot: more than the ${rawBytesMax} raw bytes it may have`);
@@ -146,11 +146,24 @@ function createGuard(rawBytesMax: number): { take(part: Uint8Array): void; rawBy
       if (rawBytes > imageBytes) {
         throw new PageferryError(
           "corrupt",
-          `snapshot: more than the ${imageBytes} raw bytes its own meta page tells of`,
+          `snapshot: more than the ${imageBytes} raw bytes its own meta pages tell of`,
         );
       }
     },
   };
+}
+
+/** The length that both meta pages allow; infinite where the first is none. `undefined`: more bytes are needed. */
+function imageBytesOf(head: Uint8Array): number | undefined {
+  const first = parseMeta(head);
+  if (first === undefined) {
+    return head.length < metaBytes ? undefined : Number.POSITIVE_INFINITY;
+  }
+  if (head.length < first.pageSize + metaBytes) {
+    return undefined;
+  }
+  const second = parseMeta(head.subarray(first.pageSize));
+  return Math.max(first.highWaterMark, second?.highWaterMark ?? 0) * first.pageSize;
 }
 
 async function readTrailer(reader: ByteReader): Promise<SnapshotHeader> {
