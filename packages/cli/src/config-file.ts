@@ -6,7 +6,7 @@ import { LineCounter, parseDocument } from "yaml";
 import type { Io } from "./io.ts";
 
 /** Where a machine's configuration lies when nobody says otherwise. */
-export const systemConfigPath = "/etc/pageferry.yml";
+const systemConfigPath = "/etc/pageferry.yml";
 
 /** A configuration longer than this is not one. */
 const configBytesMax = 1024 * 1024;
