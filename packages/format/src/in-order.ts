@@ -25,6 +25,10 @@ export async function inOrder<Item, Result>(
   const inner = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
   const begun: Promise<Result>[] = [];
   const finishing = new Set<Promise<void>>();
+  const failures: unknown[] = [];
+  const throwFailure = (): void => {
+    if (failures.length > 0) throw failures[0];
+  };
   let weight = 0;
   let underWay = 0;
   let next = 0;
@@ -43,22 +47,31 @@ export async function inOrder<Item, Result>(
   };
   try {
     for (const item of items) {
+      throwFailure();
       beginMore();
       while (begun.length === 0) {
         await Promise.race(finishing);
+        throwFailure();
         beginMore();
       }
       const result = await (begun.shift() as Promise<Result>);
       const { done } = await take(result, item);
-      const finished = done.finally(() => {
-        weight -= bounds.weight(item);
-        underWay -= 1;
-        finishing.delete(finished);
-      });
-      finished.catch(() => undefined);
+      const finished = done.then(
+        () => {
+          weight -= bounds.weight(item);
+          underWay -= 1;
+          finishing.delete(finished);
+        },
+        // Its place stays taken, so that nothing overlooks it.
+        (error: unknown) => {
+          failures.push(error);
+          stop.abort(error);
+        },
+      );
       finishing.add(finished);
     }
     await Promise.all(finishing);
+    throwFailure();
   } catch (error) {
     stop.abort(error);
     await Promise.allSettled([...begun, ...finishing]);

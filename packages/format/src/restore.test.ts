@@ -418,6 +418,28 @@ suite("a restore that is ended", () => {
     assert.equal(memory.bytes(), undefined);
   });
 
+  test("by one write that fails, the others going on, is not published", async () => {
+    for (const failing of [0, 1, 2, 3]) {
+      const memory = memorySink();
+      let writes = 0;
+      const sink: RestoreSink = {
+        ...memory,
+        async write(offset, pieces) {
+          if (writes++ === failing) throw new PageferryError("disk-full", "no room");
+          return memory.write(offset, pieces);
+        },
+      };
+      const readers = [readerOf([snapshot2, ...chain])];
+      const plan = await planFromArchive(await openArchive(readers), {});
+
+      await assert.rejects(
+        executeRestore({ plan, readers, sink, workbench: inlineWorkbench(sink), integrity: "none" }),
+        { code: "disk-full" },
+      );
+      assert.equal(memory.bytes(), undefined);
+    }
+  });
+
   test("by a full disk says so", async () => {
     const sink: RestoreSink = {
       ...memorySink(),

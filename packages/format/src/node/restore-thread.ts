@@ -1,7 +1,7 @@
 // The body of a restore's worker thread: decodes objects, keeps their pages until they are claimed, and writes them itself, so that page
 // bytes never cross threads. restore-threads.ts is its other half.
 
-import { closeSync, fstatSync, openSync, readSync, writevSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, writeSync, writevSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import type { CheckResult } from "../bolt/check.ts";
 import { PageferryError } from "../errors.ts";
@@ -127,7 +127,12 @@ function writeAt(offset: number, buffers: readonly Uint8Array[]): void {
     let rest = buffers;
     let at = offset;
     while (rest.length > 0) {
-      const written = writevSync(fd, rest as Uint8Array[], at);
+      const [first] = rest;
+      // Most pages are alone, and a plain write of one costs less than a vectored one.
+      const written =
+        rest.length === 1 && first !== undefined
+          ? writeSync(fd, first, 0, first.length, at)
+          : writevSync(fd, rest as Uint8Array[], at);
       at += written;
       rest = afterBytes(rest, written);
     }
