@@ -1,6 +1,6 @@
 // For tests: a database that is a function of its transaction id, with pages that move as bolt's do, and a source that
 // captures it. What it says of references is what the real source says; how it reads a file is not modelled.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createXxh3, pageDigestBytes, type StateHash, type TxId, txId } from "@pageferry/format";
 import { createPageTable, type PageTable } from "../src/page-table.ts";
@@ -118,7 +118,10 @@ export function modelFileAt(directory: string, model: Model): ModelFile & { writ
     model,
     inode: "1",
     newest: () => (existsSync(path) ? Number(readFileSync(path, "utf8")) || 1 : 1),
-    write: (id) => writeFileSync(path, String(id)),
+    write(id) {
+      writeFileSync(`${path}.new`, String(id));
+      renameSync(`${path}.new`, path);
+    },
   };
 }
 
