@@ -100,12 +100,7 @@ async function forever(run: Run, step: () => Promise<void>): Promise<void> {
       run.alarms.clear({ code: "queue" });
     } catch (error) {
       if (run.signal.aborted) return;
-      const message = `the queue cannot be worked: ${errorLine(error)}`;
-      run.alarms.raise({
-        code: "queue",
-        message,
-        hint: "Look at the disk that holds it; work goes on by itself.",
-      });
+      tellQueueAlarm(run, error);
       await run.progress.wait("pause", pauseMs, run.signal);
     }
   }
@@ -126,11 +121,7 @@ async function fanOutOnce(run: Run): Promise<void> {
   const { messages, settlements } = decoded(deliveries);
   queue.settle(settlements);
   if (messages.length === 0) return;
-  const settled = fanOut(messages, targets, { signal }).then((done) => {
-    if (signal.aborted) return;
-    settleOrWait(run, done);
-    run.progress.wake(ingestLane);
-  });
+  const settled = fanOut(messages, targets, { signal }).then((done) => settleAtLast(run, done));
   for (const target of targets) void target.idle().then(() => run.progress.wake("idle"));
   // One replica that is slow must not hold up the next batch for the others; fanOut itself never throws.
   await Promise.race([settled, run.progress.wait("idle", pollMs, signal)]);
@@ -157,8 +148,7 @@ async function laneOnce(run: Run, target: Target, lane: string, bounds: typeof b
       const receiveCount = counts.get(id) ?? 1;
       return settleLane(id, receiveCount, outcome, backoffMs(receiveCount, run.random()));
     });
-    settleOrWait(run, done);
-    run.progress.wake(ingestLane);
+    await settleAtLast(run, done);
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
@@ -191,16 +181,21 @@ function decoded(deliveries: readonly Delivery[]): {
   return { messages, settlements };
 }
 
-/** What cannot be settled now, as with a full disk, becomes visible again and is found to be present. */
-function settleOrWait(run: Run, settlements: readonly Settlement[]): void {
-  try {
-    run.queue.settle(settlements);
-  } catch (error) {
-    const message = `the queue cannot be written: ${errorLine(error)}`;
-    run.alarms.raise({
-      code: "queue",
-      message,
-      hint: "Look at the disk that holds it; work goes on by itself.",
-    });
+/** What cannot be settled now, as with a full disk, is settled later: until then nobody else gets it. */
+async function settleAtLast(run: Run, settlements: readonly Settlement[]): Promise<void> {
+  while (!run.signal.aborted) {
+    try {
+      run.queue.settle(settlements);
+      run.progress.wake(ingestLane);
+      return;
+    } catch (error) {
+      tellQueueAlarm(run, error);
+      await run.progress.wait("pause", pauseMs, run.signal);
+    }
   }
+}
+
+function tellQueueAlarm({ alarms }: Run, error: unknown): void {
+  const message = `the queue cannot be worked: ${errorLine(error)}`;
+  alarms.raise({ code: "queue", message, hint: "Look at the disk that holds it; work goes on by itself." });
 }

@@ -1,4 +1,4 @@
-// The queue's one file: its tables, how it is opened, and what its errors mean. docs/decisions/0001 says why it is ours.
+// The queue's one file: its tables, how it is opened, and what its errors mean. docs/decisions/0003 says why it is ours.
 
 import { closeSync, openSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";

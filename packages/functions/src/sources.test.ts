@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { decodeEnvelope, type Envelope, parseDatabaseName } from "@pageferry/format";
+import { createAlarms } from "./alarms.ts";
+import { epochMs, historyOf, id } from "./history-fixture.ts";
+import { createSources } from "./sources.ts";
+
+const app = parseDatabaseName("app");
+const history = historyOf("a1");
+const later = historyOf("b2", "", { epoch: 2, host: "elsewhere" });
+
+function open(notes = new Map<string, string>()) {
+  const clock = { now: epochMs };
+  const alarms = createAlarms({ now: () => clock.now });
+  const store = {
+    setNote: (name: string, value: string) => void notes.set(name, value),
+    notes: (prefix: string) => new Map([...notes].filter(([name]) => name.startsWith(prefix))),
+  };
+  return { clock, alarms, notes, sources: createSources({ now: () => clock.now, alarms, notes: store }) };
+}
+
+const heartbeat = (newest: number | null, from = history, items: Envelope["items"] = []): Envelope =>
+  decodeEnvelope(
+    from.envelope(items, {
+      newestTxId: newest === null ? null : id(newest),
+      newestStampMs: newest === null ? null : epochMs + newest * 1000,
+    }),
+  );
+
+suite("the lag of a replica", () => {
+  test("is unknown until something was heard, and nothing when all is there, also while idle", () => {
+    const { sources, clock } = open();
+    assert.equal(sources.lagMs(app, id(5)), null);
+
+    sources.heard(heartbeat(5), epochMs);
+    clock.now += 3_600_000;
+
+    assert.equal(sources.lagMs(app, id(5)), 0);
+  });
+
+  test("is the age of the oldest commit it lacks, not of the newest", () => {
+    const { sources, clock } = open();
+    for (const newest of [5, 7, 9]) sources.heard(heartbeat(newest), epochMs);
+
+    clock.now = epochMs + 60_000;
+
+    assert.equal(sources.lagMs(app, id(9)), 0);
+    assert.equal(sources.lagMs(app, id(7)), 60_000 - 9000);
+    assert.equal(sources.lagMs(app, id(5)), 60_000 - 7000);
+    assert.equal(sources.lagMs(app, null), 60_000 - 5000);
+  });
+
+  test("goes on rightly when a restored database begins below", () => {
+    const { sources, clock } = open();
+    sources.heard(heartbeat(50), epochMs);
+    sources.heard(heartbeat(8, later), epochMs);
+    clock.now = epochMs + 20_000;
+
+    assert.equal(sources.lagMs(app, id(8)), 0);
+    assert.equal(sources.lagMs(app, id(7)), 12_000);
+  });
+
+  test("keeps little of a long time without a replica", () => {
+    const { sources, clock } = open();
+    for (let newest = 1; newest < 5000; newest++) sources.heard(heartbeat(newest), epochMs);
+    clock.now = epochMs + 10_000_000;
+
+    assert.ok(Math.abs((sources.lagMs(app, null) ?? 0) - 9_999_000) < 10_000);
+    assert.ok(Math.abs((sources.lagMs(app, id(4900)) ?? 0) - (10_000_000 - 4_901_000)) < 20_000);
+  });
+});
+
+suite("what agents told", () => {
+  test("is known again after a restart", () => {
+    const { sources, notes } = open();
+    sources.heard(heartbeat(9, history, [history.segment(4, 7), history.segment(7, 8)]), epochMs + 5);
+    sources.save();
+
+    const source = open(notes).sources.get(app);
+
+    assert.deepEqual(source, sources.get(app));
+    assert.equal(source?.generations.get(history.generation)?.acceptedTxId, 8n);
+    assert.equal(source?.newestTxId, 9n);
+  });
+
+  test("is not lost with a note that cannot be read", () => {
+    const { sources } = open(new Map([["source/app", "{"]]));
+
+    sources.heard(heartbeat(9), epochMs);
+
+    assert.equal(sources.get(app)?.newestTxId, 9n);
+  });
+
+  test("by two agents in turns raises an alarm, but a new generation, and leftovers of the old one, do not", () => {
+    const { sources, alarms } = open();
+    const tell = (...from: (typeof history)[]) => {
+      for (const one of from) sources.heard(heartbeat(9, one), epochMs);
+    };
+
+    tell(history, history, later, history, later, later, later);
+    assert.deepEqual(alarms.list(), []);
+    tell(history, later, history);
+
+    assert.deepEqual(
+      alarms.list().map(({ code, database }) => [code, database]),
+      [["fork", "app"]],
+    );
+  });
+});
