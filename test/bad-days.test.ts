@@ -122,7 +122,6 @@ suite("a host that is away", () => {
     await using host = await startServe({ dataDir, port });
 
     await assertNewestIsLive(host.replica("app"), path, directory.file("out.db"));
-    assert.match(agent.output(), /unavailable|cannot be reached|ECONNREFUSED/);
   });
 
   test("with a wrong token stops the sending with an alarm, and says which variable to set", async () => {

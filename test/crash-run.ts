@@ -12,9 +12,10 @@ import {
   type WriterOptions,
 } from "./go-apps.ts";
 import { byTxId, judge } from "./judge.ts";
-import { listPoints, type Point, restore, startReplicate, startServe } from "./pageferry.ts";
+import { type Point, startReplicate, startServe } from "./pageferry.ts";
 import type { RunningProcess } from "./processes.ts";
 import { type QueueProxy, startQueueProxy } from "./queue-proxy.ts";
+import { pointsOf, restorePoint } from "./restores.ts";
 import {
   type Chance,
   chance,
@@ -121,11 +122,16 @@ async function openCast(scenario: CrashScenario, directory: TemporaryDirectory):
   };
 }
 
+type RestoredPoint = Pick<Point, "generation" | "txid">;
+
 interface Judge {
   readonly bad: string[];
   restores: number;
   /** Restores points two at a time and judges each against the writer's log. */
-  points(points: readonly (Point | "newest")[], log: ReadonlyMap<number, Acknowledged>): Promise<void>;
+  points(
+    points: readonly (RestoredPoint | "newest")[],
+    log: ReadonlyMap<number, Acknowledged>,
+  ): Promise<void>;
 }
 
 function openJudge(cast: Cast, checker: Checker, directory: TemporaryDirectory): Judge {
@@ -139,11 +145,11 @@ function openJudge(cast: Cast, checker: Checker, directory: TemporaryDirectory):
           self.restores += 1;
           await using place = await temporaryDirectory(directory.path);
           const out = place.file("restored.db");
-          const target = point === "newest" ? {} : { txid: point.txid, generation: point.generation };
-          const run = await restore(cast.root, out, target);
           const name = point === "newest" ? point : `${point.generation}/${point.txid}`;
-          if (run.code !== 0) {
-            self.bad.push(`${name}: restore ended with ${run.code}: ${run.stderr.slice(-800)}`);
+          try {
+            await restorePoint(cast.root, out, point === "newest" ? undefined : point);
+          } catch (error) {
+            self.bad.push(`${name}: restore: ${error}`);
             continue;
           }
           const txId = point === "newest" ? {} : { txId: Number.parseInt(point.txid, 16) };
@@ -170,7 +176,7 @@ async function killOnce(
   await Promise.all(victims.map((role) => cast.kill(role)));
   await sleep(random.below(300));
   const log = byTxId(await readWriterLog(cast.log));
-  const points = await listPoints(cast.root);
+  const points = await pointsOf(cast.root);
   const judged = verdicts.points(["newest", ...random.sample(points, scenario.pointsPerKill)], log);
   const restarted = (async () => {
     for (const role of victims) {
@@ -223,7 +229,7 @@ export async function runCrashes(scenario: CrashScenario): Promise<CrashReport> 
   await cast.stop("host");
 
   const log = byTxId(await readWriterLog(cast.log));
-  const points = await listPoints(cast.root);
+  const points = await pointsOf(cast.root);
   const known = new Map(points.map((point) => [`${point.generation}/${point.txid}`, point]));
   const acknowledged = acknowledgedPoints(cast.proxy.acknowledged);
   const lost = [...acknowledged].filter(([key]) => !known.has(key)).map(([, name]) => name);
@@ -231,7 +237,7 @@ export async function runCrashes(scenario: CrashScenario): Promise<CrashReport> 
   const chosen = Number.isFinite(scenario.pointsAtEnd) ? random.sample(kept, scenario.pointsAtEnd) : kept;
   await verdicts.points(["newest", ...chosen], log);
   const out = directory.file("newest.db");
-  await restore(cast.root, out);
+  await restorePoint(cast.root, out);
   const [live, newest] = [await checker.check(cast.path), await checker.check(out)];
   const generations = await readGenerations(cast.root);
   return {

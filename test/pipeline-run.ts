@@ -1,5 +1,6 @@
 // The whole way beside a real application: file, agent, queue, replica, restore. pipeline.test.ts runs it for seconds,
 // proofs/pipeline.ts for minutes.
+import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { listRanges, newestStored } from "./archive.ts";
 import { newestTxId } from "./capture-run.ts";
@@ -14,6 +15,7 @@ import {
 } from "./go-apps.ts";
 import { byTxId, judge } from "./judge.ts";
 import { hexTxId, listPoints, type Point, restore, startUp } from "./pageferry.ts";
+import { restorePoint } from "./restores.ts";
 import { chance, quantile, type TemporaryDirectory, temporaryDirectory, until } from "./temporary.ts";
 
 export interface PipelineScenario {
@@ -90,7 +92,19 @@ async function measureRanges(root: string, atMs: (txId: number) => number | unde
   return { singleShare: single / Math.max(1, all), rangeMsP99: quantile(widths, 0.99) };
 }
 
-/** Restores the points by the command and judges each file; gives the problems, and the newest's verdict. */
+/** The first, the newest, is restored by the command; the others by its engine. */
+async function restoreOne(root: string, point: Point, out: string, index: number): Promise<void> {
+  if (index > 0) {
+    await restorePoint(root, out, point);
+    return;
+  }
+  const run = await restore(root, out, { txid: point.txid, generation: point.generation });
+  if (run.code !== 0) {
+    throw new Error(`restore ended with ${run.code}: ${run.stderr.slice(-1000)}`);
+  }
+}
+
+/** Restores the points and judges each file; gives the problems, and the newest's verdict. */
 async function restoreAndJudge(
   root: string,
   points: readonly Point[],
@@ -105,14 +119,16 @@ async function restoreAndJudge(
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const [index, point] = next;
       const out = directory.file(`restored-${index}.db`);
-      const run = await restore(root, out, { txid: point.txid, generation: point.generation });
-      if (run.code !== 0) {
-        bad.push(`${point.txid}: restore ended with ${run.code}: ${run.stderr.slice(-1000)}`);
+      try {
+        await restoreOne(root, point, out, index);
+      } catch (error) {
+        bad.push(`${point.txid}: ${error}`);
         continue;
       }
       const judged = await judge(checker, out, { ...expected, txId: Number.parseInt(point.txid, 16) });
       bad.push(...judged.problems);
       verdicts[index] = judged.verdict;
+      await rm(out);
     }
   };
   await Promise.all([work(), work()]);
