@@ -28,6 +28,9 @@ import type { CallOptions } from "./store.ts";
 /** Names left out of one manifest: what a restore found missing on its way. */
 const withoutMax = 1000;
 
+/** How old the answer about everybody's health may be. */
+const healthAgeMs = 1000;
+
 /** A request's target is as long as names are, ten times over. */
 const pathLengthMax = 16 * 1024;
 
@@ -78,16 +81,25 @@ export function createApi(options: ApiOptions): Hono {
 }
 
 function addHealth(app: Hono, options: ApiOptions): void {
+  let asked: { readonly atMs: number; readonly states: Promise<DatabaseStatus[]> } | undefined;
+  // Anybody may ask, and the answer costs a look at every database.
+  const states = (): Promise<DatabaseStatus[]> => {
+    if (asked === undefined || performance.now() - asked.atMs > healthAgeMs) {
+      const found = options.databases().then((databases) => Promise.all(databases.map(options.status)));
+      asked = { atMs: performance.now(), states: found };
+    }
+    return asked.states;
+  };
   app.get("/healthz", async (context) => {
     const maxLag = context.req.query("maxLag");
     const maxLagMs = maxLag === undefined ? Number.POSITIVE_INFINITY : parseDuration(maxLag);
-    const states = await Promise.all((await options.databases()).map(options.status));
-    const behind = states.filter(({ lagMs }) => lagMs !== null && lagMs > maxLagMs).length;
+    const all = await states();
+    const behind = all.filter(({ lagMs }) => lagMs !== null && lagMs > maxLagMs).length;
     const isWell = behind === 0 && !options.alarms().some(({ code }) => code === "queue");
     // Without a token it says how many, not which.
     const body = {
       status: isWell ? "ok" : "behind",
-      databases: states.length,
+      databases: all.length,
       behind,
       alarms: options.alarms().length,
     };

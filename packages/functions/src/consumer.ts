@@ -139,7 +139,7 @@ async function laneOnce(run: Run, target: Target, lane: string, bounds: typeof b
   const { messages, settlements } = decoded(deliveries);
   queue.settle(settlements);
   const ids = messages.map(({ id }) => id);
-  const extending = setInterval(() => queue.extend(ids, visibilityMs), visibilityMs / 3);
+  const extending = setInterval(() => extend(run, ids), visibilityMs / 3);
   try {
     const until = AbortSignal.any([signal, AbortSignal.timeout(laneDeadlineMs)]);
     const outcomes = await target.deliverInLane(messages, until);
@@ -153,6 +153,15 @@ async function laneOnce(run: Run, target: Target, lane: string, bounds: typeof b
     if (!signal.aborted) throw error;
   } finally {
     clearInterval(extending);
+  }
+}
+
+/** What cannot be extended comes a second time, and is found to be present. */
+function extend(run: Run, ids: readonly number[]): void {
+  try {
+    run.queue.extend(ids, visibilityMs);
+  } catch (error) {
+    tellQueueAlarm(run, error);
   }
 }
 

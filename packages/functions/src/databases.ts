@@ -133,11 +133,19 @@ async function discover(targets: readonly Target[]): Promise<DatabaseName[]> {
   const names = new Set<DatabaseName>();
   for (const { set } of targets) {
     try {
-      for (const name of await set.discover()) names.add(parseDatabaseName(name));
-    } catch (error) {
-      // A replica that cannot be listed, or a directory with another name in it: the others may tell more.
-      if (!isPageferryError(error)) throw error;
+      for (const name of await set.discover()) if (isDatabaseName(name)) names.add(parseDatabaseName(name));
+    } catch {
+      // A replica that cannot be listed now has its own alarm; the others may tell more.
     }
   }
   return [...names];
+}
+
+function isDatabaseName(name: string): boolean {
+  try {
+    parseDatabaseName(name);
+    return true;
+  } catch {
+    return false;
+  }
 }

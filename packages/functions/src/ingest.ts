@@ -10,7 +10,7 @@ import {
 } from "@pageferry/format";
 import { ingestLane } from "./consumer.ts";
 import { stateName } from "./deliver.ts";
-import { describeBytes } from "./describe.ts";
+import { describeBytes, describeObject } from "./describe.ts";
 import type { DurableQueue } from "./queue.ts";
 import type { Room } from "./room.ts";
 import type { Sources } from "./sources.ts";
@@ -68,4 +68,5 @@ async function checkItem(item: EnvelopeItem, envelope: Envelope, stage: Stage): 
       `object ${item.name}: ${size} bytes are staged, its envelope says ${item.size}`,
     );
   }
+  await describeObject(name, await stage.body(item.digest));
 }

@@ -8,6 +8,7 @@ import type { DurableQueue, LaneDepth } from "./queue.ts";
 import { errorLine } from "./settle.ts";
 import type { Sources } from "./sources.ts";
 import type { Stage } from "./stage.ts";
+import type { DatabaseStatus } from "./status.ts";
 import type { Target } from "./targets.ts";
 
 const secondMs = 1000;
@@ -131,7 +132,9 @@ async function watch(options: MaintenanceOptions): Promise<void> {
       const message = `nothing was heard of ${database} on ${host} for ${Math.round(silentForMs / secondMs)} s`;
       alarms.raise({ ...silent, message, hint: "See whether its agent runs and reaches this host." });
     }
-    watchLag(await databases.status(database), config.dataLossWindowThresholdMs || lagMsDefault, alarms);
+    const status = await databases.status(database);
+    watchLag(status, config.dataLossWindowThresholdMs || lagMsDefault, alarms);
+    watchQuarantine(status, alarms);
   }
   watchQueue(queue.depths(), options);
 }
@@ -144,6 +147,22 @@ function watchLag(status: Awaited<ReturnType<Databases["status"]>>, lagMsMax: nu
       const why = error ?? "it has not come yet";
       const message = `${name} lacks commits of ${status.name} that are ${Math.round(lagMs / secondMs)} s old; it has ${txid ?? "nothing"}: ${why}`;
       alarms.raise({ ...lag, message, hint: "`pageferry status` shows what waits." });
+    }
+  }
+}
+
+/** Also after a restart: what was set aside waits for somebody to decide. */
+function watchQuarantine(status: DatabaseStatus, alarms: Alarms): void {
+  for (const { name, quarantined } of status.replicas) {
+    const alarm = { code: "quarantine", database: status.name, replica: name };
+    if (quarantined === 0) alarms.clear(alarm);
+    else {
+      const message = `${name} holds ${quarantined} objects of ${status.name} that contradict its history`;
+      alarms.raise({
+        ...alarm,
+        message,
+        hint: "Choose between the histories, then remove the copies in its quarantine.",
+      });
     }
   }
 }

@@ -20,7 +20,7 @@ export function statements(db: DatabaseSync) {
     ),
     next: sql(
       `SELECT id, body, database, size, receives FROM delivery
-       WHERE lane = ? AND dead_at IS NULL AND visible_at <= ? ORDER BY id LIMIT ?`,
+       WHERE lane = ?1 AND dead_at IS NULL AND (visible_at <= ?2 OR visible_at > ?2 + ?3) ORDER BY id LIMIT ?4`,
     ),
     body: sql("SELECT bytes, received_at FROM body WHERE id = ?"),
     take: sql("UPDATE delivery SET visible_at = ?, receives = receives + 1 WHERE id = ?"),

@@ -182,6 +182,16 @@ suite("the queue", () => {
     assert.deepEqual(words(queue.receive("in", bounds)), ["two"]);
   });
 
+  test("hands out at once what the clock, set back by an hour, would hide for an hour", async () => {
+    const { queue, clock } = openWithClock();
+    await queue.send("in", message("one"));
+    queue.settle([{ id: queue.receive("in", bounds)[0]?.id ?? 0, kind: "retry", delayMs: 5000 }]);
+
+    clock.now -= 3_600_000;
+
+    assert.equal(queue.receive("in", bounds).length, 1);
+  });
+
   test("settles nothing twice", async () => {
     const { queue, clock } = openWithClock();
     await queue.send("in", message("one"));

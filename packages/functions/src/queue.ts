@@ -14,6 +14,9 @@ const suspectReceives = 3;
 /** Bodies that wait, before senders are told to come again later. */
 const queueBytesMaxDefault = 1024 * 1024 * 1024;
 
+/** Nothing is made invisible, or delayed, for longer: what seems to be was hidden before the clock was set back. */
+const awayMsMax = 10 * 60_000;
+
 /** Pages that one tidying gives back to the file system: 16 MiB, a few milliseconds. */
 const vacuumPages = 4096;
 
@@ -73,6 +76,7 @@ export interface LaneDepth {
 export interface ReceiveOptions {
   readonly messagesMax: number;
   readonly bytesMax: number;
+  /** At most ten minutes; `extend` makes it longer. */
   readonly visibilityMs: number;
 }
 
@@ -304,7 +308,7 @@ function receive(state: State, lane: string, bounds: ReceiveOptions): Delivery[]
   const now = state.now();
   const taken: Delivery[] = [];
   let bytes = 0;
-  for (const turn of sql.next.all(lane, now, bounds.messagesMax) as unknown as Turn[]) {
+  for (const turn of sql.next.all(lane, now, awayMsMax, bounds.messagesMax) as unknown as Turn[]) {
     const isSuspect = turn.receives >= suspectReceives;
     if (taken.length > 0 && (isSuspect || bytes + turn.size > bounds.bytesMax)) break;
     const row = sql.body.get(turn.body) as { bytes: Uint8Array; received_at: number };

@@ -38,6 +38,9 @@ const closeDeadlineMs = 10_000;
 /** A connection on which nothing moves for this long is gone. */
 const idleConnectionMs = 120_000;
 
+/** For waits: a clock that is set back must not leave a replica alone for that long. */
+const monotonic = (): number => performance.now();
+
 /** What the host takes of the configuration. */
 export type LocalHostConfig = { readonly dataDir: string } & Partial<
   Pick<
@@ -122,7 +125,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const sources = createSources({ now, alarms, notes: queue });
   const targets: Target[] = [];
   for (const set of await openReplicaSets(config, options, queue, undo)) {
-    targets.push(createTarget(set, { stagedBody: stage.body, alarms, now, random: Math.random }));
+    targets.push(createTarget(set, { stagedBody: stage.body, alarms, now: monotonic, random: Math.random }));
   }
   const known = (config.databases ?? []).map(({ name }) => parseDatabaseName(name));
   const databases = createDatabases({ queue, sources, targets, alarms, known, now, ...settle(options) });
