@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import {
   formatTxId,
+  type Generation,
   type Needs,
   parseManifest,
   parseNeeds,
