@@ -56,7 +56,7 @@ export interface Config {
   readonly compression: CompressionConfig;
   readonly replicas: readonly ReplicaConfig[];
   readonly restore: RestoreConfig;
-  /** Warn when the newest commits are unprotected for longer; 0 never warns. */
+  /** Warn when a replica lacks commits for longer; 0: after about a minute. */
   readonly dataLossWindowThresholdMs: number;
   /** How long commits are gathered before they are sent. Default 1s. 0 sends each at once, at the price of more requests. */
   readonly syncIntervalMs: number;
