@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeEnvelope, PageferryError } from "@pageferry/format";
+import { historyOf } from "../testing/history.ts";
 import type { Message } from "./deliver.ts";
 import { copiedBytesMin, type FanoutTarget, fanOut } from "./fanout.ts";
-import { historyOf } from "./history-fixture.ts";
 import type { Outcome } from "./settle.ts";
 
 const history = historyOf("a1");

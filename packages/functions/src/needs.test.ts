@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseDatabaseName, parseObjectName } from "@pageferry/format";
+import { type History, historyOf, id } from "../testing/history.ts";
 import type { StateObjectName } from "./describe.ts";
-import { type History, historyOf, id } from "./history-fixture.ts";
 import { createHoldings, type Holdings } from "./holdings.ts";
 import { computeNeeds, type NeedsOptions } from "./needs.ts";
 import type { Source } from "./sources.ts";

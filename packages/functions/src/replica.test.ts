@@ -8,8 +8,8 @@ import {
   parseObjectName,
   segmentState,
 } from "@pageferry/format";
+import { type History, historyOf, id } from "../testing/history.ts";
 import type { StateObjectName } from "./describe.ts";
-import { type History, historyOf, id } from "./history-fixture.ts";
 import { newestRestorable } from "./holdings.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import type { ReplicaItem } from "./replica-put.ts";

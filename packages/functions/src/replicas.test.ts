@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
 import { parseDatabaseName } from "@pageferry/format";
-import { historyOf } from "./history-fixture.ts";
+import { historyOf } from "../testing/history.ts";
 import { fileReplica, openReplicaSet, replicaSetOf } from "./replicas.ts";
 import { memoryStore } from "./stores/memory.ts";
 

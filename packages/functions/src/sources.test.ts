@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { decodeEnvelope, type Envelope, parseDatabaseName } from "@pageferry/format";
+import { epochMs, historyOf, id } from "../testing/history.ts";
 import { createAlarms } from "./alarms.ts";
-import { epochMs, historyOf, id } from "./history-fixture.ts";
 import { createSources } from "./sources.ts";
 
 const app = parseDatabaseName("app");

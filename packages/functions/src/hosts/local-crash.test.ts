@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodePack, decodeSegmentFile, formatTxId, parseObjectName, segmentState } from "@pageferry/format";
-import { historyOf } from "../history-fixture.ts";
+import { historyOf } from "../../testing/history.ts";
 import { localHost } from "./local.ts";
 
 const history = historyOf("a1");

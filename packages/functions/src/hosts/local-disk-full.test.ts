@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isPageferryError, parseObjectName } from "@pageferry/format";
-import { historyOf } from "../history-fixture.ts";
+import { historyOf } from "../../testing/history.ts";
 import { localHost } from "./local.ts";
 
 const history = historyOf("a1");

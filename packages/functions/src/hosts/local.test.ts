@@ -15,7 +15,7 @@ import {
   parseObjectName,
   planOf,
 } from "@pageferry/format";
-import { epochMs, historyOf, id } from "../history-fixture.ts";
+import { epochMs, historyOf, id } from "../../testing/history.ts";
 import { type LocalHost, type LocalHostConfig, localHost } from "./local.ts";
 
 const history = historyOf("a1");
