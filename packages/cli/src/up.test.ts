@@ -155,6 +155,34 @@ suite("pageferry up", () => {
     assert.equal(BigInt(`0x${points[0]?.txid}`), first60.at(-1)?.txId);
   });
 
+  test("brings a missing database back where the configuration asks for it, and begins a new generation", async () => {
+    const config = join(directory, "pageferry.yml");
+    await writeFile(
+      config,
+      `databases: ["${path}"]\ndataDir: ${data}\nsyncInterval: 50ms\nrestore: { enabled: true }\nlisten: { port: 0 }\n`,
+    );
+    const first = running(["up", "--config", config]);
+    await until("a snapshot", () => hasPoints(1));
+    await replay();
+    first.io.terminate();
+    await first.ended;
+    await rm(path);
+
+    const second = running(["up", "--config", config]);
+    await until("it is ready", () => second.io.said.out);
+    const checked = await pageferry(["check", "--json", path]);
+    await until("a second generation", async () => {
+      const points: { generation: string }[] = JSON.parse(
+        (await pageferry(["points", "--json", archive])).out,
+      );
+      return new Set(points.map(({ generation }) => generation)).size === 2;
+    });
+
+    assert.doesNotMatch(first.io.said.err, /restored/);
+    assert.match(second.io.said.err, /^note: app: .*app\.db was missing and is restored/m);
+    assert.equal(JSON.parse(checked.out).logicalHash, first60.at(-1)?.logicalSha256);
+  });
+
   test("leaves a database to the agent that has it, and a data directory to the host that has it", async () => {
     const up = running(["up", path, "--data", data, "--port", "0"]);
     await until("it is ready", () => up.io.said.out);

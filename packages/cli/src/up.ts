@@ -11,6 +11,7 @@ import { hostToken } from "./host-client.ts";
 import type { Io } from "./io.ts";
 import { createLog, type ToldAlarm, tellAlarm, tellOver } from "./log.ts";
 import { withStageProgress } from "./progress.ts";
+import { restoreMissing } from "./restore-on-start.ts";
 
 /** What to start with. */
 export interface StartOptions {
@@ -36,9 +37,11 @@ const stopDeadlineMs = 30_000;
 
 /** Starts agent and host in this process. Errors: `locked`, `bad-config`, what reading the token throws. */
 export async function startUp(options: StartOptions): Promise<RunningHost> {
+  const { config, dataDir, io } = options;
   const running = await startHost(options);
   try {
-    const agent = await startAgent(options, running.host.queue);
+    const restored = await restoreMissing(config, dataDir, io);
+    const agent = await startAgent(options, running.host.queue, restored);
     return {
       ...running,
       async stop() {
@@ -79,6 +82,11 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
       hint: "Name it with --host http://HOST:7373, or as `queue` in the configuration.",
     });
   }
+  if (config.restore.enabled) {
+    throw new PageferryError("bad-config", "restore.enabled: an agent cannot read backups", {
+      hint: "Restore with `pageferry restore` before the agent starts, or run `up`.",
+    });
+  }
   const { url } = config.queue;
   const token = config.queue.token ?? (await hostToken(url, dataDir, io));
   return startAgent(
@@ -87,9 +95,14 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
   );
 }
 
-async function startAgent({ config, dataDir, io }: StartOptions, queue: Queue): Promise<Running> {
+async function startAgent(
+  { config, dataDir, io }: StartOptions,
+  queue: Queue,
+  restored: ReadonlySet<string>,
+): Promise<Running> {
   const agent: Agent = createAgent({
     ...config,
+    databases: config.databases.map((database) => ({ ...database, isRestored: restored.has(database.name) })),
     queue: withStageProgress(queue, io),
     shadowDir: resolve(config.shadowDir ?? shadowDir(dataDir)),
     logger: createLog(io),
