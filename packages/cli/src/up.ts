@@ -89,10 +89,8 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
   }
   const { url } = config.queue;
   const token = config.queue.token ?? (await hostToken(url, dataDir, io));
-  return startAgent(
-    options,
-    createHttpQueue({ url, ...(token === undefined ? {} : { token }), now: io.now }),
-  );
+  const queue = createHttpQueue({ url, ...(token === undefined ? {} : { token }), now: io.now });
+  return startAgent(options, queue, new Set());
 }
 
 async function startAgent(
