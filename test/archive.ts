@@ -67,7 +67,7 @@ export async function listRanges(root: string): Promise<ArchivedRange[]> {
 }
 
 /** The txids of the snapshots of one generation. */
-export async function listSnapshots(root: string, generation: string): Promise<number[]> {
+async function listSnapshots(root: string, generation: string): Promise<number[]> {
   const names = await list(`${root}/${generation}/snapshots`);
   return names
     .flatMap((name) => Number.parseInt(snapshotName.exec(name)?.[1] ?? "", 16))

@@ -1,7 +1,8 @@
 // Bad input: each ends in a coded error with something to do, never in a crash, a hang or a half-written file.
 import assert from "node:assert/strict";
-import { copyFile, mkdir, open, readdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, open, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
+import { decodeSegment, encodeSegment } from "@pageferry/format";
 import { listRanges, newestStored } from "./archive.ts";
 import { checkFile, runWriter, startWriter } from "./go-apps.ts";
 import { hexTxId, listPoints, pageferry, restore, startUp } from "./pageferry.ts";
@@ -139,6 +140,25 @@ suite("restore", () => {
 
     assertFails(result, exits.corrupt, new RegExp(last.name));
     assert.deepEqual(await readdir(directory.path), before);
+  });
+
+  test("refuses a segment of another page size, although it is sound by itself", async () => {
+    await using directory = await temporaryDirectory();
+    const root = await makeReplica(directory, 4);
+    const last = (await listRanges(root)).at(-1);
+    assert.ok(last !== undefined);
+    const object = `${root}/${last.generation}/segments/${last.name}`;
+    const { header } = decodeSegment(new Uint8Array(await readFile(object)));
+    const pages = [{ id: header.txId % 2n, overflow: 0, data: new Uint8Array(8192) }];
+    const { attrs, createdAt, highWaterMark, parentTxId, txId } = header;
+    await writeFile(
+      object,
+      encodeSegment({ attrs, createdAt, highWaterMark, parentTxId, txId, pageSize: 8192, pages }),
+    );
+
+    const result = await restore(root, directory.file("out.db"), { txid: hexTxId(last.lastTxId) });
+
+    assertFails(result, exits.corrupt, /page size|8192/);
   });
 
   test("refuses txids, times and generations that are none", async () => {

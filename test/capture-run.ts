@@ -58,7 +58,7 @@ export async function newestTxId(path: string): Promise<number> {
 }
 
 /** A place in memory where there is one, so that images do not compete with the writer's fsyncs. */
-export function imageDirectory(): Promise<TemporaryDirectory> {
+function imageDirectory(): Promise<TemporaryDirectory> {
   return existsSync("/dev/shm") ? temporaryDirectory("/dev/shm") : temporaryDirectory();
 }
 

@@ -57,8 +57,8 @@ export interface Writer extends RunningProcess {
   finish(): Promise<WriterLine>;
 }
 
-/** The command line of a writer, for those who start it under something else. */
-export function writerArguments(options: WriterOptions): string[] {
+/** The command line of a writer. */
+function writerArguments(options: WriterOptions): string[] {
   const args = ["writer", "-path", options.path];
   const flags = {
     rate: options.rate,

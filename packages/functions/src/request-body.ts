@@ -66,10 +66,10 @@ function bodyOf(context: Context): AsyncIterable<Uint8Array> {
   return context.req.raw.body ?? ReadableStream.from<Uint8Array>([]);
 }
 
-/** What Content-Length says; `undefined` where it says nothing that can be used. */
+/** What Content-Length says; `undefined` where it says nothing. Beyond 2^53 it is not exact, and far above every bound. */
 export function declaredLength(context: Context): number | undefined {
   const header = context.req.header("content-length");
-  return header !== undefined && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
+  return header !== undefined && /^\d+$/.test(header) ? Number(header) : undefined;
 }
 
 function tooLarge(size: number, bytesMax: number): PageferryError {
