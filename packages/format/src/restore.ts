@@ -11,6 +11,7 @@ import { packBytesMax, segmentBytesMax } from "./limits.ts";
 import type { Generation } from "./names.ts";
 import { type Attempt, fromReaders, type RestoreOptions } from "./restore-attempt.ts";
 import { createChainWalk } from "./restore-chain.ts";
+import type { PartFacts } from "./restore-part.ts";
 import type { PlanStep, RestorePlan } from "./restore-plan.ts";
 import { restoreSnapshot } from "./restore-snapshot.ts";
 import { formatStateHash, type StateHash } from "./state-hash.ts";
@@ -156,20 +157,18 @@ async function restoreSteps(attempt: Attempt): Promise<PageClaims | undefined> {
     },
     (step, stepSignal) => fetchStep(attempt, step, stepSignal),
     async (decoded, step) => {
-      const written: Promise<void>[] = [];
+      const claimed: Uint32Array[] = [];
       for (let at = decoded.parts.length - 1; at >= 0; at -= 1) {
-        const facts = decoded.parts[at];
-        if (facts === undefined) continue;
+        const facts = decoded.parts[at] as PartFacts;
         await chain.part(step.name, facts, () => decoded.deriveMeta(at));
         if (claims === undefined) {
           claims = createPageClaims(facts.highWaterMark, true);
           await sink.begin(facts.highWaterMark * facts.pageSize);
         }
-        const claimed = claims.claim(facts.runs);
-        if (claimed.length > 0) written.push(decoded.write(at, claimed));
+        claimed[at] = claims.claim(facts.runs);
       }
       sink.flush?.();
-      return { done: Promise.all(written).then(() => decoded.release()) };
+      return { done: decoded.finish(claimed) };
     },
     signal,
   );

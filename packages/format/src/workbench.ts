@@ -33,10 +33,8 @@ export interface DecodedObject {
   /** Bytes of the object as it is stored. */
   readonly storedBytes: number;
   deriveMeta(part: number): Promise<DerivedMeta>;
-  /** Writes the claimed pages of a part: triples of run, first page inside of it, count. */
-  write(part: number, claimed: Uint32Array): Promise<void>;
-  /** Gives the memory back. */
-  release(): void;
+  /** Writes the claimed pages of each part (triples of run, first page inside of it, count) and gives the memory back. Once. */
+  finish(claimed: readonly Uint32Array[]): Promise<void>;
 }
 
 /** What to check. */
@@ -73,11 +71,12 @@ export function inlineWorkbench(sink: RestoreSink): Workbench {
         parts: parts.map((part) => part.facts),
         storedBytes: bytes.length,
         deriveMeta: async (at) => partAt(parts, at).deriveMeta(),
-        async write(at, claimed) {
-          const { facts, frames } = partAt(parts, at);
-          for (const piece of piecesOf(facts, frames, claimed)) await sink.write(piece.offset, piece.bytes);
+        async finish(claimed) {
+          for (const [at, runs] of claimed.entries()) {
+            const { facts, frames } = partAt(parts, at);
+            for (const piece of piecesOf(facts, frames, runs)) await sink.write(piece.offset, piece.bytes);
+          }
         },
-        release() {},
       };
     },
     async check({ pageSize, mode, expectedStateHash }) {

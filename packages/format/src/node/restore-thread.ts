@@ -49,7 +49,12 @@ async function hold(
   return { facts: parts.map((part) => part.facts), storedBytes };
 }
 
-function release(token: number): void {
+async function finish(token: number, claimed: readonly Uint32Array[]): Promise<void> {
+  const { piecesOf } = await import("../workbench.ts");
+  for (const [at, runs] of claimed.entries()) {
+    const { facts, frames } = partOf(token, at);
+    for (const { offset, bytes } of piecesOf(facts, frames, runs)) writeAt(offset, bytes);
+  }
   for (const bytes of held.get(token)?.memory ?? []) free(bytes);
   held.delete(token);
 }
@@ -117,11 +122,6 @@ function partOf(token: number, at: number): Part {
   return part;
 }
 
-async function writePart(part: Part, claimed: Uint32Array): Promise<void> {
-  const { piecesOf } = await import("../workbench.ts");
-  for (const { offset, bytes } of piecesOf(part.facts, part.frames, claimed)) writeAt(offset, bytes);
-}
-
 function writeAt(offset: number, buffers: readonly Uint8Array[]): void {
   try {
     let rest = buffers;
@@ -159,10 +159,8 @@ function answer(request: ThreadRequest): unknown {
       return hold(request.token, request.order, readFile(request.path, request.bytesMax), true);
     case "derive":
       return partOf(request.token, request.part).deriveMeta();
-    case "write":
-      return writePart(partOf(request.token, request.part), request.claimed);
-    case "release":
-      return release(request.token);
+    case "finish":
+      return finish(request.token, request.claimed);
     case "unpack":
       return unpack(request.order, request.path, request.bytes);
     case "unpackFrame":

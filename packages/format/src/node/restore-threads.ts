@@ -20,8 +20,7 @@ export type ThreadRequest = { readonly id: number } & (
       readonly bytesMax: number;
     }
   | { readonly type: "derive"; readonly token: number; readonly part: number }
-  | { readonly type: "write"; readonly token: number; readonly part: number; readonly claimed: Uint32Array }
-  | { readonly type: "release"; readonly token: number }
+  | { readonly type: "finish"; readonly token: number; readonly claimed: readonly Uint32Array[] }
   | {
       readonly type: "unpack";
       readonly order: UnpackOrder;
@@ -86,10 +85,7 @@ export function threadWorkbench(
       parts: facts,
       storedBytes,
       deriveMeta: (part) => thread.ask({ type: "derive", token, part }) as Promise<DerivedMeta>,
-      write: (part, claimed) => thread.ask({ type: "write", token, part, claimed }) as Promise<void>,
-      release() {
-        thread.ask({ type: "release", token }).catch(() => undefined);
-      },
+      finish: (claimed) => thread.ask({ type: "finish", token, claimed }) as Promise<void>,
     };
   };
   return {
