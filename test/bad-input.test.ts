@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { copyFile, mkdir, open, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
-import { decodeSegment, encodeSegment } from "@pageferry/format";
+import { decodeSegment, encodeMetaPage, encodeSegment, parseMeta } from "@pageferry/format";
 import { listRanges, newestStored } from "./archive.ts";
 import { checkFile, runWriter, startWriter } from "./go-apps.ts";
 import { hexTxId, listPoints, pageferry, restore, startUp } from "./pageferry.ts";
@@ -148,13 +148,13 @@ suite("restore", () => {
     const last = (await listRanges(root)).at(-1);
     assert.ok(last !== undefined);
     const object = `${root}/${last.generation}/segments/${last.name}`;
-    const { header } = decodeSegment(new Uint8Array(await readFile(object)));
-    const pages = [{ id: header.txId % 2n, overflow: 0, data: new Uint8Array(8192) }];
-    const { attrs, createdAt, highWaterMark, parentTxId, txId } = header;
-    await writeFile(
-      object,
-      encodeSegment({ attrs, createdAt, highWaterMark, parentTxId, txId, pageSize: 8192, pages }),
-    );
+    const { header, pages } = decodeSegment(new Uint8Array(await readFile(object)));
+    const meta = parseMeta(pages[0]?.data ?? new Uint8Array());
+    assert.ok(meta !== undefined);
+    const slot = header.txId % 2n === 0n ? 0 : 1;
+    const wide = encodeMetaPage({ ...meta, pageSize: 8192 }, slot);
+    const frame = { id: BigInt(slot), overflow: 0, data: wide };
+    await writeFile(object, encodeSegment({ ...header, pageSize: 8192, pages: [frame] }));
 
     const result = await restore(root, directory.file("out.db"), { txid: hexTxId(last.lastTxId) });
 
