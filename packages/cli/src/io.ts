@@ -26,9 +26,8 @@ export function processIo(): Io {
   }
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
-      // The reader left, as `head` does: there is nobody to write to, and nothing went wrong.
-      if (error.code === "EPIPE") process.exit(0);
-      throw error;
+      // The reader left, as `head` does: nobody listens, and nothing went wrong. A backup goes on all the same.
+      if (error.code !== "EPIPE") throw error;
     });
   }
   return {

@@ -5,11 +5,12 @@ import {
   checkDatabase,
   formatStateHash,
   formatTxId,
+  isPageferryError,
   logicalHash,
   type Meta,
   PageferryError,
 } from "@pageferry/format";
-import { openPageSource } from "@pageferry/format/node";
+import { type FilePageSource, openPageSource } from "@pageferry/format/node";
 import { type CommandSpec, jsonOption } from "../command.ts";
 import type { Io } from "../io.ts";
 import { createProgress } from "../progress.ts";
@@ -54,7 +55,7 @@ together and reported as damage: check a restored file, or a copy.`,
 };
 
 function inspect(path: string, io: Io, json: boolean): Report {
-  using source = openPageSource(path);
+  using source = open(path);
   using progress = createProgress(io, "check", { json });
   const { pageSize } = source;
   const found = checkDatabase(source, {
@@ -71,6 +72,18 @@ function inspect(path: string, io: Io, json: boolean): Report {
     problems: found.problems,
     problemCount: found.problemCount,
   };
+}
+
+function open(path: string): FilePageSource {
+  try {
+    return openPageSource(path);
+  } catch (cause) {
+    if (!isPageferryError(cause, "not-found")) throw cause;
+    throw new PageferryError("not-found", cause.message, {
+      cause,
+      hint: "Name a database file that is there.",
+    });
+  }
 }
 
 function stateOf({ meta, pages, stateHash }: CheckResult) {
