@@ -3,6 +3,7 @@
 
 import { decodeEnvelope } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
+import { withDeadline } from "./deadline.ts";
 import type { Message } from "./deliver.ts";
 import { fanOut } from "./fanout.ts";
 import type { Delivery, DurableQueue, Settlement } from "./queue.ts";
@@ -141,8 +142,9 @@ async function laneOnce(run: Run, target: Target, lane: string, bounds: typeof b
   const ids = messages.map(({ id }) => id);
   const extending = setInterval(() => extend(run, ids), visibilityMs / 3);
   try {
-    const until = AbortSignal.any([signal, AbortSignal.timeout(laneDeadlineMs)]);
-    const outcomes = await target.deliverInLane(messages, until);
+    const outcomes = await withDeadline(laneDeadlineMs, signal, (until) =>
+      target.deliverInLane(messages, until),
+    );
     const counts = new Map(deliveries.map(({ id, receiveCount }) => [id, receiveCount]));
     const done = [...outcomes].map(([id, outcome]) => {
       const receiveCount = counts.get(id) ?? 1;
@@ -150,7 +152,9 @@ async function laneOnce(run: Run, target: Target, lane: string, bounds: typeof b
     });
     await settleAtLast(run, done);
   } catch (error) {
-    if (!signal.aborted) throw error;
+    // Its time was over: what it had stored by then is found to be present.
+    const again = ids.map((id) => ({ id, kind: "retry", delayMs: 0, error: errorLine(error) }) as const);
+    await settleAtLast(run, again);
   } finally {
     clearInterval(extending);
   }

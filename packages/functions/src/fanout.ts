@@ -2,6 +2,7 @@
 // goes there at once, and what is at fault becomes that lane's dead letter. Nothing here knows a host or a queue.
 
 import { PageferryError } from "@pageferry/format";
+import { withDeadline } from "./deadline.ts";
 import type { Message } from "./deliver.ts";
 import type { Settlement } from "./queue.ts";
 import { type Outcome, settleFanout } from "./settle.ts";
@@ -69,11 +70,11 @@ async function deliverOrLane(
     new Map(messages.map(({ id }): [number, Outcome] => [id, { kind: "retry", error }]));
   if (!target.isReady())
     return all(new PageferryError("unavailable", `${target.name}: is busy or does not answer`));
-  const deadline = AbortSignal.timeout(options.deadlineMs ?? deadlineMsDefault);
-  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
   try {
-    // A driver that ignores its signal must not hold the batch.
-    return await Promise.race([target.deliver(messages, signal), aborted(signal)]);
+    return await withDeadline(options.deadlineMs ?? deadlineMsDefault, options.signal, (signal) =>
+      // A driver that ignores its signal must not hold the batch.
+      Promise.race([target.deliver(messages, signal), aborted(signal)]),
+    );
   } catch (cause) {
     return all(new PageferryError("unavailable", `${target.name}: was not done in time`, { cause }));
   }
