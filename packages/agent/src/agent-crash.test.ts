@@ -35,7 +35,7 @@ const kills = 6;
 suite("an agent that is killed again and again", () => {
   for (const granularity of ["interval", "transaction"]) {
     test(`goes on with one history, and its acknowledged points restore (${granularity})`, async (context) => {
-      const seed = Number(process.env["PAGEFERRY_SEED"] ?? 7);
+      const seed = Number(process.env.PAGEFERRY_SEED ?? 7);
       context.diagnostic(`PAGEFERRY_SEED=${seed}`);
       const random = numbers(seed);
       await using host = await startTinyHost();

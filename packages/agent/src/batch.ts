@@ -103,7 +103,7 @@ async function batchAsKept(chapter: Chapter, entries: readonly LogEntry[]): Prom
   let last: LogEntry | undefined;
   for (const entry of entries.slice(0, itemsMax)) {
     // The record is a little longer than its segment, which is on the safe side.
-    if (items.length > 0 && bytes + entry.length > inlineBytesMax) break;
+    if (last !== undefined && (bytes + entry.length > inlineBytesMax || entry.parentTxId > last.txId)) break;
     const segment = chapter.recent.segment(entry) ?? (await readLogEntry(entry)).segment;
     items.push({ name: nameOf(chapter.generation, entry), bytes: segment });
     bytes += entry.length;

@@ -36,7 +36,9 @@ export interface ChapterOptions {
   readonly onDurable: (txId: TxId, bytes: number) => void;
   /** Called when a captured range was given up; only a snapshot at or after `txId` helps. */
   readonly onLost: (txId: TxId) => void;
-  readonly fileBytesMax?: number;
+  /** Called when the shadow cannot be written, with each attempt. */
+  readonly onTrouble: (error: unknown) => void;
+  readonly fileBytesMax: number;
 }
 
 /** Opens the chapter of a generation that the cursor holds. */
@@ -49,14 +51,21 @@ export async function openChapter(options: ChapterOptions): Promise<Chapter> {
     granularity: options.granularity,
     source: "bolt-file",
     compression: options.shadowCompression,
-    ...(options.fileBytesMax === undefined ? {} : { fileBytesMax: options.fileBytesMax }),
+    fileBytesMax: options.fileBytesMax,
     onDurable(ranges) {
       for (const range of ranges) held.recent?.add(range);
       const last = ranges.at(-1);
       const bytes = ranges.reduce((sum, { segment }) => sum + segment.length, 0);
       if (last !== undefined) options.onDurable(last.part.txId, bytes);
     },
-    onTrouble: (error) => (error === undefined ? alarms.clear("shadow") : alarms.raiseError("shadow", error)),
+    onTrouble(error) {
+      if (error === undefined) {
+        alarms.clear("shadow");
+        return;
+      }
+      alarms.raiseError("shadow", error);
+      options.onTrouble(error);
+    },
     onLost(part: RangePart, error: unknown) {
       alarms.raiseError("history", error);
       options.onLost(part.txId);
@@ -126,6 +135,14 @@ export function needsBase(chapter: Chapter): boolean {
   if (chapter.cursor().baseNeededFrom !== null) return true;
   const [first] = unsentOf(chapter);
   return first !== undefined && first.parentTxId > (reachOf(chapter) ?? -1n);
+}
+
+/** Nothing more of a chapter is sent; a successor whose bridge would stand on it waits for a snapshot instead. */
+export function abandon(chapter: Chapter, successor: Chapter | undefined): void {
+  chapter.update({ isAbandoned: true });
+  const next = successor?.cursor();
+  const standsOnIt = next?.via === "bridge" && next.acknowledgedTxId === null && next.baseTxId === null;
+  if (standsOnIt) successor?.update({ via: "snapshot", baseNeededFrom: 0n as TxId });
 }
 
 /** The code under which a hole in the history is told until a snapshot closes it. */

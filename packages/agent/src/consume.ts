@@ -1,12 +1,21 @@
 // Takes what a source captures, in order: begins generations, appends to the shadow, hands images to be uploaded.
 import { randomBytes } from "node:crypto";
+import type { TxId } from "@pageferry/format";
+import { isPageferryError } from "@pageferry/format";
 import { type Chapter, lastTxIdOf, openChapter } from "./chapter.ts";
 import type { Cursor } from "./cursor.ts";
 import type { DatabaseState } from "./database-state.ts";
 import { beginGeneration } from "./generation.ts";
 import { shadowCompression } from "./settings.ts";
 import type { BaseEvent, BeginEvent, CaptureEvent, DeltaEvent } from "./sources/capture-event.ts";
-import { acceptCheckpoint, checkBounds, inBackground, isWhole, requestCheckpoint } from "./upkeep.ts";
+import {
+  acceptCheckpoint,
+  checkBounds,
+  inBackground,
+  isWhole,
+  relieve,
+  requestCheckpoint,
+} from "./upkeep.ts";
 import { createWake } from "./wake.ts";
 
 /** Between attempts to make a begin durable on a full disk. */
@@ -29,6 +38,10 @@ export function openChapterOf(state: DatabaseState, generation: Chapter["generat
       state.sender.notify();
       checkBounds(state);
     },
+    fileBytesMax: logFileBytes(shared.settings.shadowBytesMax),
+    onTrouble(error) {
+      if (isPageferryError(error, "disk-full")) relieve(state);
+    },
     onLost(txId) {
       cursor.updateGeneration(generation, { baseNeededFrom: txId });
       requestCheckpoint(state);
@@ -37,10 +50,18 @@ export function openChapterOf(state: DatabaseState, generation: Chapter["generat
   });
 }
 
+/** Whole files are trimmed, so that they must be small beside the bound. */
+function logFileBytes(shadowBytesMax: number): number {
+  return Math.min(8 * 1024 * 1024, Math.ceil(shadowBytesMax / 8));
+}
+
 /** Takes events until the source has stopped. Never throws: what is unforeseen is an alarm. */
 export async function consume(state: DatabaseState, events: AsyncIterable<CaptureEvent>): Promise<void> {
   try {
-    for await (const event of events) await take(state, event);
+    for await (const event of events) {
+      // What comes after everything ended is captured again at the next start.
+      if (!state.abort.signal.aborted) await take(state, event);
+    }
   } catch (error) {
     if (!state.abort.signal.aborted) {
       state.shared.logger.error({ database: state.place.name, err: error }, "capturing ended");
@@ -76,10 +97,15 @@ async function takeBegin(state: DatabaseState, event: BeginEvent): Promise<void>
   const previous = state.chapters.at(-1);
   if (event.via === "continue" && previous !== undefined) {
     state.cursor.update({ identity: event.identity });
+    // The page table is beyond all that was sent or can be: the base between was lost with the process that uploaded it.
+    const isBaseLost = event.parent !== null && event.parent.txId > (beginTxIdOf(previous) ?? -1n);
+    if (isBaseLost) previous.update({ baseNeededFrom: event.parent.txId });
     await untilSaved(state);
     return;
   }
   await previous?.shadow.flush(state.abort.signal);
+  // What was not flushed is captured again at the next start, and may have another end.
+  if (state.abort.signal.aborted) return;
   const facts = {
     random: randomBytes(8),
     lastTxId: previous === undefined ? null : lastTxIdOf(previous),
@@ -89,15 +115,24 @@ async function takeBegin(state: DatabaseState, event: BeginEvent): Promise<void>
   state.cursor.update(cursor);
   await untilSaved(state);
   await openBegun(state, cursor);
+  if (state.abort.signal.aborted) return;
   state.lag.reset();
   state.lag.seen(event.txId, state.shared.now());
+}
+
+/** The newest state of a chapter that the archive has or will have; for an empty bridge, the parent's. */
+function beginTxIdOf(chapter: Chapter): TxId | null {
+  const { via, parent } = chapter.cursor();
+  return lastTxIdOf(chapter) ?? (via === "bridge" ? (parent?.txId ?? null) : null);
 }
 
 async function openBegun(state: DatabaseState, cursor: Cursor): Promise<void> {
   const begun = cursor.generations.at(-1);
   if (begun === undefined) return;
   const kept = new Set<string>(cursor.generations.map(({ generation }) => generation));
-  const chapter = await openChapterOf(state, begun.generation);
+  const chapter = await untilDone(state, () => openChapterOf(state, begun.generation));
+  if (chapter === undefined) return;
+  if (begun.via === "bridge" && begun.baseAtMs === 0) chapter.update({ baseAtMs: state.shared.now() });
   state.chapters = [...state.chapters.filter(({ generation }) => kept.has(generation)), chapter];
   const { generation, reason, parent } = begun;
   state.shared.logger.info({ database: state.place.name, generation, reason }, "a generation begins");
@@ -107,17 +142,26 @@ async function openBegun(state: DatabaseState, cursor: Cursor): Promise<void> {
 
 /** Nothing of a new generation may be captured before its begin is durable; a full disk is waited for. */
 async function untilSaved(state: DatabaseState): Promise<void> {
+  await untilDone(state, () => state.cursor.save());
+}
+
+/** What `act` gives as soon as the disk lets it; `undefined` when everything ends before. */
+async function untilDone<Result>(
+  state: DatabaseState,
+  act: () => Promise<Result>,
+): Promise<Result | undefined> {
   const pause = createWake();
   for (let isInTrouble = false; !state.abort.signal.aborted; isInTrouble = true) {
     try {
-      await state.cursor.save();
+      const result = await act();
       if (isInTrouble) state.alarms.clear("shadow");
-      return;
+      return result;
     } catch (error) {
       state.alarms.raiseError("shadow", error);
       await pause.wait(retryMs, state.abort.signal);
     }
   }
+  return;
 }
 
 async function takeDelta(state: DatabaseState, event: DeltaEvent): Promise<void> {

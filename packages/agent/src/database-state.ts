@@ -61,8 +61,10 @@ export interface DatabaseState {
   lastAcknowledgedMs: number;
   baseAskedMs: number;
   /** The checkpoint that is being written. */
-  checkpointing: { readonly file: string; readonly generation: string } | undefined;
+  checkpointing: { readonly file: string; readonly generation: string; readonly bytes: number } | undefined;
   checkpointedMs: number;
+  /** When room was last made on a full disk. */
+  relievedMs: number;
   readonly checkpointDone: Wake;
   /** The highest number that a page table's file has had. */
   tableNumber: number;

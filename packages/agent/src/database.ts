@@ -131,6 +131,7 @@ async function openState(
     baseAskedMs: Number.NEGATIVE_INFINITY,
     checkpointing: undefined,
     checkpointedMs: performance.now(),
+    relievedMs: Number.NEGATIVE_INFINITY,
     checkpointDone: createWake(),
     tableNumber: tableNumberOf(cursor.value().checkpoint?.file),
     bytesSinceCheckpoint: 0,

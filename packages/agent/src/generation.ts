@@ -36,7 +36,8 @@ export function beginGeneration(cursor: Cursor, event: BeginEvent, facts: BeginF
     pageSize: event.pageSize,
     via: isBridge ? "bridge" : "snapshot",
     baseTxId: null,
-    baseAtMs: 0,
+    // Its first own snapshot is due when the next of its parent would have been.
+    baseAtMs: isBridge ? (previous?.baseAtMs ?? 0) : 0,
     baseNeededFrom: isBridge ? null : txId(0),
     acknowledgedTxId: null,
     isAbandoned: false,

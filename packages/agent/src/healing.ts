@@ -1,6 +1,7 @@
 // What to do about what the host says it needs: decided purely. Holes are sent again from the shadow where it still has
 // them, else closed by a new snapshot.
 import type { Generation, GenerationNeeds, Needs, TxId } from "@pageferry/format";
+import { newest } from "./chapter.ts";
 
 /** What the agent has of one generation. */
 export interface HealingFacts {
@@ -49,8 +50,8 @@ function healUnknown(facts: HealingFacts): Healing {
 function heal(needed: GenerationNeeds, facts: HealingFacts): Healing {
   const holes = needed.missing
     .map(([parentTxId, txId]) => ({ parentTxId, txId }))
-    // What was not acknowledged is on its way anyway.
-    .filter((hole) => hole.txId <= (facts.acknowledgedTxId ?? -1n));
+    // What was not acknowledged, be it segment or snapshot, is on its way anyway.
+    .filter((hole) => hole.txId <= (newest(facts.acknowledgedTxId, facts.baseTxId) ?? -1n));
   const resend = holes.filter((hole) => covers(facts.entries, hole));
   const isHopeless = resend.length < holes.length;
   return {

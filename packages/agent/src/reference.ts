@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { formatTxId, PageferryError } from "@pageferry/format";
 import { type Chapter, lastTxIdOf } from "./chapter.ts";
-import type { Cursor } from "./cursor.ts";
+import type { Cursor, TableCheckpoint } from "./cursor.ts";
 import { readPageTable, rollForward, type SavedTable, writePageTable } from "./page-table-file.ts";
 import { decodeRange } from "./range-segment.ts";
 import { readLogEntry } from "./shadow-file.ts";
@@ -21,11 +21,36 @@ export async function openReference(
   chapters: readonly Chapter[],
 ): Promise<CaptureReference | undefined> {
   const { checkpoint, identity } = cursor;
-  const from = chapters.findIndex((chapter) => chapter.generation === checkpoint?.generation);
   const current = chapters.at(-1);
-  if (checkpoint === null || identity === null || current === undefined || from === -1) return;
-  const isOther = from < chapters.length - 1 && current.cursor().via === "snapshot";
-  if (isOther && current.shadow.entries().length === 0) return;
+  if (checkpoint === null || identity === null || current === undefined) return;
+  const rolled = await rolledCheckpoint(directory, checkpoint, chapters);
+  if (rolled === undefined) return;
+  const last = lastTxIdOf(current);
+  if (last !== null && last > rolled.txId) {
+    const where = `${formatTxId(last)} was acknowledged, the shadow ends at ${formatTxId(rolled.txId)}`;
+    throw new PageferryError("gap", `shadow of ${current.generation}: ${where}`);
+  }
+  if (rolled.txId === checkpoint.txId) {
+    return { tablePath: join(directory, checkpoint.file), ...stateOf(rolled), identity };
+  }
+  const path = join(directory, referenceFile);
+  await writePageTable(path, rolled);
+  return { tablePath: path, ...stateOf(rolled), identity };
+}
+
+/**
+ * The checkpoint's table, rolled forward by all that is durable in the shadow. `undefined`: nothing leads from it to the present
+ * generation. Throws `corrupt`, `gap` or `not-found` where it does not add up.
+ */
+export async function rolledCheckpoint(
+  directory: string,
+  checkpoint: TableCheckpoint,
+  chapters: readonly Chapter[],
+): Promise<SavedTable | undefined> {
+  const from = chapters.findIndex((chapter) => chapter.generation === checkpoint.generation);
+  if (from === -1) return;
+  // Nothing leads from the table into a generation that began with a snapshot; its transactions may even be lower.
+  if (chapters.slice(from + 1).some((chapter) => chapter.cursor().via === "snapshot")) return;
   const tablePath = join(directory, checkpoint.file);
   const saved = readPageTable(tablePath);
   if (saved.txId !== checkpoint.txId || saved.stateHash !== checkpoint.stateHash) {
@@ -34,16 +59,7 @@ export async function openReference(
       `page table ${tablePath}: it is of another state than the cursor says`,
     );
   }
-  const rolled = await rolledForward(saved, chapters.slice(from));
-  const last = lastTxIdOf(current);
-  if (last !== null && last > rolled.txId) {
-    const where = `${formatTxId(last)} was acknowledged, the shadow ends at ${formatTxId(rolled.txId)}`;
-    throw new PageferryError("gap", `shadow of ${current.generation}: ${where}`);
-  }
-  if (rolled.txId === saved.txId) return { tablePath, ...stateOf(rolled), identity };
-  const path = join(directory, referenceFile);
-  await writePageTable(path, rolled);
-  return { tablePath: path, ...stateOf(rolled), identity };
+  return rolledForward(saved, chapters.slice(from));
 }
 
 function stateOf({ txId, stateHash }: SavedTable): Pick<CaptureReference, "txId" | "stateHash"> {

@@ -13,21 +13,26 @@ const entriesMax = 50_000;
 
 /**
  * Up to where a chapter's shadow may be trimmed; `null`: not at all. The page table's checkpoint must be beyond it, because a
- * restart rolls it forward; and the host must have stored it, as far as it can say so (`isHealing`).
+ * restart rolls it forward; and the host must have stored it, as far as it can say so (`isHealing`). What follows a snapshot that
+ * is on its way (`uploadingTxId`) must stay: it is sent as soon as the snapshot was.
  */
 export function trimBound(
   chapter: Chapter,
   chapters: readonly Chapter[],
   checkpoint: Cursor["checkpoint"],
   isHealing: boolean,
+  uploadingTxId: TxId | null = null,
 ): TxId | null {
   const own = chapters.indexOf(chapter);
   const checkpointed = chapters.findIndex((one) => one.generation === checkpoint?.generation);
   if (checkpoint === null || checkpointed < own) return null;
   const atCheckpoint = checkpointed === own ? checkpoint.txId : null;
-  // What waits for a snapshot will never be sent.
-  const isGivenUp = chapter.cursor().isAbandoned || chapter.cursor().baseNeededFrom !== null;
-  if (isGivenUp) return atCheckpoint ?? lastOf(chapter);
+  const { isAbandoned, baseNeededFrom } = chapter.cursor();
+  if (isAbandoned || baseNeededFrom !== null) {
+    // What a snapshot must stand for will never be sent.
+    const bound = atCheckpoint ?? lastOf(chapter);
+    return isAbandoned || uploadingTxId === null ? bound : smaller(bound, uploadingTxId);
+  }
   const reach = reachOf(chapter);
   const sent = isHealing ? smaller(reach, chapter.storedTxId) : reach;
   return atCheckpoint === null ? sent : smaller(sent, atCheckpoint);

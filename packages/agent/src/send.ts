@@ -10,7 +10,7 @@ import {
 } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import { type Batch, type BatchItem, type BatchOptions, batchesAgain, nextBatch } from "./batch.ts";
-import { type Chapter, needsBase, newest, unsentOf } from "./chapter.ts";
+import { abandon, type Chapter, needsBase, newest, unsentOf } from "./chapter.ts";
 import { type Contact, createContact } from "./contact.ts";
 import type { CursorStore } from "./cursor.ts";
 import { beginOf } from "./generation.ts";
@@ -188,13 +188,6 @@ function headOf(state: SendState): Chapter | undefined {
   return;
 }
 
-function abandon(chapter: Chapter, successor: Chapter | undefined): void {
-  chapter.update({ isAbandoned: true });
-  const next = successor?.cursor();
-  const standsOnIt = next?.via === "bridge" && next.acknowledgedTxId === null && next.baseTxId === null;
-  if (standsOnIt) successor?.update({ via: "snapshot", baseNeededFrom: 0n as TxId });
-}
-
 function isDrained(state: SendState): boolean {
   const chapters = state.chapters();
   return chapters.every((chapter) => {
@@ -288,8 +281,14 @@ async function sendAgain(state: SendState): Promise<boolean> {
   if (next === undefined) return false;
   const { chapter, range } = next;
   if (!state.chapters().includes(chapter) || chapter.cursor().epoch === null) return true;
-  for await (const batch of batchesAgain(chapter, range, state.policy.batch)) {
-    await sendItems(state, chapter, batch);
+  try {
+    for await (const batch of batchesAgain(chapter, range, state.policy.batch)) {
+      await sendItems(state, chapter, batch);
+    }
+  } catch (error) {
+    if (!isPageferryError(error, "corrupt")) throw error;
+    // What the shadow no longer holds only a snapshot can stand for.
+    askForBase(state, chapter);
   }
   return true;
 }

@@ -36,8 +36,8 @@ export interface ShadowLog {
    * next append goes to another file, because after a failed fsync nothing is known of the old one.
    */
   append(records: readonly NewRecord[]): Promise<void>;
-  /** Removes the files that hold nothing above `upTo`; the one being written stays. */
-  trim(upTo: TxId): Promise<void>;
+  /** Removes the files that hold nothing above `upTo`, if any after `before`; the one being written stays. */
+  trim(upTo: TxId, before?: () => Promise<void>): Promise<void>;
   /** Writes `records` into one new file in the place of the file of `from` and all after it, whose records they stand for. */
   squash(from: LogEntry, records: AsyncIterable<NewRecord>): Promise<void>;
   close(): Promise<void>;
@@ -90,7 +90,7 @@ export async function openShadowLog(directory: string, options: ShadowLogOptions
     entries: () => state.entries,
     bytes: () => [...state.sizes.values()].reduce((sum, size) => sum + size, 0),
     append: (records) => append(state, records),
-    trim: (upTo) => trim(state, upTo),
+    trim: (upTo, before) => trim(state, upTo, before),
     squash: (from, records) => squash(state, from, records),
     close: () => closeActive(state),
   };
@@ -162,13 +162,16 @@ async function abandonActive(state: LogState): Promise<void> {
   }
 }
 
-async function trim(state: LogState, upTo: TxId): Promise<void> {
+async function trim(state: LogState, upTo: TxId, before?: () => Promise<void>): Promise<void> {
   const lastOf = new Map<LogFile, bigint>(state.entries.map((entry) => [entry.file, entry.txId]));
+  const isSmall = (file: LogFile) => (state.sizes.get(file) ?? 0) < state.fileBytesMax / 8;
   const doomed = [...state.sizes.keys()].filter(
-    (file) => file !== state.active?.file && (lastOf.get(file) ?? 0n) <= upTo,
+    (file) => (lastOf.get(file) ?? 0n) <= upTo && !(file === state.active?.file && isSmall(file)),
   );
   if (doomed.length === 0) return;
+  await before?.();
   try {
+    if (state.active !== undefined && doomed.includes(state.active.file)) await closeActive(state);
     // The oldest first, so that a crash in between leaves a log without a hole.
     for (const file of doomed) {
       await rm(file.path, { force: true });

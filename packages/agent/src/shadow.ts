@@ -40,9 +40,10 @@ export interface Shadow {
   bytes(): number;
   /** Takes a captured delta; its memory may be used again when this returns. Waits while too much is in memory. */
   append(part: RangePart): Promise<void>;
-  /** Returns when everything appended so far is durable, or the signal aborts. */
-  flush(signal?: AbortSignal): Promise<void>;
-  trim(upTo: TxId): Promise<void>;
+  /** Waits until everything appended so far is durable (or was given up as lost); false: the signal aborted first. */
+  flush(signal?: AbortSignal): Promise<boolean>;
+  /** Removes what is not above `upTo`; `before` is run first if there is such. */
+  trim(upTo: TxId, before?: () => Promise<void>): Promise<void>;
   /** Puts what `squashed` makes of all its records in their place. Appends wait meanwhile. */
   squash(squashed: (entries: readonly LogEntry[]) => AsyncIterable<NewRecord>): Promise<void>;
   /** Gives up what is not durable and closes the files; call `flush` first. */
@@ -58,12 +59,25 @@ const retryMs = 1000;
 /** Segments encoded at a time; each has its pages in memory twice meanwhile. */
 const encodedAtATime = 8;
 
+/** A range that waits for the disk, and how many deltas it is made of. */
+interface Waiting {
+  readonly part: RangePart;
+  readonly deltas: number;
+}
+
 interface ShadowState {
   readonly options: ShadowOptions;
   readonly merge: RangeMerge;
   readonly closed: AbortController;
-  /** With `transaction`: deltas in memory of their own. */
-  queue: RangePart[];
+  /** Deltas taken, and how many of them are done with. */
+  taken: number;
+  done: number;
+  /** Deltas in the merge. */
+  merged: number;
+  /** Called when some are done with. */
+  readonly progress: Set<() => void>;
+  /** With `transaction`: deltas in memory of their own. With `interval`: what the merge does not go on from. */
+  queue: Waiting[];
   queueBytes: number;
   /** The writing that goes on; there is one at a time. */
   writing: Promise<void> | undefined;
@@ -78,6 +92,10 @@ export async function openShadow(options: ShadowOptions): Promise<Shadow> {
     options,
     merge: createRangeMerge(),
     closed: new AbortController(),
+    taken: 0,
+    done: 0,
+    merged: 0,
+    progress: new Set(),
     queue: [],
     queueBytes: 0,
     writing: undefined,
@@ -95,13 +113,8 @@ export async function openShadow(options: ShadowOptions): Promise<Shadow> {
         await state.writing;
       }
     },
-    async flush(signal) {
-      const aborted = abortOf(signal);
-      while (state.writing !== undefined && signal?.aborted !== true) {
-        await Promise.race([state.writing, aborted]);
-      }
-    },
-    trim: (upTo) => inTurn(state, () => log.trim(upTo)),
+    flush: (signal) => flush(state, signal),
+    trim: (upTo, before) => inTurn(state, () => log.trim(upTo, before)),
     squash: (squashed) =>
       inTurn(state, async () => {
         const entries = log.entries();
@@ -122,8 +135,20 @@ function inTurn<Result>(state: ShadowState, act: () => Promise<Result>): Promise
   return mine;
 }
 
-function abortOf(signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((settle) => signal?.addEventListener("abort", () => settle(), { once: true }));
+/** Waits for what was taken until now, and not for what comes meanwhile: a busy writer never pauses. */
+async function flush(state: ShadowState, signal?: AbortSignal): Promise<boolean> {
+  const target = state.taken;
+  const ends = AbortSignal.any([state.closed.signal, ...(signal === undefined ? [] : [signal])]);
+  while (state.done < target && !ends.aborted) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = () => resolve();
+    state.progress.add(wake);
+    ends.addEventListener("abort", wake, { once: true });
+    await promise;
+    state.progress.delete(wake);
+    ends.removeEventListener("abort", wake);
+  }
+  return state.done >= target;
 }
 
 function pendingBytes(state: ShadowState): number {
@@ -131,13 +156,30 @@ function pendingBytes(state: ShadowState): number {
 }
 
 function take(state: ShadowState, part: RangePart): void {
-  if (state.options.granularity === "interval") {
-    state.merge.add(part);
+  state.taken += 1;
+  if (state.options.granularity === "transaction") {
+    enqueue(state, { part: copyOf(part), deltas: 1 });
     return;
   }
-  const own = copyOf(part);
-  state.queue.push(own);
-  state.queueBytes += rawBytesOf(own);
+  const last = state.merge.txId();
+  if (last !== undefined && part.parentTxId > last) {
+    // A base lies between: one range over both would claim what it does not hold.
+    enqueue(state, takeMerged(state));
+  }
+  state.merge.add(part);
+  state.merged += 1;
+}
+
+function enqueue(state: ShadowState, waiting: Waiting): void {
+  state.queue.push(waiting);
+  state.queueBytes += rawBytesOf(waiting.part);
+}
+
+function takeMerged(state: ShadowState): Waiting {
+  const waiting = { part: state.merge.range(), deltas: state.merged };
+  state.merge.clear();
+  state.merged = 0;
+  return waiting;
 }
 
 function copyOf(part: RangePart): RangePart {
@@ -164,29 +206,36 @@ async function writeAll(state: ShadowState, write: Write): Promise<void> {
     // Whoever appended is not made to wait for the encoding of what it appended.
     await Promise.resolve();
     while (!state.closed.signal.aborted) {
-      const parts = nextParts(state);
-      if (parts.length === 0) return;
-      await writeUntilDone(state, parts, write);
+      const next = nextWaiting(state);
+      if (next.length === 0) return;
+      const isDone = await writeUntilDone(
+        state,
+        next.map(({ part }) => part),
+        write,
+      );
+      if (isDone) state.done += next.reduce((sum, { deltas }) => sum + deltas, 0);
+      for (const wake of state.progress) wake();
     }
   } finally {
     state.writing = undefined;
   }
 }
 
-function nextParts(state: ShadowState): RangePart[] {
-  if (!state.merge.isEmpty()) {
-    const range = state.merge.range();
-    state.merge.clear();
-    return [range];
-  }
-  const parts = state.queue.splice(0, encodedAtATime);
-  state.queueBytes -= parts.reduce((sum, part) => sum + rawBytesOf(part), 0);
-  return parts;
+function nextWaiting(state: ShadowState): Waiting[] {
+  const next = state.queue.splice(0, encodedAtATime);
+  state.queueBytes -= next.reduce((sum, { part }) => sum + rawBytesOf(part), 0);
+  if (next.length > 0 || state.merge.isEmpty()) return next;
+  return [takeMerged(state)];
 }
 
-async function writeUntilDone(state: ShadowState, parts: readonly RangePart[], write: Write): Promise<void> {
+/** Whether it was done; false when the shadow was closed meanwhile. */
+async function writeUntilDone(
+  state: ShadowState,
+  parts: readonly RangePart[],
+  write: Write,
+): Promise<boolean> {
   const ranges = (await Promise.all(parts.map((part) => encodedRange(state.options, part)))).flat();
-  if (ranges.length === 0) return;
+  if (ranges.length === 0) return true;
   const records = ranges.map(recordOf);
   const pause = createWake();
   let isInTrouble = false;
@@ -195,13 +244,14 @@ async function writeUntilDone(state: ShadowState, parts: readonly RangePart[], w
       await write(records);
       if (isInTrouble) state.options.onTrouble(undefined);
       state.options.onDurable(ranges);
-      return;
+      return true;
     } catch (error) {
       isInTrouble = true;
       state.options.onTrouble(error);
       await pause.wait(retryMs, state.closed.signal);
     }
   }
+  return false;
 }
 
 /** The encoded range, or none where it cannot be one segment and was given up. */

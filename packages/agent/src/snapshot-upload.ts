@@ -52,6 +52,8 @@ export interface SnapshotUploads {
   /** Whether one of this generation is on its way or ready. */
   isBusy(generation: Generation): boolean;
   ready(generation: Generation): ReadySnapshot | undefined;
+  /** The transaction of the oldest one of this generation that is on its way or ready. */
+  oldestTxId(generation: Generation): TxId | null;
   /** The ready one was acknowledged, or is no longer wanted. */
   done(snapshot: ReadySnapshot): Promise<void>;
   /** Gives up what is on its way, and deletes it. */
@@ -66,6 +68,7 @@ const retryMs = 5000;
 
 interface Upload {
   readonly generation: Generation;
+  readonly txId: TxId;
   readonly controller: AbortController;
   readonly running: Promise<void>;
 }
@@ -111,10 +114,14 @@ export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotU
       const before = abandon();
       const controller = new AbortController();
       const running = before.then(() => run(generation, base, controller.signal));
-      current = { generation, controller, running };
+      current = { generation, txId: base.txId, controller, running };
     },
     isBusy: (generation) => current?.generation === generation || ready.has(generation),
     ready: (generation) => ready.get(generation),
+    oldestTxId(generation) {
+      const running = current?.generation === generation ? current.txId : null;
+      return ready.get(generation)?.txId ?? running;
+    },
     done,
     async close() {
       await abandon();

@@ -1,11 +1,14 @@
 // What is done for a database from time to time: checkpoints, snapshots, trimming, squashing, healing, saving the cursor.
-import { readdir, rm } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { readdir, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { formatTxId, type Needs } from "@pageferry/format";
-import { type Chapter, historyAlarm, lastTxIdOf, needsBase } from "./chapter.ts";
+import { formatTxId, type Needs, PageferryError, type TxId } from "@pageferry/format";
+import { abandon, type Chapter, historyAlarm, lastTxIdOf, needsBase, newest } from "./chapter.ts";
+import type { TableCheckpoint } from "./cursor.ts";
 import type { DatabaseState } from "./database-state.ts";
 import { planHealing } from "./healing.ts";
-import { referenceFile } from "./reference.ts";
+import { writePageTable } from "./page-table-file.ts";
+import { referenceFile, rolledCheckpoint } from "./reference.ts";
 import {
   giveUpUnsent,
   isFinished,
@@ -23,8 +26,14 @@ const cursorSaveMs = 5000;
 /** A base that was asked for is asked for again after this. */
 const baseAgainMs = 30_000;
 
-/** A checkpoint that does not come is asked for again after this. */
-const checkpointAgainMs = 120_000;
+/** A checkpoint that does not come, because the disk was full, is asked for again after this. */
+const checkpointAgainMs = 10_000;
+
+/** A checkpoint waits this long for the shadow to be durable up to it. */
+const flushMs = 10_000;
+
+/** Room on a full disk is made at most this often. */
+const relieveAgainMs = 5000;
 
 /** What was healed is healed again only after this: a host needs a while to put things away. */
 const healAgainMs = 5 * 60_000;
@@ -40,7 +49,7 @@ export function tick(state: DatabaseState): void {
   const isCheckpointDue =
     state.bytesSinceCheckpoint > settings.checkpointBytes ||
     (state.bytesSinceCheckpoint > 0 && nowMs >= state.checkpointedMs + settings.checkpointMs);
-  if (isCheckpointDue) requestCheckpoint(state);
+  if (isCheckpointDue || state.checkpointing !== undefined) requestCheckpoint(state);
   if (isSnapshotDue(state)) requestBase(state);
   checkBounds(state);
 }
@@ -59,11 +68,9 @@ export function requestCheckpoint(state: DatabaseState): void {
   // One that a full disk swallowed is asked for again, under another name.
   const isAsked = state.checkpointing !== undefined && nowMs < state.checkpointedMs + checkpointAgainMs;
   if (isAsked || state.source === undefined || chapter === undefined) return;
-  state.tableNumber += 1;
-  const file = `pages-${state.tableNumber}.table`;
-  state.checkpointing = { file, generation: chapter.generation };
+  const file = nextTableFile(state);
+  state.checkpointing = { file, generation: chapter.generation, bytes: state.bytesSinceCheckpoint };
   state.checkpointedMs = nowMs;
-  state.bytesSinceCheckpoint = 0;
   state.source.checkpoint(join(state.place.directory, file));
 }
 
@@ -78,17 +85,24 @@ export async function acceptCheckpoint(state: DatabaseState, event: CheckpointEv
   if (checkpointing?.file !== file) return;
   try {
     if (chapter?.generation !== checkpointing.generation) return;
-    await chapter.shadow.flush(state.abort.signal);
-    if (state.abort.signal.aborted) return;
-    const { generation } = chapter;
-    state.cursor.update({ checkpoint: { generation, txId: event.txId, stateHash: event.stateHash, file } });
-    await state.cursor.save();
-    await removeTables(state.place.directory, file);
-    await tidy(state);
+    // On a full disk it would wait for the room that the trimming behind it makes; the next checkpoint will do.
+    const signal = AbortSignal.any([state.abort.signal, AbortSignal.timeout(flushMs)]);
+    if (!(await chapter.shadow.flush(signal))) return;
+    const { txId, stateHash } = event;
+    await useCheckpoint(state, { generation: chapter.generation, txId, stateHash, file });
+    state.bytesSinceCheckpoint -= checkpointing.bytes;
+    await keepReserve(state.place.directory, file);
   } finally {
     if (state.checkpointing === checkpointing) state.checkpointing = undefined;
     state.checkpointDone.notify();
   }
+}
+
+async function useCheckpoint(state: DatabaseState, checkpoint: TableCheckpoint): Promise<void> {
+  state.cursor.update({ checkpoint });
+  await state.cursor.save();
+  await removeTables(state.place.directory, checkpoint.file);
+  await tidy(state);
 }
 
 const tablePattern = /^pages-(\d+)\.table$/;
@@ -108,6 +122,54 @@ export async function removeTables(directory: string, kept: string | undefined):
   await Promise.all(doomed.map((name) => rm(join(directory, name), { force: true })));
 }
 
+const reserveFile = "reserve";
+
+/** Room for a page table and a cursor, which a full disk is freed with. */
+async function keepReserve(directory: string, tableFile: string): Promise<void> {
+  const path = join(directory, reserveFile);
+  try {
+    const bytes = Math.ceil((await stat(join(directory, tableFile))).size * 1.25) + 16_384;
+    const isThere = await stat(path).then(
+      ({ size }) => size >= bytes,
+      () => false,
+    );
+    // Not of zeros, which some file systems keep no room for.
+    if (!isThere) await writeFile(path, randomBytes(bytes), { mode: 0o600 });
+  } catch {
+    await rm(path, { force: true });
+  }
+}
+
+/**
+ * Makes room on a full disk: the checkpoint is rolled forward to the end of the shadow, in the room of the reserve, and the host
+ * is asked what it stored; then more can be trimmed. The source's own checkpoint would be beyond what is durable.
+ */
+export function relieve(state: DatabaseState): void {
+  if (performance.now() < state.relievedMs + relieveAgainMs) return;
+  state.relievedMs = performance.now();
+  state.sender.hastenNeeds();
+  inBackground(state, async () => {
+    const { directory } = state.place;
+    await rm(join(directory, reserveFile), { force: true });
+    await tidy(state);
+    const { checkpoint } = state.cursor.value();
+    const chapter = state.chapters.at(-1);
+    const last = chapter?.shadow.entries().at(-1)?.txId;
+    if (checkpoint === null || chapter === undefined || last === undefined || last <= checkpoint.txId) return;
+    const rolled = await rolledCheckpoint(directory, checkpoint, state.chapters);
+    if (rolled === undefined) return;
+    const file = nextTableFile(state);
+    await writePageTable(join(directory, file), rolled);
+    const { txId, stateHash } = rolled;
+    await useCheckpoint(state, { generation: chapter.generation, txId, stateHash, file });
+  });
+}
+
+function nextTableFile(state: DatabaseState): string {
+  state.tableNumber += 1;
+  return `pages-${state.tableNumber}.table`;
+}
+
 /** Asks for a base, unless one is on its way. */
 export function requestBase(state: DatabaseState): void {
   const chapter = state.chapters.at(-1);
@@ -121,9 +183,10 @@ export function requestBase(state: DatabaseState): void {
 function isSnapshotDue(state: DatabaseState): boolean {
   const chapter = state.chapters.at(-1);
   if (chapter === undefined || state.sender.isHalted()) return false;
-  const { baseTxId, baseAtMs } = chapter.cursor();
+  const { baseTxId, baseAtMs, via } = chapter.cursor();
   const last = lastTxIdOf(chapter);
-  if (baseTxId === null || last === null || last <= baseTxId) return false;
+  // One that began with a bridge has no snapshot of its own before the first is due.
+  if (last === null || (baseTxId === null ? via === "snapshot" : last <= baseTxId)) return false;
   return state.shared.now() - baseAtMs >= state.shared.settings.snapshotIntervalMs;
 }
 
@@ -131,8 +194,10 @@ function isSnapshotDue(state: DatabaseState): boolean {
 export async function tidy(state: DatabaseState, isHealing = state.isHealing): Promise<void> {
   const { checkpoint } = state.cursor.value();
   for (const chapter of state.chapters) {
-    const bound = trimBound(chapter, state.chapters, checkpoint, isHealing);
-    if (bound !== null) await chapter.shadow.trim(bound);
+    const uploading = state.uploads.oldestTxId(chapter.generation);
+    const bound = trimBound(chapter, state.chapters, checkpoint, isHealing, uploading);
+    // With a cursor older than the trimming, a restart would find a hole where there is none.
+    if (bound !== null) await chapter.shadow.trim(bound, () => state.cursor.save().catch(() => {}));
   }
   await removeFinished(state, isHealing);
 }
@@ -213,6 +278,7 @@ export function acceptNeeds(state: DatabaseState, needs: Needs): void {
   for (const chapter of state.chapters) {
     chapter.storedTxId = needs.generations[chapter.generation]?.storedTxId ?? null;
   }
+  haltWhereOvertaken(state);
   const { epochMax } = state.cursor.value();
   if (needs.newestEpoch > epochMax) state.cursor.update({ epochMax: needs.newestEpoch });
   const facts = state.chapters.map((chapter) => ({
@@ -232,6 +298,34 @@ export function acceptNeeds(state: DatabaseState, needs: Needs): void {
     if (healing.snapshot && isNewly(state, `${healing.generation}/snapshot`)) requestBase(state);
   }
   inBackground(state, () => tidy(state));
+}
+
+/**
+ * The host cannot have what this agent never captured: either the agent and its database were put back to an older state, or
+ * another has the same shadow. To go on would mix two histories.
+ */
+function haltWhereOvertaken(state: DatabaseState): void {
+  const { checkpoint } = state.cursor.value();
+  for (const [index, chapter] of state.chapters.entries()) {
+    const { generation, storedTxId } = chapter;
+    const own = checkpoint?.generation === generation ? checkpoint.txId : null;
+    const last = newest(lastTxIdOf(chapter), own);
+    if (storedTxId === null || chapter.cursor().isAbandoned || storedTxId <= (last ?? parentTxIdOf(chapter)))
+      continue;
+    if (index < state.chapters.length - 1) {
+      abandon(chapter, state.chapters[index + 1]);
+      continue;
+    }
+    const message = `generation ${generation} of ${state.place.name}: the host has ${formatTxId(storedTxId)}, this agent is at ${last === null ? "nothing" : formatTxId(last)}`;
+    const hint =
+      "Was this machine put back to an older state? Restart the agent: it then begins a new generation.";
+    state.sender.halt(new PageferryError("fork", message, { hint }));
+  }
+}
+
+/** What is stored of a generation that has nothing of its own yet may be its parent's. */
+function parentTxIdOf(chapter: Chapter): TxId {
+  return chapter.cursor().parent?.txId ?? (0n as TxId);
 }
 
 function isNewly(state: DatabaseState, what: string): boolean {
