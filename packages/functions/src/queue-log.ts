@@ -15,8 +15,12 @@ export interface QueueLog {
   close(): Promise<void>;
 }
 
-/** Opens the log of the queue in `path`, which must be open and have been written to. */
-export function openQueueLog(path: string): QueueLog {
+/**
+ * Opens the log of the queue in `path`, which must be open and have been written to. `copyBack` puts all of the log into the
+ * database file, durably: after a sync that failed the log is not to be trusted, since the system may have dropped what it
+ * could not write, and what follows in the log would be lost with it.
+ */
+export function openQueueLog(path: string, copyBack: () => void): QueueLog {
   if (path === ":memory:") return { sync: async () => {}, close: async () => {} };
   // The log's own name must be durable as well. It holds none of SQLite's locks, so that closing it later drops none.
   const directory = openSync(dirname(path), "r");
@@ -25,14 +29,21 @@ export function openQueueLog(path: string): QueueLog {
   const log = openSync(`${path}-wal`, "r+");
   let running: Promise<void> | undefined;
   let next: Promise<void> | undefined;
+  let isSuspect = false;
+  const syncOnce = async (): Promise<void> => {
+    try {
+      if (isSuspect) copyBack();
+      isSuspect = true;
+      await fdatasyncAsync(log);
+      isSuspect = false;
+    } catch (error) {
+      throw fromSqlite(error, `queue ${path}`);
+    }
+  };
   const start = (): Promise<void> => {
-    running = fdatasyncAsync(log)
-      .catch((error: unknown) => {
-        throw fromSqlite(error, `queue ${path}`);
-      })
-      .finally(() => {
-        running = undefined;
-      });
+    running = syncOnce().finally(() => {
+      running = undefined;
+    });
     return running;
   };
   return {

@@ -82,6 +82,21 @@ const sqliteFull = 13;
 const sqliteCantOpen = 14;
 const sqliteNotADb = 26;
 
+/** Puts all of the log into the database file, durably; the log then begins anew. */
+export function copyBack(db: DatabaseSync): void {
+  db.exec("PRAGMA synchronous = FULL");
+  db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+/** On a full disk the log cannot grow; copied back, it begins anew, and what is to be removed can be. */
+export function makeRoom(db: DatabaseSync): void {
+  try {
+    copyBack(db);
+  } catch {
+    // As full as before: the error that led here is told.
+  }
+}
+
 /** Tells whether SQLite found no room to write. */
 export function isFull(error: unknown): boolean {
   const { errcode } = error as { readonly errcode?: number };

@@ -4,7 +4,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { PageferryError } from "@pageferry/format";
 import { openQueueLog, type QueueLog } from "./queue-log.ts";
-import { fromSqlite, isFull, openQueueFile } from "./queue-schema.ts";
+import { copyBack, fromSqlite, isFull, makeRoom, openQueueFile } from "./queue-schema.ts";
 import { type Statements, statements } from "./queue-statements.ts";
 import { createWaiters } from "./waiters.ts";
 
@@ -148,7 +148,7 @@ export function openQueue(options: QueueOptions): DurableQueue {
     path: options.path,
     now: options.now,
     sql,
-    log: openQueueLog(options.path),
+    log: openQueueLog(options.path, () => copyBack(db)),
     bytesMax: options.bytesMax ?? queueBytesMaxDefault,
     bytes: (sql.totalBytes.get() as { bytes: number }).bytes,
     pending: [],
@@ -226,19 +226,10 @@ function transact<Result>(state: State, durability: "FULL" | "NORMAL", work: () 
     } catch (error) {
       state.bytes = bytes;
       if (state.db.isTransaction) state.db.exec("ROLLBACK");
-      if (isFull(error)) copyBack(state.db);
+      if (isFull(error)) makeRoom(state.db);
       throw error;
     }
   });
-}
-
-/** On a full disk the log cannot grow; copied back, it begins anew, and what is to be removed can be. */
-function copyBack(db: DatabaseSync): void {
-  try {
-    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-  } catch {
-    // As full as before: the error that led here is told.
-  }
 }
 
 function guarded<Result>(state: State, work: () => Result): Result {
