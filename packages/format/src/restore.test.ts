@@ -231,6 +231,40 @@ suite("a broken object", () => {
     isState(bytes, 6);
   });
 
+  test("is the only one planned around, though others were being read when it was found", async () => {
+    const newest = changed(chain[5] as StoredObject, 60);
+    const whole = readerOf([snapshot2, ...chain.slice(0, 5), newest]);
+    const slow: ArchiveReader = {
+      ...whole,
+      get: (name, options = {}) =>
+        name === newest.name || options.signal === undefined
+          ? whole.get(name, options)
+          : new Promise((_resolve, reject) => {
+              options.signal?.addEventListener("abort", () => reject(new Error("ended")));
+            }),
+    };
+    const archive = await openArchive([whole]);
+    const plan = await planFromArchive(archive, {});
+    const sink = memorySink();
+    const around: string[] = [];
+
+    await assert.rejects(
+      executeRestore({
+        plan,
+        readers: [slow],
+        sink,
+        workbench: inlineWorkbench(sink),
+        replan: (without, point) => {
+          around.push(...without);
+          return planFromArchive(archive, point, { without });
+        },
+      }),
+      { code: "corrupt" },
+    );
+
+    assert.deepEqual(around, [newest.name]);
+  });
+
   test("that vanished after the plan is planned around, be it a segment or the snapshot", async () => {
     const snapshot6 = await history.snapshot(6);
     const whole = [snapshot2, ...chain, snapshot6, history.segment(6, 8)];

@@ -63,7 +63,8 @@ export async function executeRestore(options: RestoreOptions): Promise<RestoreRe
     for (let attempt = 1; ; attempt += 1) {
       let failed: string | undefined;
       const remember = (name: string): void => {
-        failed = name;
+        // Later ones were ended because of the first.
+        failed ??= name;
       };
       try {
         return await attemptRestore({ ...options, plan }, remember);
