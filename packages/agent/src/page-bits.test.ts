@@ -40,10 +40,14 @@ suite("a set of page ids", () => {
         for (const page of theirs) other.add(page);
 
         const missing: number[] = [];
-        for (let page = bits.nextNotIn(other, 0); page >= 0; page = bits.nextNotIn(other, page + 1)) missing.push(page);
+        for (let page = bits.nextNotIn(other, 0); page >= 0; page = bits.nextNotIn(other, page + 1))
+          missing.push(page);
 
         const truth = new Set(ours).difference(new Set(theirs));
-        assert.deepEqual(missing, [...truth].sort((a, b) => a - b));
+        assert.deepEqual(
+          missing,
+          [...truth].sort((a, b) => a - b),
+        );
       }),
       { numRuns: 200, seed: 7 },
     );

@@ -125,7 +125,11 @@ function dumpOf(live: PageBits, chunks: readonly (Uint8Array | undefined)[]): Ta
 /** Every block that is live in `before` and not in `after`, ascending. */
 export function freedBlocks(before: PageTable, after: PageTable): Uint32Array<ArrayBuffer> {
   const freed: number[] = [];
-  for (let id = before.live.nextNotIn(after.live, 0); id >= 0; id = before.live.nextNotIn(after.live, id + 1)) {
+  for (
+    let id = before.live.nextNotIn(after.live, 0);
+    id >= 0;
+    id = before.live.nextNotIn(after.live, id + 1)
+  ) {
     freed.push(id);
   }
   return Uint32Array.from(freed);

@@ -87,33 +87,24 @@ function checkLink(walk: Walk, next: MetaView): StepResult {
 function advanceByFreelist(walk: Walk, next: MetaView, batch: Batch | undefined): boolean {
   const freelist = proveFreelist(walk, next);
   if (freelist === undefined) return false;
-  const isDropped = dropFree(walk, freelist.ids, batch);
+  dropFree(walk, freelist.ids);
   walk.view = next;
   walk.freeIds = freelist.ids;
   acceptRun(walk, next.meta.freelist as number, freelist.run);
-  if (batch !== undefined) acceptBatch(walk, batch, isDropped);
+  if (batch !== undefined) acceptBatch(walk, batch);
   return true;
 }
 
 const noIds = new Uint32Array(0);
 
-function dropFree(
-  walk: Walk,
-  free: Uint32Array,
-  batch: Batch | undefined,
-): ((id: number) => boolean) | undefined {
-  const read = batch === undefined ? undefined : new Set(batch.entries.map((entry) => entry.id));
-  const dropped = new Set<number>();
+/** Forgets what became free. What was free before is neither known nor awaited: only the news count. Both lists ascend. */
+function dropFree(walk: Walk, free: Uint32Array): void {
   const before = walk.freeIds ?? noIds;
   let at = 0;
   for (const id of free) {
-    // What was free before is neither known nor awaited. Both lists ascend.
     while (at < before.length && (before[at] as number) < id) at += 1;
-    if (before[at] === id) continue;
-    dropBlock(walk, id);
-    if (read?.has(id) === true) dropped.add(id);
+    if (before[at] !== id) dropBlock(walk, id);
   }
-  return read === undefined ? undefined : (id) => dropped.has(id);
 }
 
 /** The freelist run of `view`, read while its meta was the newest; undefined: it was overtaken. Throws `corrupt`. */
@@ -177,13 +168,12 @@ function advanceByPath(walk: Walk, next: MetaView, batch: Batch | undefined): bo
   const path = readChangedPath(walk, retained);
   if (path === undefined) return false;
   for (const id of retained) retainedBits.add(id);
-  const dropped = new Set<number>();
-  dropOld(walk, old, dropped);
+  dropOld(walk, old);
   for (const id of retained) retainedBits.remove(id);
   walk.freeIds = null;
   for (const { entry, children } of path.entries) acceptRun(walk, entry.id, entry.run, children);
   // Before anything new is asked for: an entry of the batch may have the id of a page that T+1 wrote after we read it.
-  if (batch !== undefined) acceptBatch(walk, batch, (id) => dropped.has(id));
+  if (batch !== undefined) acceptBatch(walk, batch);
   for (const id of path.unread) if (!isKnown(walk, id)) walk.frontier.now.add(id);
   return true;
 }
@@ -231,13 +221,12 @@ function readChangedPath(walk: Walk, retained: number[]): ChangedPath | undefine
 }
 
 /** Forgets every run of the old tree that the new path does not refer to, and the old freelist. Too much is safe. */
-function dropOld(walk: Walk, old: MetaView, dropped: Set<number>): void {
+function dropOld(walk: Walk, old: MetaView): void {
   if (old.meta.freelist !== null) dropRun(walk, old.meta.freelist);
   const stack = [old.meta.root];
   for (let id = stack.pop(); id !== undefined; id = stack.pop()) {
     if (retainedBits.has(id)) continue;
     if (isAwaited(walk, id)) {
-      dropped.add(id);
       dropBlock(walk, id);
     } else if (isKnown(walk, id)) {
       const table = walk.fresh.has(id) ? walk.fresh : walk.base;

@@ -5,6 +5,7 @@ import { isPageferryError } from "@pageferry/format";
 import { readMachineIdentity } from "../identity.ts";
 import { createWake } from "../wake.ts";
 import { type HostedSource, type HostShare, hostSource } from "./hosted-source.ts";
+import { createImageChecks } from "./image-checks.ts";
 import { createLockTable } from "./locks.ts";
 import type { WorkerOrder, WorkerReport } from "./worker-messages.ts";
 
@@ -25,6 +26,7 @@ const clockMs = (): number => performance.now();
 const share: HostShare = {
   machine: readMachineIdentity(),
   locks: createLockTable(clockMs),
+  checkImage: createImageChecks(),
   clockMs,
   report: (report: WorkerReport, transfer) => port.postMessage(report, transfer),
   wake: wake.notify,

@@ -1,6 +1,5 @@
 // One source inside the worker: a tailer with real files, its notifications, its memory in flight, and its end.
 import { type FSWatcher, rmSync, watch } from "node:fs";
-import { Worker } from "node:worker_threads";
 import type { MachineIdentity } from "../identity.ts";
 import { readPageTable } from "../page-table-file.ts";
 import type { CaptureReference, DeltaEvent } from "./capture-event.ts";
@@ -12,6 +11,7 @@ import {
   openScratch,
   pathStateOf,
 } from "./database-file.ts";
+import type { CheckImage } from "./image-checks.ts";
 import type { LockTable } from "./locks.ts";
 import { endTailer, isDrained, stepTailer, wakeTailer } from "./tailer.ts";
 import { createTailer, type Tailer, type TailerEnvironment, type TailerEvent } from "./tailer-state.ts";
@@ -31,6 +31,7 @@ const wakeEveryMs = 100;
 export interface HostShare {
   readonly machine: MachineIdentity;
   readonly locks: LockTable;
+  readonly checkImage: CheckImage;
   readonly clockMs: () => number;
   report(report: WorkerReport, transfer: ArrayBuffer[]): void;
   /** Ends the sleep of the loop. */
@@ -136,12 +137,7 @@ function environmentOf(
     createImage: () => createImageFile(scratch),
     cloneFile: () => cloneDatabaseFile(path, scratch, share.machine),
     removeImage: (image) => rmSync(image, { force: true }),
-    checkImage(image, stateHash, done) {
-      const source = import.meta.url.endsWith(".ts") ? "./image-check-worker.ts" : "./image-check-worker.js";
-      const worker = new Worker(new URL(source, import.meta.url), { workerData: { path: image, stateHash } });
-      worker.once("message", (problem: string | undefined) => done(problem));
-      worker.once("error", (error) => done(error instanceof Error ? error.message : String(error)));
-    },
+    checkImage: (image, stateHash, done) => share.checkImage({ path: image, stateHash }, done),
     emit,
   };
 }

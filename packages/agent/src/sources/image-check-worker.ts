@@ -1,13 +1,16 @@
-// A thread that checks one finished image in full and says the first problem. It lives for one check.
-import { parentPort, workerData } from "node:worker_threads";
-import { checkDatabase, type StateHash } from "@pageferry/format";
+// A thread that checks finished images in full, one after the other, and says the first problem of each.
+import { parentPort } from "node:worker_threads";
+import { checkDatabase } from "@pageferry/format";
 import { openPageSource } from "@pageferry/format/node";
+import type { ImageCheckOrder } from "./image-checks.ts";
 
-const { path, stateHash } = workerData as { readonly path: string; readonly stateHash: StateHash };
-
-function firstProblem(): string | undefined {
-  using source = openPageSource(path);
-  return checkDatabase(source, { mode: "full", expectedStateHash: stateHash }).problems[0];
+function firstProblem({ path, stateHash }: ImageCheckOrder): string | undefined {
+  try {
+    using source = openPageSource(path);
+    return checkDatabase(source, { mode: "full", expectedStateHash: stateHash }).problems[0];
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
-parentPort?.postMessage(firstProblem());
+parentPort?.on("message", (order: ImageCheckOrder) => parentPort?.postMessage(firstProblem(order)));

@@ -15,33 +15,38 @@ export interface MemoryImage extends ImageFile {
 export interface Consumer {
   take(event: TailerEvent): void;
   createImage(): MemoryImage;
+  /** Begins with a state of a history, as after a restart; or goes on with another history. */
+  adopt(history: RecordedHistory, txId?: number): void;
   /** The txid of the newest captured state; 0 before the first. */
   txId(): number;
   readonly counts: { singles: number; ranges: number; bases: number; begins: string[]; alarms: string[] };
 }
 
 /** Makes a consumer. It throws, through the tailer's emit, at the first event that is not true. */
-export function createConsumer(history: RecordedHistory): Consumer {
+export function createConsumer(first: RecordedHistory): Consumer {
+  let history = first;
   const { pageSize } = history;
   const images: MemoryImage[] = [];
   const digests = new Map<number, string>();
   const counts: Consumer["counts"] = { singles: 0, ranges: 0, bases: 0, begins: [], alarms: [] };
   let txId = 0;
+  let stateHash = 0n;
 
-  const checkState = (id: number, highWaterMark: number, stateHash: bigint): void => {
+  const checkState = (id: number, highWaterMark: number, told: bigint): void => {
     const truth = history.states.get(id);
     assert.ok(truth, `state ${id} never was`);
     assert.equal(highWaterMark, truth.meta.highWaterMark);
-    assert.equal(formatStateHash(stateHash), formatStateHash(truth.stateHash), `state hash of ${id}`);
+    assert.equal(formatStateHash(told), formatStateHash(truth.stateHash), `state hash of ${id}`);
     for (const [page, digest] of truth.digests)
       assert.equal(digests.get(page), digest, `page ${page} of ${id}`);
     assert.equal(digests.size, truth.digests.size, `live pages of ${id}`);
+    stateHash = told;
   };
 
   const takeDelta = (event: DeltaEvent): void => {
     const single = event.txId === event.parentTxId + 1n;
     assert.equal(Number(event.parentTxId), txId, "the delta's parent is the state before");
-    assert.equal(event.pre, history.states.get(txId)?.stateHash);
+    assert.equal(event.pre, stateHash);
     checkFrames(history, event, single);
     for (const id of event.freed) assert.ok(digests.delete(id), `page ${id} was freed and not live`);
     for (const frame of event.frames.slice(1)) addRun(digests, pageSize, frame.id, frame.data);
@@ -53,6 +58,15 @@ export function createConsumer(history: RecordedHistory): Consumer {
   return {
     counts,
     txId: () => txId,
+    adopt(next, id) {
+      history = next;
+      const truth = id === undefined ? undefined : history.states.get(id);
+      if (truth === undefined) return;
+      digests.clear();
+      for (const [page, digest] of truth.digests) digests.set(page, digest);
+      txId = Number(truth.meta.txId);
+      stateHash = truth.stateHash;
+    },
     createImage() {
       const image = createMemoryImage(`image ${images.length}`);
       images.push(image);

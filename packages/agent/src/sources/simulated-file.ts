@@ -1,5 +1,6 @@
 // For tests: a file and the bolt writer of a recorded history, which goes on between (and inside) any two reads, in
 // bolt's own write order, leaving scribbles on free pages as transactions do that are rolled back. And the truth.
+import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import {
   createStateSum,
@@ -13,6 +14,7 @@ import {
   parseMeta,
   type StateHash,
 } from "@pageferry/format";
+import { createPageTable, type PageTable } from "../page-table.ts";
 
 /** A commit as bolt writes it: runs, then the meta page. */
 export interface RecordedCommit {
@@ -102,6 +104,30 @@ function imageBytes(start: Uint8Array, commits: readonly RecordedCommit[], pageS
   return Math.max(start.length, ...commits.map((commit) => commit.meta.highWaterMark * pageSize));
 }
 
+/** The table of a state, as one would come back from disk: without runs and references. */
+export function tableOf(history: RecordedHistory, txId: number): PageTable {
+  const table = createPageTable(history.pageSize);
+  for (const [id, digest] of history.states.get(txId)?.digests ?? []) {
+    table.addRun({ id, overflow: 0, digests: Buffer.from(digest, "hex") });
+  }
+  return table;
+}
+
+/** The same history, but for one byte of what `txId` wrote: its metas are the very same. */
+export function withOtherData(history: RecordedHistory, txId: number): RecordedHistory {
+  const commits = history.commits.map((commit) => {
+    if (commit.txId !== txId) return commit;
+    const leaf =
+      commit.writes.find(({ id, data }) => data[8] === 2 && id !== commit.meta.root) ??
+      assert.fail("no leaf");
+    const data = leaf.data.slice();
+    const last = data.findLastIndex((byte) => byte !== 0);
+    data[last] = (data[last] as number) ^ 1;
+    return { ...commit, writes: commit.writes.map((write) => (write === leaf ? { ...write, data } : write)) };
+  });
+  return withStates(history.start, commits);
+}
+
 /** What is live in an image, by a walk that shares nothing with capture. */
 export function trueState(image: Uint8Array, meta: Meta): TrueState {
   const { pageSize } = meta;
@@ -136,6 +162,10 @@ export interface SimulatedFile {
   isDone(): boolean;
   /** Lets the writer do this many pieces. */
   write(pieces: number): void;
+  /** Lets the writer finish commits until this one. */
+  commitTo(txId: number): void;
+  /** Cuts the file; what is written later makes it longer again. */
+  truncate(size: number): void;
   /** The newest txid whose meta is written. */
   txId(): number;
   readonly image: Uint8Array;
@@ -173,6 +203,13 @@ export function simulateFile(history: RecordedHistory, options: SimulationOption
       }
       file.write(options.pace());
       return length;
+    },
+    commitTo(txId) {
+      while (file.txId() < txId || pieces.length > 0) file.write(1);
+    },
+    truncate(length) {
+      size = length;
+      written += 1;
     },
     stats: () => ({ size, mtimeNs: BigInt(written), ctimeNs: BigInt(written) }),
     isDone: () => pieces.length === 0 && commit === commits.length,

@@ -170,6 +170,7 @@ function finishScan(tailer: Tailer, session: Session, walk: Walk): number {
   tailer.scan = noScan();
   tailer.isSuspect = false;
   tailer.fall = undefined;
+  tailer.corruptSinceMs = undefined;
   clear(tailer, "corrupt", "source-too-busy");
   return 0;
 }

@@ -125,6 +125,7 @@ export interface Tailer {
   pathLostSinceMs: number | undefined;
   busySinceMs: number | undefined;
   openFailedSinceMs: number | undefined;
+  corruptSinceMs: number | undefined;
   /** Nothing is done before these clock times. */
   retryAtMs: number;
   imageRetryAtMs: number;
@@ -189,6 +190,7 @@ export function createTailer(options: TailerOptions): Tailer {
     pathLostSinceMs: undefined,
     busySinceMs: undefined,
     openFailedSinceMs: undefined,
+    corruptSinceMs: undefined,
     retryAtMs: clockMs,
     imageRetryAtMs: clockMs,
     pathCheckAtMs: clockMs + 1000,

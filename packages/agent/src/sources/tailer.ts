@@ -6,8 +6,10 @@ import { stepFollow } from "./tailer-follow.ts";
 import { stepScan } from "./tailer-scan.ts";
 import { raise, type Tailer } from "./tailer-state.ts";
 
-/** What is wrong in the file itself is looked at again after this. */
+/** What is wrong in the file itself is looked at again after this; for some seconds it may be a file that is being copied. */
 const corruptRetryMs = 5000;
+const corruptGraceMs = 3000;
+const corruptSoonMs = 250;
 const readRetryMs = 1000;
 
 /**
@@ -54,10 +56,15 @@ function troubled(tailer: Tailer, error: unknown): number {
   const { path } = tailer.options;
   if (isPageferryError(error, "corrupt")) {
     // Proved bytes that are no tree: the file is damaged, or something other than bolt writes it.
-    raise(tailer, "corrupt", `${path}: ${error.message}`, "Run `pageferry check` on a copy of the file.");
+    const clockMs = tailer.environment.clockMs();
+    tailer.corruptSinceMs ??= clockMs;
+    const isPatient = clockMs - tailer.corruptSinceMs < corruptGraceMs;
+    if (!isPatient) {
+      raise(tailer, "corrupt", `${path}: ${error.message}`, "Run `pageferry check` on a copy of the file.");
+    }
     unsettle(tailer);
-    tailer.retryAtMs = tailer.environment.clockMs() + corruptRetryMs;
-    return corruptRetryMs;
+    tailer.retryAtMs = clockMs + (isPatient ? corruptSoonMs : corruptRetryMs);
+    return tailer.retryAtMs - clockMs;
   }
   const reason =
     error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.message) : String(error);

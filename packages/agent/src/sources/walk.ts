@@ -106,7 +106,7 @@ export function rewindWalk(walk: Walk, view: MetaView): void {
 
 /** Whether the block was read and is live. */
 export function isKnown(walk: Walk, id: number): boolean {
-  return walk.fresh.has(id) || (walk.base !== null && walk.base.has(id) && !walk.dropped.has(id));
+  return walk.fresh.has(id) || (walk.base?.has(id) === true && !walk.dropped.has(id));
 }
 
 /** Whether the head is waiting to be read. */
@@ -215,7 +215,8 @@ function entryOf(walk: Walk, id: number, block: Uint8Array): BatchEntry {
   // Beyond the high-water mark: torn, or corrupt, which the parser says once the bytes are proved.
   if (overflow > 0 && id + overflow < walk.view.meta.highWaterMark) {
     const length = (overflow + 1) * pageSize;
-    if (length > unprovedRunBytesMax && !isNewest(walk)) return { id, run, isHead: true, children: undefined };
+    if (length > unprovedRunBytesMax && !isNewest(walk))
+      return { id, run, isHead: true, children: undefined };
     run = new Uint8Array(length);
     run = run.subarray(0, walk.file.readAt(id * pageSize, run));
   }
@@ -244,17 +245,18 @@ function takeIds(walk: Walk, pages: number): number[] {
     frontier.later = now;
   }
   const ids: number[] = [];
-  for (let id = frontier.now.next(0); id >= 0 && ids.length < pages; id = frontier.now.next(id + 1)) ids.push(id);
+  for (let id = frontier.now.next(0); id >= 0 && ids.length < pages; id = frontier.now.next(id + 1))
+    ids.push(id);
   return ids;
 }
 
 /**
- * Takes proved runs as known and asks for their children. Entries the frontier does not hold are passed over. Throws `corrupt`:
- * the bytes are the file's, and they are wrong.
+ * Takes proved runs as known and asks for their children. Entries that are not awaited, or not any more, are passed over: their
+ * bytes prove nothing. Throws `corrupt`: the bytes are the file's, and they are wrong.
  */
-export function acceptBatch(walk: Walk, batch: Batch, isDropped?: (id: number) => boolean): void {
+export function acceptBatch(walk: Walk, batch: Batch): void {
   for (const { id, run, isHead, children: seen } of batch.entries) {
-    if (isHead || !isAwaited(walk, id) || isDropped?.(id) === true) continue;
+    if (isHead || !isAwaited(walk, id)) continue;
     const children = seen ?? childrenOf(walk, id, run);
     acceptRun(walk, id, run, children);
     for (const child of children) {
