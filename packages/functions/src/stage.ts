@@ -86,7 +86,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       const size = await touch(digest);
       if (size === undefined) throw new PageferryError("not-found", `staged body ${digest} is not here`);
       const open = () => createReadStream(path, { highWaterMark: chunkBytes });
-      return { size, sha256: digest, open, read: (offset, length) => readRange(path, offset, length) };
+      return { size, sha256: digest, path, open, read: (offset, length) => readRange(path, offset, length) };
     },
     collect: (unreferenced) => collect(directory, now() - ageMs, unreferenced),
   };

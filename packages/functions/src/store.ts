@@ -8,6 +8,8 @@ export interface ReplayableBody {
   readonly size: number;
   /** 64 lower-case hex digits. A body that does not have this digest is refused as `corrupt`, and nothing is stored. */
   readonly sha256?: string;
+  /** A file that holds these bytes and is never written again: a store on its file system may link it instead of copying. */
+  readonly path?: string;
   open(): AsyncIterable<Uint8Array>;
 }
 

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import {
   chmod,
   mkdir,
@@ -133,6 +135,36 @@ suite("peculiar to the file store:", () => {
     const { store } = await openInTemporary(t);
 
     await assert.rejects(store.put(`a/${"n".repeat(300)}`, text("x")), { code: "bad-name" });
+  });
+
+  test("a body that is a file on the same disk is linked, not copied, once its digest is verified", async (t) => {
+    const { path, store } = await openInTemporary(t);
+    const from = join(path, "staged");
+    await writeFile(from, "bytes", { mode: 0o600 });
+    const open = () => createReadStream(from);
+    const sha256 = createHash("sha256").update("bytes").digest("hex");
+
+    const wrong = { size: 5, sha256: "0".repeat(64), path: from, open };
+    await assert.rejects(store.put("a/wrong", wrong), { code: "corrupt" });
+    assert.equal(await store.put("a/b", { size: 5, sha256, path: from, open }), "stored");
+    assert.equal(await store.put("a/b", { size: 5, sha256, path: from, open }), "present");
+
+    assert.equal((await stat(join(path, "a/b"))).ino, (await stat(from)).ino);
+    assert.deepEqual(await readdir(join(path, "a")), ["b"]);
+    await rm(from);
+    assert.equal(await readFile(join(path, "a/b"), "utf8"), "bytes");
+  });
+
+  test("a body that is a file on another disk is copied", async (t) => {
+    const { path, store } = await openInTemporary(t);
+    const from = join("/dev/shm", `pageferry-staged-${process.pid}`);
+    t.after(() => rm(from, { force: true }));
+    await writeFile(from, "bytes");
+
+    await store.put("a/b", { size: 5, path: from, open: () => createReadStream(from) });
+
+    assert.equal((await stat(join(path, "a/b"))).nlink, 1);
+    assert.equal(await readFile(join(path, "a/b"), "utf8"), "bytes");
   });
 
   test("descriptors of streams that are cancelled are given back", async (t) => {

@@ -2,7 +2,7 @@
 // `cp`. A name never shows a part of its object: temporary file, fsync, link without overwrite, fsync of the directory.
 
 import { constants } from "node:fs";
-import { type FileHandle, lstat, open, opendir, readdir, rm } from "node:fs/promises";
+import { type FileHandle, link, lstat, open, opendir, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { checkObjectName, isPageferryError, PageferryError } from "@pageferry/format";
 import {
@@ -13,6 +13,7 @@ import {
   writeFileDurable,
 } from "@pageferry/format/node";
 import { bodySize, haveSameBytes, openBody } from "../body.ts";
+import { chunkBytes, readChunks, readExactly, streamOf, streamOfBytes } from "../file-stream.ts";
 import {
   type CallOptions,
   checkMutableName,
@@ -22,9 +23,6 @@ import {
   type Store,
   type StoreBody,
 } from "../store.ts";
-
-/** One read: large enough that a restore is not bound by calls, small enough that eight streams fit anywhere. */
-const chunkBytes = 256 * 1024;
 
 /** File sizes are asked for this many at a time while a directory is listed. */
 const statsAtOnce = 64;
@@ -95,6 +93,7 @@ async function put(
     try {
       await prepareDirectory(store, name);
       if (await isPresent(path, name, body, call.signal)) return "present";
+      if (await linkFile(path, name, body, call.signal)) return "stored";
       const chunks = body instanceof Uint8Array ? body : openBody(body, `object ${name}`, call.signal);
       await writeFileDurable(path, chunks, given(call.signal));
       return "stored";
@@ -105,6 +104,30 @@ async function put(
       if (round >= 3) throw new PageferryError("unavailable", error.message, { cause: error });
       store.known.delete(dirname(path));
     }
+  }
+}
+
+/** What a file system says that cannot link this file here, but could hold a copy. */
+const copyErrnos: readonly unknown[] = ["EXDEV", "EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"];
+
+/** Gives a body that is a file already this name too, once its digest is verified. False: it must be copied. */
+async function linkFile(
+  path: string,
+  name: string,
+  body: StoreBody,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (body instanceof Uint8Array || body.path === undefined) return false;
+  try {
+    const [from, to] = await Promise.all([stat(body.path), stat(dirname(path))]);
+    if (from.dev !== to.dev) return false;
+    for await (const _ of openBody(body, `object ${name}`, signal));
+    await link(body.path, path);
+    await fsyncDirectory(dirname(path));
+    return true;
+  } catch (error) {
+    if (copyErrnos.includes((error as NodeJS.ErrnoException).code)) return false;
+    throw fromFileSystem(error, `linking ${body.path} as ${path}`);
   }
 }
 
@@ -167,64 +190,6 @@ async function get(
     await handle.close().catch(() => undefined);
     throw fromFileSystem(error, `reading ${path}`);
   }
-}
-
-function streamOfBytes(bytes: Uint8Array): ReadableStream<Uint8Array> {
-  return new ReadableStream({
-    start(controller) {
-      if (bytes.length > 0) controller.enqueue(bytes);
-      controller.close();
-    },
-  });
-}
-
-function streamOf(
-  handle: FileHandle,
-  start: number,
-  end: number,
-  signal: AbortSignal | undefined,
-): ReadableStream<Uint8Array> {
-  const chunks = readChunks(handle, start, end, signal);
-  return new ReadableStream(
-    {
-      async pull(controller) {
-        try {
-          const next = await chunks.next();
-          if (next.done !== true) return controller.enqueue(next.value);
-          await handle.close();
-          controller.close();
-        } catch (error) {
-          await handle.close().catch(() => undefined);
-          controller.error(error);
-        }
-      },
-      cancel: () => handle.close(),
-    },
-    { highWaterMark: 0 },
-  );
-}
-
-async function* readChunks(
-  handle: FileHandle,
-  start: number,
-  end: number,
-  signal?: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  for (let at = start; at < end; at += chunkBytes) {
-    signal?.throwIfAborted();
-    yield await readExactly(handle, at, Math.min(end, at + chunkBytes));
-  }
-}
-
-async function readExactly(handle: FileHandle, start: number, end: number): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafeSlow(end - start);
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
-    if (bytesRead === 0)
-      throw new PageferryError("corrupt", `a stored file became shorter than ${end} bytes while it was read`);
-    done += bytesRead;
-  }
-  return bytes;
 }
 
 async function* list(store: FileStore, prefix: string, call: CallOptions): AsyncGenerator<ObjectInfo> {
