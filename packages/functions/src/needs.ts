@@ -62,7 +62,8 @@ function generationNeeds(generation: Generation, options: NeedsOptions, seen: Se
     .filter(({ from, to }) => isOld(`${generation} ${formatTxId(from)} ${formatTxId(to)}`))
     .slice(0, missingMax)
     .map(({ from, to }) => [from, to] as const);
-  const isLost = storedTxId === null && !options.isPending && isOld(`${generation} snapshot`);
+  // Remembered also while something waits: with a busy agent there always is.
+  const isLost = storedTxId === null && isOld(`${generation} snapshot`) && !options.isPending;
   return { storedTxId, missing, snapshot: isLost };
 }
 

@@ -17,6 +17,9 @@ const queueBytesMaxDefault = 1024 * 1024 * 1024;
 /** Nothing is made invisible, or delayed, for longer: what seems to be was hidden before the clock was set back. */
 const awayMsMax = 10 * 60_000;
 
+/** A clock that goes back by less only makes a wait this much longer. */
+const clockBackMs = 10_000;
+
 /** Pages that one tidying gives back to the file system: 16 MiB, a few milliseconds. */
 const vacuumPages = 4096;
 
@@ -133,6 +136,8 @@ interface State {
   pending: Pending[];
   pendingBytes: number;
   isClosed: boolean;
+  /** When something was last taken, by the wall clock. */
+  latestMs: number;
   /** What `depths` found, until something changes. */
   depths: LaneDepth[] | undefined;
 }
@@ -154,6 +159,7 @@ export function openQueue(options: QueueOptions): DurableQueue {
     pending: [],
     pendingBytes: 0,
     isClosed: false,
+    latestMs: options.now(),
     depths: undefined,
   };
   const waiters = createWaiters();
@@ -297,6 +303,9 @@ interface Turn {
 function receive(state: State, lane: string, bounds: ReceiveOptions): Delivery[] {
   const { sql } = state;
   const now = state.now();
+  // A clock that went back would hide for as long what was to come again in a minute; that it comes twice is nothing.
+  if (now < state.latestMs - clockBackMs) sql.release.run();
+  state.latestMs = now;
   const taken: Delivery[] = [];
   let bytes = 0;
   for (const turn of sql.next.all(lane, now, awayMsMax, bounds.messagesMax) as unknown as Turn[]) {

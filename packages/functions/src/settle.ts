@@ -15,7 +15,7 @@ const receivesMax = 10;
 
 /** The first wait after a failure, and the longest; between them it doubles. */
 const backoffFirstMs = 1000;
-const backoffMostMs = 60_000;
+export const backoffMostMs = 60_000;
 
 /** What an error met in a message's own items says: what passes may pass, everything else is the message's fault. */
 export function outcomeOf(error: unknown): Outcome {

@@ -5,7 +5,7 @@ import { deliver, type ForkFound, type Message } from "./deliver.ts";
 import type { FanoutTarget } from "./fanout.ts";
 import type { LargeBody } from "./replica-put.ts";
 import type { ReplicaSet } from "./replicas.ts";
-import { backoffMs, errorLine, type Outcome } from "./settle.ts";
+import { backoffMostMs, backoffMs, errorLine, type Outcome } from "./settle.ts";
 
 /** What is known of a replica's health. */
 export interface Health {
@@ -88,10 +88,14 @@ export function createTarget(set: ReplicaSet, options: TargetOptions): Target {
     copyLane: `copy:${set.name}`,
     set,
     now,
-    health: () => health,
+    // After a clock that went back no wait is longer than the longest.
+    health: () => ({ ...health, downUntilMs: Math.min(health.downUntilMs, now() + backoffMostMs) }),
     isBusy: () => direct > 0,
     idle: () => idle.promise,
-    isReady: () => direct === 0 && now() >= health.downUntilMs,
+    isReady() {
+      const downForMs = health.downUntilMs - now();
+      return direct === 0 && (downForMs <= 0 || downForMs > backoffMostMs);
+    },
     deliverInLane,
     async deliver(messages, signal) {
       if (direct === 0) idle = Promise.withResolvers<void>();
