@@ -10,6 +10,9 @@ import { rewindWalk, type Walk } from "./walk.ts";
 
 /** While nobody takes deltas the walk goes on from commit to commit, and looks this often. */
 const heldBackMs = 0.5;
+/** Commits that break the walk so soon after a scan will break it again: scans then take a third of the time at most. */
+const breakSoonMs = 20;
+const breakWaitMsMax = 150;
 
 /** Follows the file by one slice, or copies on while it is quiet. Answers how long to wait. */
 export function stepFollow(tailer: Tailer, session: Session, walk: Walk, canEmit: boolean): number {
@@ -37,9 +40,13 @@ function copyOn(tailer: Tailer, session: Session): number {
 }
 
 function giveUp(tailer: Tailer): number {
+  const clockMs = tailer.environment.clockMs();
   tailer.figures.breaks += 1;
   unsettle(tailer);
-  return 0;
+  if (clockMs - tailer.pace.scannedAtMs > breakSoonMs) return 0;
+  const waitMs = Math.min(breakWaitMsMax, 2 * tailer.pace.scanMs);
+  tailer.retryAtMs = clockMs + waitMs;
+  return waitMs;
 }
 
 /** Settles the walk's state and tells it. False: its pages do not add up. */

@@ -22,6 +22,7 @@ const cloneEveryMs = 10_000;
 export function stepScan(tailer: Tailer, session: Session, canEmit: boolean): number {
   const { scan, environment } = tailer;
   tailer.busySinceMs ??= environment.clockMs();
+  scan.begunAtMs ??= environment.clockMs();
   if (
     environment.clockMs() - tailer.busySinceMs > tailer.options.baseDeadlineMs &&
     scan.clone === undefined
@@ -167,6 +168,9 @@ function finishScan(tailer: Tailer, session: Session, walk: Walk): number {
   }
   tellFound(tailer, session, walk, found);
   settleClone(tailer, walk, clone !== undefined);
+  const clockMs = tailer.environment.clockMs();
+  tailer.pace.scannedAtMs = clockMs;
+  tailer.pace.scanMs = clockMs - (tailer.scan.begunAtMs ?? clockMs);
   tailer.scan = noScan();
   tailer.isSuspect = false;
   tailer.fall = undefined;

@@ -84,6 +84,7 @@ export interface Scan {
   stats: FileStats | undefined;
   clone: FileClone | undefined;
   restarts: number;
+  begunAtMs: number | undefined;
 }
 
 /** A newest meta that is not above ours: it is believed when it stays. */
@@ -152,6 +153,9 @@ export interface Pace {
   intervalMs: number;
   toldTxId: TxId | undefined;
   toldAtMs: number;
+  /** When the last scan was complete, and how long it took with all its restarts. */
+  scannedAtMs: number;
+  scanMs: number;
 }
 
 /** What happened so far, for tests and measurements. */
@@ -206,6 +210,8 @@ export function createTailer(options: TailerOptions): Tailer {
       intervalMs: 1000,
       toldTxId: undefined,
       toldAtMs: -Infinity,
+      scannedAtMs: -Infinity,
+      scanMs: 0,
     },
     figures: { deltas: 0, breaks: 0, scans: 0, scanRestarts: 0, bases: 0, refusals: 0 },
   };
@@ -213,7 +219,7 @@ export function createTailer(options: TailerOptions): Tailer {
 
 /** No attempt yet. */
 export function noScan(): Scan {
-  return { walk: undefined, stats: undefined, clone: undefined, restarts: 0 };
+  return { walk: undefined, stats: undefined, clone: undefined, restarts: 0, begunAtMs: undefined };
 }
 
 /** Tells an alarm, once, and again when its message changes. */

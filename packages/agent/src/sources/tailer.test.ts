@@ -46,9 +46,9 @@ suite("capture beside a bolt writer that goes on between any two reads", () => {
 
   test("gives bases beside the deltas, whatever the pace", () => {
     const withoutAny = withoutFreelists(chainLater, () => false);
-    const figures = runCampaign({ histories: [chain, withoutAny], means, seeds: 1, baseChance: 0.01 });
+    const figures = runCampaign({ histories: [chain, withoutAny], means, seeds: 1, baseChance: 0.03 });
 
-    assert.ok(figures.bases > 200 && figures.singles > 500);
+    assert.ok(figures.bases > 100 && figures.singles > 500, JSON.stringify(figures));
   });
 
   test("finds that the pages of every delta add up", () => {
