@@ -107,4 +107,19 @@ suite("the stage", () => {
     const kept = ["needed", "touched", "young"].map((word) => digestOf(Buffer.from(word)));
     assert.deepEqual((await readdir(directory)).toSorted(), [...kept, leftovers[1] ?? ""].toSorted());
   });
+
+  test("keeps an old body that somebody points at while it is about to be collected", async (t) => {
+    const { directory, stage } = await openTemporary(t);
+    await writeFile(join(directory, digest), bytes);
+    await utimes(join(directory, digest), 1, 1);
+    let touched: Promise<number | undefined> = Promise.resolve(undefined);
+
+    await stage.collect((digests) => {
+      touched = stage.touch(digest);
+      return digests;
+    });
+
+    assert.equal(await touched, bytes.length);
+    assert.deepEqual(await readdir(directory), [digest]);
+  });
 });

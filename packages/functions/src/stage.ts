@@ -62,15 +62,23 @@ export interface Stage {
 export async function openStage(options: StageOptions): Promise<Stage> {
   const { directory, now, bytesMax = stageBytesMaxDefault, ageMs = stageAgeMsDefault } = options;
   await makeDirectoryDurable(directory);
+  // Between the look at its age and its removal somebody may point at a body.
+  const wanted = new Set<string>();
+  let isCollecting = false;
+  const removing = new Map<string, Promise<void>>();
   const touch = async (digest: string): Promise<number | undefined> => {
     const path = pathOf(directory, digest);
+    wanted.add(digest);
     try {
+      await removing.get(digest);
       const seconds = now() / 1000;
       await utimes(path, seconds, seconds);
       return (await lstat(path)).size;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw fromFileSystem(error, `staged body ${digest}`);
+    } finally {
+      if (!isCollecting) wanted.delete(digest);
     }
   };
   return {
@@ -88,7 +96,19 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       const open = () => createReadStream(path, { highWaterMark: chunkBytes });
       return { size, sha256: digest, path, open, read: (offset, length) => readRange(path, offset, length) };
     },
-    collect: (unreferenced) => collect(directory, now() - ageMs, unreferenced),
+    collect(unreferenced) {
+      isCollecting = true;
+      return collect(directory, now() - ageMs, unreferenced, async (name) => {
+        if (wanted.has(name)) return false;
+        const removal = rm(join(directory, name), { force: true });
+        removing.set(name, removal);
+        await removal.finally(() => removing.delete(name));
+        return true;
+      }).finally(() => {
+        isCollecting = false;
+        wanted.clear();
+      });
+    },
   };
 }
 
@@ -187,6 +207,7 @@ async function collect(
   directory: string,
   beforeMs: number,
   unreferenced: (digests: readonly string[]) => readonly string[],
+  remove: (name: string) => Promise<boolean>,
 ): Promise<number> {
   const old = new Map<string, number>();
   for (const name of await readdir(directory)) {
@@ -200,8 +221,7 @@ async function collect(
   ];
   let freed = 0;
   for (const name of doomed) {
-    await rm(join(directory, name), { force: true });
-    freed += old.get(name) ?? 0;
+    if (await remove(name)) freed += old.get(name) ?? 0;
   }
   return freed;
 }
