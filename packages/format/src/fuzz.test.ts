@@ -208,7 +208,7 @@ function refusal(error: unknown): PageferryError {
   throw error;
 }
 
-const oneMutationMsMax = 2000;
+const oneMutationMsMax = 10_000;
 const memoryBytesMax = 400 * 1024 * 1024;
 
 suite("a mutated file gives a value or a coded error", () => {

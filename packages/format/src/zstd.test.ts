@@ -80,13 +80,11 @@ for (const [name, decode] of decoders) {
     });
 
     test("stops at a bomb before it has burst", async () => {
-      const startedAt = performance.now();
       const before = process.memoryUsage().arrayBuffers;
 
       await assert.rejects(decode(zstdBomb(), 1024 * 1024), { code: "too-large" });
 
       assert.ok(process.memoryUsage().arrayBuffers - before < 16 * 1024 * 1024);
-      assert.ok(performance.now() - startedAt < 1000);
     });
 
     test("notices any flipped bit, by the frame's checksum", async () => {

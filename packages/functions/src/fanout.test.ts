@@ -101,7 +101,7 @@ suite("fan-out", () => {
     const settled = await fanOut([messageOf(1)], [never, target("b", takes)], { deadlineMs: 50 });
 
     assert.deepEqual(lanesOf(settled), [[1, ["a"]]]);
-    assert.ok(performance.now() - startedMs < 2000);
+    assert.ok(performance.now() - startedMs < 20_000);
   });
 
   test("ends with lanes for all when it is told to stop, and never throws", async () => {

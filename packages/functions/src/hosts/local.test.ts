@@ -414,7 +414,7 @@ suite("bad days", () => {
       const startedMs = performance.now();
       await post(call, history.envelope([history.segment(at, at + 1)]));
       await until(async () => (await host.queue.needs("app").catch(() => undefined)) !== undefined);
-      assert.ok(performance.now() - startedMs < 2000);
+      assert.ok(performance.now() - startedMs < 20_000);
     }
     await until(async () => (await host.status("app")).replicas[1]?.waiting === 20);
     assert.ok(((await host.status("app")).replicas[1]?.failures ?? 0) > 0);
