@@ -28,6 +28,8 @@ export interface GenerationHoldings {
   /** The commit stamp of that transaction. */
   readonly newestStampMs: number | null;
   statesAt(txId: TxId): readonly KnownState[];
+  /** Whether some object ends in exactly this state; states too old to be remembered are taken to be there. */
+  mayHold(txId: TxId): boolean;
   /** Notes an object and the states in it; the same object again replaces what was known of it. */
   add(name: StateObjectName, size: number, links?: readonly StateLink[]): void;
 }
@@ -69,6 +71,10 @@ function createGeneration(generation: Generation): GenerationHoldings {
       return newest?.stampMs ?? null;
     },
     statesAt: (txId) => recent.get(txId) ?? [],
+    mayHold: (txId) =>
+      recent.has(txId) ||
+      snapshots.includes(txId) ||
+      (recent.size >= recentStatesMax && isBelowAll(recent, txId)),
     add(name, size, links) {
       const isSnapshot = name.kind === "snapshot";
       const last = isSnapshot ? name.txId : name.lastTxId;
@@ -102,6 +108,11 @@ function remember(recent: Map<TxId, KnownState[]>, state: KnownState): void {
   }
 }
 
+function isBelowAll(recent: ReadonlyMap<TxId, unknown>, txId: TxId): boolean {
+  for (const known of recent.keys()) if (known < txId) return false;
+  return true;
+}
+
 /**
  * The newest transaction of a generation that can be restored from these holdings: from a snapshot, or over the bridge
  * from its parent; `null` if none can.
@@ -122,13 +133,17 @@ export function oldestBase(holdings: Holdings, generation: Generation): TxId | n
   return index.snapshots[0] ?? bridgeOf(holdings, index, new Set());
 }
 
-/** The parent's transaction that the generation begins at, if its ranges begin there and the parent can be restored to it. */
+/**
+ * The parent's transaction that the generation begins at, if its ranges begin there and the parent can be restored to
+ * exactly it: inside a merged range there is no point to stand on.
+ */
 function bridgeOf(holdings: Holdings, index: GenerationHoldings, seen: Set<Generation>): TxId | null {
   const parent = index.begin?.parent ?? null;
   if (parent === null || seen.has(index.generation)) return null;
   seen.add(index.generation);
   const from = holdings.generations.get(parent.generation);
   if (from === undefined || index.coverage.reachFrom(parent.txId) === parent.txId) return null;
+  if (!from.mayHold(parent.txId)) return null;
   const isReached = (base: TxId) => base <= parent.txId && from.coverage.reachFrom(base) >= parent.txId;
   if (from.snapshots.some(isReached)) return parent.txId;
   const further = bridgeOf(holdings, from, seen);

@@ -155,6 +155,12 @@ suite("an agent is asked", () => {
     assert.equal(later.newestEpoch, 2);
   });
 
+  test("for a snapshot where the bridge begins inside a merged range, which is no point", () => {
+    const { later } = settled([holdingsOf([history, [2], [[2, 8]]], [child, [], [[6, 9]]])]);
+
+    assert.deepEqual(later.generations[child.generation], { storedTxId: null, missing: [], snapshot: true });
+  });
+
   test("for a snapshot where the bridge's other end is missing", () => {
     const { later } = settled([holdingsOf([history, [2], [[2, 5]]], [child, [], [[6, 9]]])]);
 
