@@ -219,6 +219,48 @@ suite("an agent whose host", () => {
   });
 });
 
+suite("an agent that is stopped", () => {
+  test("while its host is away ends with its deadline, and sends the rest after the next start", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const file = movableFile();
+    const bench = await startBench(host, directory.path, file);
+    await bench.settled();
+    host.intercept = () => ({ status: 503 });
+    file.commit(5);
+    const startMs = performance.now();
+
+    await bench.agent.stop({ deadlineMs: 300 });
+
+    assert.ok(performance.now() - startMs < 2000);
+    host.intercept = () => undefined;
+    await using again = await startBench(host, directory.path, file);
+    await again.settled();
+    assert.equal(again.generation(), bench.generation());
+    await assertRestores(host, again.generation(), file.model.at(6));
+  });
+
+  test("while it waits to ask again does not wait for that", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const file = movableFile();
+    const bench = await startBench(host, directory.path, file);
+    await bench.settled();
+    let refused = 0;
+    host.intercept = (method) => {
+      if (method !== "POST" || refused > 0) return;
+      refused += 1;
+      return { status: 503, headers: { "retry-after": "600" } };
+    };
+    file.commit(5);
+    await until("a refusal", () => refused > 0);
+
+    await bench.agent.stop({ deadlineMs: 5000 });
+
+    assert.equal(bench.status().acknowledgedTxId, 6n);
+  });
+});
+
 suite("an agent whose own things are", () => {
   test("lost begins a new generation that names why", async () => {
     await using host = await startTinyHost();

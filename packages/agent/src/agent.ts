@@ -74,6 +74,9 @@ const defaultDeadlineMs = 10_000;
 /** Bases encoded at a time: each uses several threads by itself. */
 const encodedAtATime = 1;
 
+/** Calls to the host at a time. A large body holds a place for as long as it takes; there are enough others. */
+const callsAtATime = 16;
+
 /**
  * Makes an agent. Throws `bad-config` for databases of one name, `bad-name` for a name that is none.
  *
@@ -147,6 +150,7 @@ function sharedOf(options: AgentOptions): SharedParts {
     emitter: createAgentEmitter(logger),
     budget: createBudget(settings.recentBytesMax),
     encodeGate: createGate(encodedAtATime),
+    callGate: createGate(callsAtATime),
     openSource: options.openSource ?? openBoltFileSource,
   };
 }

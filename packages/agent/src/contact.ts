@@ -1,6 +1,7 @@
 // Speaking with the host: persistently, keeping count of how long it has been away, and hearing what it needs.
 import { type Envelope, encodeEnvelope, isPageferryError, type Needs } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
+import type { Gate } from "./gate.ts";
 import type { Queue, QueueCallOptions, StagedBody } from "./queue.ts";
 import { retryForever } from "./retry.ts";
 import type { Wake } from "./wake.ts";
@@ -11,6 +12,8 @@ export interface ContactOptions {
   readonly queue: Queue;
   readonly alarms: Alarms;
   readonly random: () => number;
+  /** What all databases share, so that a thousand of them do not call at once. */
+  readonly callGate: Gate;
   /** Cuts pauses between attempts short. */
   readonly hurry: Wake;
   /** Ends everything at once. */
@@ -19,7 +22,8 @@ export interface ContactOptions {
   readonly needsMs: number;
   /** How long a host may be silent before an alarm is raised, ms. */
   readonly silentMs: number;
-  onNeeds(needs: Needs): void;
+  /** Takes what the host needs; true where that is nothing, and all is stored. */
+  onNeeds(needs: Needs): boolean;
   /** This kind of queue cannot say what it needs. */
   onWithoutNeeds(): void;
 }
@@ -52,6 +56,9 @@ interface ContactState extends ContactOptions {
   needsFailures: number;
 }
 
+/** A host that has all of an idle database is asked less often: a thousand of those must cost nothing. */
+const settledFactor = 9;
+
 /** A host that was away is told by its silence; this is for one that takes envelopes and does not say what it needs. */
 const needsFailuresMax = 3;
 
@@ -83,13 +90,16 @@ async function deliver(
   staged: readonly StagedBody[],
 ): Promise<void> {
   let areStaged = true;
+  let hasItems = false;
   await persistently(state, state.signal, async (call) => {
     if (!areStaged) {
       for (const body of staged) await state.queue.stage(state.database, body, call);
     }
     areStaged = true;
     try {
-      await state.queue.send(encodeEnvelope(envelope()), call);
+      const made = envelope();
+      hasItems = made.items.length > 0;
+      await state.queue.send(encodeEnvelope(made), call);
     } catch (error) {
       // Where there was no answer at all, the cause is the connection's error, and the bodies are where they were.
       areStaged = error instanceof Error && error.cause instanceof Error;
@@ -97,6 +107,8 @@ async function deliver(
     }
   });
   state.lastMs = performance.now();
+  // What was sent has to be stored soon.
+  if (hasItems) state.needsDueMs = Math.min(state.needsDueMs, state.lastMs + state.needsMs);
 }
 
 async function persistently<Result>(
@@ -105,7 +117,8 @@ async function persistently<Result>(
   ask: (options: QueueCallOptions) => Promise<Result>,
 ): Promise<Result> {
   const either = AbortSignal.any([signal, state.signal]);
-  const result = await retryForever(() => ask({ signal: either }), {
+  const attempt = () => state.callGate.pass(() => ask({ signal: either }), either);
+  const result = await retryForever(attempt, {
     signal: either,
     hurry: state.hurry,
     random: state.random,
@@ -141,7 +154,8 @@ async function hearNeeds(state: ContactState): Promise<void> {
   // Put off first, so that a host that cannot answer this, but takes envelopes, is not asked with each of them.
   state.needsDueMs = performance.now() + state.needsMs;
   try {
-    const needs = await state.queue.needs(state.database, { signal: state.signal });
+    const call = { signal: state.signal };
+    const needs = await state.callGate.pass(() => state.queue.needs(state.database, call), state.signal);
     if (needs === undefined) {
       state.needsDueMs = Number.POSITIVE_INFINITY;
       state.onWithoutNeeds();
@@ -150,7 +164,8 @@ async function hearNeeds(state: ContactState): Promise<void> {
     state.needsFailures = 0;
     state.alarms.clear("needs");
     contacted(state);
-    state.onNeeds(needs);
+    const isSettled = state.onNeeds(needs);
+    if (isSettled) state.needsDueMs += state.needsMs * settledFactor;
   } catch (error) {
     if (!isPageferryError(error)) throw error;
     state.needsFailures += 1;

@@ -27,6 +27,7 @@ export interface SharedParts {
   readonly emitter: AgentEmitter;
   readonly budget: Budget;
   readonly encodeGate: Gate;
+  readonly callGate: Gate;
   readonly openSource: (options: BoltFileSourceOptions) => CaptureSource;
 }
 

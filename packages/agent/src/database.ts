@@ -104,6 +104,7 @@ async function openState(
     alarms,
     now: shared.now,
     random: shared.random,
+    callGate: shared.callGate,
     signal: abort.signal,
     chapters: () => state.chapters,
     requestBase: () => requestBase(state),

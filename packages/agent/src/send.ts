@@ -13,6 +13,7 @@ import { type Batch, type BatchItem, type BatchOptions, batchesAgain, nextBatch 
 import { abandon, type Chapter, needsBase, newest, unsentOf } from "./chapter.ts";
 import { type Contact, createContact } from "./contact.ts";
 import type { CursorStore } from "./cursor.ts";
+import type { Gate } from "./gate.ts";
 import { beginOf } from "./generation.ts";
 import type { Range } from "./healing.ts";
 import type { Lag } from "./lag.ts";
@@ -46,6 +47,8 @@ export interface SendContext {
   readonly alarms: Alarms;
   readonly now: () => number;
   readonly random: () => number;
+  /** What all databases share when they call the host. */
+  readonly callGate: Gate;
   /** Ends everything at once. */
   readonly signal: AbortSignal;
   /** Oldest first; the last is the one being captured. */
@@ -53,7 +56,7 @@ export interface SendContext {
   /** Asks the source for an image of the newest state, unless one is on its way. */
   requestBase(): void;
   onAcknowledged(chapter: Chapter, txId: TxId, kind: "segment" | "snapshot"): void;
-  onNeeds(needs: Needs): void;
+  onNeeds(needs: Needs): boolean;
   /** This kind of queue cannot say what it needs. */
   onWithoutNeeds(): void;
 }

@@ -272,8 +272,8 @@ async function giveUp(state: DatabaseState): Promise<void> {
   requestCheckpoint(state);
 }
 
-/** Takes what the host needs: remembers what it stored, and heals what it misses. */
-export function acceptNeeds(state: DatabaseState, needs: Needs): void {
+/** Takes what the host needs: remembers what it stored, and heals what it misses. True: it has all there is. */
+export function acceptNeeds(state: DatabaseState, needs: Needs): boolean {
   const nowMs = performance.now();
   for (const chapter of state.chapters) {
     chapter.storedTxId = needs.generations[chapter.generation]?.storedTxId ?? null;
@@ -289,7 +289,8 @@ export function acceptNeeds(state: DatabaseState, needs: Needs): void {
     entries: chapter.shadow.entries(),
     sinceAcknowledgedMs: nowMs - state.lastAcknowledgedMs,
   }));
-  for (const healing of planHealing(needs, facts)) {
+  const healings = planHealing(needs, facts);
+  for (const healing of healings) {
     const chapter = state.chapters.find((one) => one.generation === healing.generation);
     const resend = healing.resend.filter((range) =>
       isNewly(state, `${healing.generation}/${formatTxId(range.txId)}`),
@@ -298,6 +299,10 @@ export function acceptNeeds(state: DatabaseState, needs: Needs): void {
     if (healing.snapshot && isNewly(state, `${healing.generation}/snapshot`)) requestBase(state);
   }
   inBackground(state, () => tidy(state));
+  const [chapter, ...others] = state.chapters;
+  const last = chapter === undefined ? null : lastTxIdOf(chapter);
+  const isAllStored = last !== null && chapter?.storedTxId === last;
+  return healings.length === 0 && others.length === 0 && isAllStored;
 }
 
 /**
