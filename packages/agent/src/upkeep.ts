@@ -113,7 +113,7 @@ export function tableNumberOf(file: string | undefined): number {
 }
 
 /** Removes the page tables that are older than `kept`, and the one that the start was made from. */
-export async function removeTables(directory: string, kept: string | undefined): Promise<void> {
+async function removeTables(directory: string, kept: string | undefined): Promise<void> {
   const names = await readdir(directory);
   const doomed = names.filter(
     (name) =>

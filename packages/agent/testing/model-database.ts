@@ -9,7 +9,7 @@ import type { BoltFileSourceOptions, CaptureEvent, CaptureSource } from "../src/
 import { decideGeneration } from "../src/sources/decide-generation.ts";
 
 /** Bytes of a page. */
-export const modelPageSize = 512;
+const modelPageSize = 512;
 
 /** How many values the model holds, each in a page of its own. */
 const slots = 40;
