@@ -62,7 +62,7 @@ export function beginScan(walk: Walk): StepResult {
 }
 
 /** Moves to the state of `next`; `batch` was read before `next` was seen to be the newest. */
-export function advance(walk: Walk, next: MetaView, batch: Batch | undefined): StepResult {
+function advance(walk: Walk, next: MetaView, batch: Batch | undefined): StepResult {
   const linked = checkLink(walk, next);
   if (linked !== "moved") return linked;
   const isMoved =

@@ -129,7 +129,7 @@ export function withOtherData(history: RecordedHistory, txId: number): RecordedH
 }
 
 /** What is live in an image, by a walk that shares nothing with capture. */
-export function trueState(image: Uint8Array, meta: Meta): TrueState {
+function trueState(image: Uint8Array, meta: Meta): TrueState {
   const { pageSize } = meta;
   const xxh3 = createXxh3();
   const sum = createStateSum();

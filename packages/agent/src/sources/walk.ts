@@ -51,7 +51,7 @@ export interface Walk {
  * Bytes a delta may hold: above it (a bulk load, or a diff after long absence) a base costs about the same, needs no memory
  * here, in the shadow or at the restore, and the whole process has 150 MB.
  */
-export const collectedBytesMax = 64 * 1024 * 1024;
+const collectedBytesMax = 64 * 1024 * 1024;
 
 /** A run above this is read only after its header was proved: a torn header could ask for gigabytes. */
 const unprovedRunBytesMax = 1024 * 1024;
