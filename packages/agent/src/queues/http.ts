@@ -83,35 +83,37 @@ export function createHttpQueue(options: HttpQueueOptions): Queue {
   return {
     name,
     async send(envelope, { signal }: QueueCallOptions = {}) {
+      using deadline = startDeadline(timeoutMs);
       await call({
         method: "POST",
         path: "/v1/ingest",
         headers: { "content-type": "application/cbor" },
         body: envelope,
         signal,
-        timeout: AbortSignal.timeout(timeoutMs),
+        timeout: deadline.signal,
         answerBytesMax: problemBytesMax,
       });
     },
     async stage(database: string, body: StagedBody, { signal }: QueueCallOptions = {}) {
-      using watch = watchForStall(stallMs);
+      using deadline = startDeadline(stallMs);
       await call({
         method: "PUT",
         path: `/v1/stage/${body.digest}?database=${encodeURIComponent(database)}`,
         headers: { "content-type": "application/octet-stream", "content-length": String(body.size) },
-        body: ReadableStream.from(watch.of(body.open())),
+        body: ReadableStream.from(deadline.of(body.open())),
         signal,
-        timeout: watch.signal,
+        timeout: deadline.signal,
         answerBytesMax: problemBytesMax,
       });
     },
     async needs(database: string, { signal }: QueueCallOptions = {}) {
+      using deadline = startDeadline(timeoutMs);
       const answer = await call({
         method: "GET",
         path: `/v1/databases/${encodeURIComponent(database)}/needs`,
         headers: {},
         signal,
-        timeout: AbortSignal.timeout(timeoutMs),
+        timeout: deadline.signal,
         answerBytesMax: needsBytesMax,
       });
       return needsOf(answer, `${name}: needs of ${database}`);
@@ -257,15 +259,16 @@ function needsOf(answer: Uint8Array, what: string): Needs {
   }
 }
 
-interface StallWatch extends Disposable {
+/** A time limit. Unlike `AbortSignal.timeout` it costs nothing any more when the call was in time. */
+interface Deadline extends Disposable {
   readonly signal: AbortSignal;
+  /** Begins anew with each chunk taken: hours are fine for a large body, a minute without a byte is not. */
   of(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>;
 }
 
-/** Ends a transfer that stands still: hours are fine for a large body, a minute without a byte taken is not. */
-function watchForStall(stallMs: number): StallWatch {
+function startDeadline(ms: number): Deadline {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new DOMException("stalled", "TimeoutError")), stallMs);
+  const timer = setTimeout(() => controller.abort(), ms);
   return {
     signal: controller.signal,
     async *of(chunks) {
