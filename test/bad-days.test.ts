@@ -187,7 +187,9 @@ suite("a full disk", () => {
     });
     await using writer = await startWriter({ path, rate: 200, keyspace: 200 });
 
-    await until("someone says so", () => /disk-full|no room|ENOSPC/i.test(agent.output() + host.output()));
+    await until("someone says so", () => /disk-full|no room|ENOSPC/i.test(agent.output() + host.output()), {
+      timeoutMs: 60_000,
+    });
 
     assert.deepEqual([agent.isRunning(), host.isRunning()], [true, true]);
     await rm(disk.file("filler"));
