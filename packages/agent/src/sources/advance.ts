@@ -1,8 +1,10 @@
 // Moves a walk from the state T to T+1 while the file is being written: by the freelist of T+1 where it is on disk, else by
 // reading the changed path. The proofs are docs/capture.md#chain and #reach.
-import { PageferryError, pageHeader, parseFreelist } from "@pageferry/format";
+import { parseFreelist } from "@pageferry/format";
 import { createPageBits } from "../page-bits.ts";
 import { equalBytes, isSameMeta, type MetaView } from "./bolt-io.ts";
+import { proveFreelist } from "./freelist-proof.ts";
+import type { ChainLink } from "./link-log.ts";
 import {
   acceptBatch,
   acceptRun,
@@ -54,22 +56,23 @@ export function stepWalk(walk: Walk, pages: number): StepResult {
 /** Begins a scan of a state with a freelist on disk: the freelist's own run is live too. */
 export function beginScan(walk: Walk): StepResult {
   if (walk.view.meta.freelist === null) return "moved";
-  const freelist = proveFreelist(walk, walk.view);
-  if (freelist === undefined) return "gap";
-  walk.freeIds = freelist.ids;
-  acceptRun(walk, walk.view.meta.freelist, freelist.run);
+  const freelistRun = proveFreelist(walk.file, walk.view);
+  if (freelistRun === undefined) return "gap";
+  walk.freeIds = parseFreelist(freelistRun);
+  acceptRun(walk, walk.view.meta.freelist, freelistRun);
   return "moved";
 }
 
-/** Moves to the state of `next`; `batch` was read before `next` was seen to be the newest. */
+/** Moves to the state of `next`, or a later one; `batch` was read before `next` was seen to be the newest. */
 function advance(walk: Walk, next: MetaView, batch: Batch | undefined): StepResult {
   const linked = checkLink(walk, next);
-  if (linked !== "moved") return linked;
+  if (linked === "fell" || linked === "unlinked") return linked;
   const isMoved =
-    next.meta.freelist === null ? advanceByPath(walk, next, batch) : advanceByFreelist(walk, next, batch);
+    linked === "moved" && next.meta.freelist === null
+      ? advanceByPath(walk, next, batch)
+      : advanceByFreelist(walk, linked === "moved" ? next : undefined, batch);
   if (!isMoved) return "gap";
-  walk.links += 1;
-  const { root } = next.meta;
+  const { root } = walk.view.meta;
   if (!isKnown(walk, root) && !isAwaited(walk, root)) walk.frontier.later.add(root);
   return "moved";
 }
@@ -83,16 +86,37 @@ function checkLink(walk: Walk, next: MetaView): StepResult {
   return "moved";
 }
 
-/** Chain: what T+1's freelist names is not live in T+1, everything else we know is, and T+2 may only overwrite the former. */
-function advanceByFreelist(walk: Walk, next: MetaView, batch: Batch | undefined): boolean {
-  const freelist = proveFreelist(walk, next);
-  if (freelist === undefined) return false;
-  dropFree(walk, freelist.ids);
-  walk.view = next;
-  walk.freeIds = freelist.ids;
-  acceptRun(walk, next.meta.freelist as number, freelist.run);
+/**
+ * Chain: what T+1's freelist names is not live in T+1, everything else we know is, and T+2 may only overwrite the former. Where
+ * `next` is not the next, or was overtaken, the links that were kept by another thread lead to the newest.
+ */
+function advanceByFreelist(walk: Walk, next: MetaView | undefined, batch: Batch | undefined): boolean {
+  const links = ownLink(walk, next) ?? keptLinks(walk);
+  const last = links?.at(-1);
+  if (links === undefined || last === undefined) return false;
+  for (const { view, freelistRun } of links) {
+    if (view.meta.highWaterMark < walk.view.meta.highWaterMark) return false;
+    const free = parseFreelist(freelistRun);
+    dropFree(walk, free);
+    walk.view = view;
+    walk.freeIds = free;
+    walk.links += 1;
+  }
+  acceptRun(walk, last.view.meta.freelist as number, last.freelistRun);
   if (batch !== undefined) acceptBatch(walk, batch);
   return true;
+}
+
+function ownLink(walk: Walk, next: MetaView | undefined): ChainLink[] | undefined {
+  if (next === undefined) return undefined;
+  const freelistRun = proveFreelist(walk.file, next);
+  return freelistRun === undefined ? undefined : [{ view: next, freelistRun }];
+}
+
+function keptLinks(walk: Walk): ChainLink[] | undefined {
+  const newest = walk.file.links === undefined ? undefined : walk.file.metas.read();
+  if (newest === undefined || newest.meta.txId <= walk.view.meta.txId) return undefined;
+  return walk.file.links?.follow(walk.view, newest);
 }
 
 const noIds = new Uint32Array(0);
@@ -105,47 +129,6 @@ function dropFree(walk: Walk, free: Uint32Array): void {
     while (at < before.length && (before[at] as number) < id) at += 1;
     if (before[at] !== id) dropBlock(walk, id);
   }
-}
-
-/** The freelist run of `view`, read while its meta was the newest; undefined: it was overtaken. Throws `corrupt`. */
-function proveFreelist(walk: Walk, view: MetaView): { run: Uint8Array; ids: Uint32Array } | undefined {
-  const id = view.meta.freelist as number;
-  const { pageSize } = walk;
-  let run = new Uint8Array(pageSize);
-  let got = walk.file.readAt(id * pageSize, run);
-  let isProved = false;
-  if (got === pageSize) {
-    const { overflow } = pageHeader(run);
-    if (overflow > 0 && id + overflow < view.meta.highWaterMark) {
-      // A freelist of many pages is read twice over at most: the header is proved before memory is taken for it.
-      if (!isStill(walk, view)) return undefined;
-      run = new Uint8Array((overflow + 1) * pageSize);
-      got = walk.file.readAt(id * pageSize, run);
-    }
-    isProved = isStill(walk, view);
-  } else {
-    isProved = isStill(walk, view);
-  }
-  if (!isProved) return undefined;
-  checkFreelist(id, run, got, view);
-  return { run, ids: parseFreelist(run) };
-}
-
-function checkFreelist(id: number, run: Uint8Array, got: number, view: MetaView): void {
-  const { highWaterMark, pageSize } = view.meta;
-  const header = pageHeader(run);
-  const isWhole = got === run.length && run.length === (header.overflow + 1) * pageSize;
-  if (id < 2 || id >= highWaterMark || header.id !== id || !isWhole) {
-    throw new PageferryError(
-      "corrupt",
-      `page ${id}: not the freelist that the meta of ${view.meta.txId} names`,
-    );
-  }
-}
-
-function isStill(walk: Walk, view: MetaView): boolean {
-  const seen = walk.file.metas.read();
-  return seen !== undefined && isSameMeta(seen, view);
 }
 
 /** What was proved of the changed path of T+1. */
@@ -165,6 +148,7 @@ function advanceByPath(walk: Walk, next: MetaView, batch: Batch | undefined): bo
   const old = walk.view;
   const retained: number[] = [];
   walk.view = next;
+  walk.links += 1;
   const path = readChangedPath(walk, retained);
   if (path === undefined) return false;
   for (const id of retained) retainedBits.add(id);

@@ -467,7 +467,10 @@ suite("a file that is too busy", () => {
           into.set(copy.subarray(position, position + into.length));
           return Math.max(0, Math.min(into.length, copy.length - position));
         };
-        return { file: { identity, readAt, stats: simulated.world.file.stats, close() {} }, image };
+        return {
+          file: { identity, openPath: "", readAt, stats: simulated.world.file.stats, close() {} },
+          image,
+        };
       },
     });
 

@@ -6,6 +6,7 @@ import { readMachineIdentity } from "../identity.ts";
 import { createWake } from "../wake.ts";
 import { type HostedSource, type HostShare, hostSource } from "./hosted-source.ts";
 import { createImageChecks } from "./image-checks.ts";
+import { createLinkKeeper } from "./link-keeper.ts";
 import { createLockTable } from "./locks.ts";
 import type { WorkerOrder, WorkerReport } from "./worker-messages.ts";
 
@@ -27,6 +28,7 @@ const share: HostShare = {
   machine: readMachineIdentity(),
   locks: createLockTable(clockMs),
   checkImage: createImageChecks(),
+  keepLinks: createLinkKeeper(clockMs),
   clockMs,
   report: (report: WorkerReport, transfer) => port.postMessage(report, transfer),
   wake: wake.notify,
@@ -94,9 +96,14 @@ port.on("message", (order: WorkerOrder) => {
   wake.notify();
 });
 
-for (;;) {
-  stepAwake();
-  const waitMs = Math.min(sleepMs, stepDue(sources.values()) - clockMs());
-  if (waitMs <= blockingMs) await yieldToEvents();
-  else await wake.wait(waitMs);
+async function run(): Promise<never> {
+  for (;;) {
+    stepAwake();
+    const waitMs = Math.min(sleepMs, stepDue(sources.values()) - clockMs());
+    if (waitMs <= blockingMs) await yieldToEvents();
+    else await wake.wait(waitMs);
+  }
 }
+
+// Not while this module is being evaluated: a thread that is ended then takes the process with it (V8, awaiting modules).
+setImmediate(run);

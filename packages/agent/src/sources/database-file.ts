@@ -55,6 +55,7 @@ function openFileOf(fd: number, machine: MachineIdentity): OpenFile {
   let isOpen = true;
   return {
     identity: fileIdentity(fstatSync(fd, { bigint: true }), machine),
+    openPath: `/proc/self/fd/${fd}`,
     readAt(position, into) {
       let got = 0;
       while (got < into.length) {

@@ -12,6 +12,7 @@ import {
   pathStateOf,
 } from "./database-file.ts";
 import type { CheckImage } from "./image-checks.ts";
+import type { KeepLinks } from "./link-keeper.ts";
 import type { LockTable } from "./locks.ts";
 import { endTailer, isDrained, stepTailer, wakeTailer } from "./tailer.ts";
 import { createTailer, type Tailer, type TailerEnvironment, type TailerEvent } from "./tailer-state.ts";
@@ -32,6 +33,7 @@ export interface HostShare {
   readonly machine: MachineIdentity;
   readonly locks: LockTable;
   readonly checkImage: CheckImage;
+  readonly keepLinks: KeepLinks;
   readonly clockMs: () => number;
   report(report: WorkerReport, transfer: ArrayBuffer[]): void;
   /** Ends the sleep of the loop. */
@@ -134,6 +136,7 @@ function environmentOf(
     pathState: (file) => pathStateOf(path, file),
     hasWriter: (file) => share.locks.isHeld(kernelPath(path), file.identity.device, file.identity.inode),
     isWrittenElsewhere: () => share.locks.isHeldUnlinked(kernelPath(path)),
+    keepLinks: share.keepLinks,
     createImage: () => createImageFile(scratch),
     cloneFile: () => cloneDatabaseFile(path, scratch, share.machine),
     removeImage: (image) => rmSync(image, { force: true }),

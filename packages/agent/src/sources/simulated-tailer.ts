@@ -1,6 +1,8 @@
 // For tests: a tailer over a simulated file, in simulated time, with a consumer that holds every event against the truth.
 import assert from "node:assert/strict";
 import type { FileIdentity } from "../identity.ts";
+import type { KeptLinks } from "./link-keeper.ts";
+import type { ChainLink } from "./link-log.ts";
 import { type Consumer, createConsumer } from "./simulated-consumer.ts";
 import { type RecordedHistory, type SimulatedFile, simulateFile } from "./simulated-file.ts";
 import { isDrained, stepTailer } from "./tailer.ts";
@@ -77,6 +79,8 @@ export interface SimulatedOptions
   readonly mean?: Mean;
   readonly isScribbling?: boolean;
   readonly cloneFile?: () => ReturnType<TailerOptions["environment"]["cloneFile"]>;
+  /** Links are kept by another thread, which misses this share of them. Absent: they are not. */
+  readonly missedLinks?: number;
   /** Answers what a full check of an image finds. */
   readonly checkImage?: (path: string) => string | undefined;
 }
@@ -100,10 +104,13 @@ export function simulateTailer(history: RecordedHistory, options: SimulatedOptio
     imageError: undefined,
     checks: [],
   };
-  const openFile = (): OpenFile => {
-    if (world.openError !== undefined) throw world.openError;
-    const { file } = world;
-    return { identity: world.identity, readAt: file.readAt, stats: file.stats, close() {} };
+  const emit = (event: TailerEvent): void => {
+    events.push(event);
+    try {
+      consumer.take(event);
+    } catch (error) {
+      failure ??= error;
+    }
   };
   const tailer = createTailer({
     path: "simulated",
@@ -111,38 +118,7 @@ export function simulateTailer(history: RecordedHistory, options: SimulatedOptio
     forced: options.forced,
     maxReadRate: options.maxReadRate ?? 1e9,
     baseDeadlineMs: options.baseDeadlineMs ?? 600_000,
-    environment: {
-      now: () => world.wallMs + world.clockMs,
-      clockMs: () => world.clockMs,
-      openFile,
-      pathState: () => world.pathState,
-      hasWriter: () => world.hasWriter,
-      isWrittenElsewhere: () => world.isWrittenElsewhere,
-      createImage() {
-        if (world.imageError !== undefined) throw world.imageError;
-        const image = consumer.createImage();
-        const { writeAt } = image;
-        image.writeAt = (position, bytes) => {
-          if (world.imageError !== undefined) throw world.imageError;
-          writeAt(position, bytes);
-        };
-        return image;
-      },
-      cloneFile: () => options.cloneFile?.(),
-      checkImage(path, _stateHash, done) {
-        world.checks.push(path);
-        done(options.checkImage?.(path));
-      },
-      removeImage() {},
-      emit(event) {
-        events.push(event);
-        try {
-          consumer.take(event);
-        } catch (error) {
-          failure ??= error;
-        }
-      },
-    },
+    environment: environmentOf(world, consumer, options, random, emit),
   });
   const step = (canEmit = true): number => {
     const { reads } = world.file;
@@ -169,12 +145,75 @@ export function simulateTailer(history: RecordedHistory, options: SimulatedOptio
   };
 }
 
+function environmentOf(
+  world: SimulatedWorld,
+  consumer: Consumer,
+  options: SimulatedOptions,
+  random: () => number,
+  emit: (event: TailerEvent) => void,
+): TailerOptions["environment"] {
+  const { missedLinks } = options;
+  return {
+    now: () => world.wallMs + world.clockMs,
+    clockMs: () => world.clockMs,
+    openFile(): OpenFile {
+      if (world.openError !== undefined) throw world.openError;
+      const { readAt, stats } = world.file;
+      return { identity: world.identity, openPath: "", readAt, stats, close() {} };
+    },
+    pathState: () => world.pathState,
+    hasWriter: () => world.hasWriter,
+    isWrittenElsewhere: () => world.isWrittenElsewhere,
+    ...(missedLinks === undefined ? {} : { keepLinks: () => keptLinks(world, random, missedLinks) }),
+    createImage() {
+      if (world.imageError !== undefined) throw world.imageError;
+      const image = consumer.createImage();
+      const { writeAt } = image;
+      image.writeAt = (position, bytes) => {
+        if (world.imageError !== undefined) throw world.imageError;
+        writeAt(position, bytes);
+      };
+      return image;
+    },
+    cloneFile: () => options.cloneFile?.(),
+    checkImage(path, _stateHash, done) {
+      world.checks.push(path);
+      done(options.checkImage?.(path));
+    },
+    removeImage() {},
+    emit,
+  };
+}
+
+/** The links of the simulated file, some of which are missing. */
+function keptLinks(world: SimulatedWorld, random: () => number, missedShare: number): KeptLinks {
+  const missed = new Set<ChainLink>();
+  const decided = new Set<ChainLink>();
+  return {
+    follow(from, to) {
+      const links = world.file.links.filter(
+        ({ view }) => view.meta.txId > from.meta.txId && view.meta.txId <= to.meta.txId,
+      );
+      for (const link of links) {
+        if (!decided.has(link) && random() < missedShare) missed.add(link);
+        decided.add(link);
+      }
+      const isWhole = links.length === Number(to.meta.txId - from.meta.txId);
+      return isWhole && !links.some((link) => missed.has(link)) ? links : undefined;
+    },
+    want() {},
+    close() {},
+  };
+}
+
 export interface Campaign {
   readonly histories: readonly RecordedHistory[];
   readonly means: readonly Mean[];
   readonly seeds: number;
   /** Share of the time at which nobody takes deltas. */
   readonly heldBack?: number;
+  /** See `SimulatedOptions`. */
+  readonly missedLinks?: number;
   /** Ask for a base with this chance per step. */
   readonly baseChance?: number;
 }
@@ -211,7 +250,12 @@ export function runCampaign(campaign: Campaign): CampaignFigures {
 function runOnce(history: RecordedHistory, mean: Mean, seed: number, campaign: Campaign): SimulatedTailer {
   const { heldBack = 0, baseChance = 0 } = campaign;
   const random = seeded(seed + 1000);
-  const simulated = simulateTailer(history, { mean, seed });
+  const { missedLinks } = campaign;
+  const simulated = simulateTailer(history, {
+    mean,
+    seed,
+    ...(missedLinks === undefined ? {} : { missedLinks }),
+  });
   const { tailer, world, consumer } = simulated;
   const { file } = world;
   let isHeld = false;

@@ -25,7 +25,8 @@ export function openSession(tailer: Tailer): number {
   try {
     file = environment.openFile();
     const pageSize = pageSizeOf(tailer, file);
-    tailer.session = { file, pageSize, metas: createMetaReader(file.readAt, pageSize) };
+    const metas = createMetaReader(file.readAt, pageSize);
+    tailer.session = { file, pageSize, metas, links: environment.keepLinks?.(file, pageSize) };
     tailer.openFailedSinceMs = undefined;
     tailer.absentSinceMs = undefined;
     tailer.pathLostSinceMs = undefined;
@@ -55,6 +56,7 @@ function pageSizeOf(tailer: Tailer, file: OpenFile): number {
 
 /** Gives the file up: what comes next is opened anew and compared with what is known. */
 export function closeSession(tailer: Tailer): void {
+  tailer.session?.links?.close();
   tailer.session?.file.close();
   tailer.session = undefined;
   unsettle(tailer);

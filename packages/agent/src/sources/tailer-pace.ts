@@ -9,6 +9,8 @@ import type { Walk } from "./walk.ts";
  */
 const napMsMin = 0.03;
 const napMsMax = 1;
+/** Below this time between commits, links are kept by a thread that does nothing else. */
+const hurriedMs = 20;
 /** Without a commit for this long a file is idle: then a change wakes us, or the slow poll. */
 const idleAfterMs = 250;
 /** The slow poll, for what no notification tells. */
@@ -47,6 +49,12 @@ export function noteSeen(tailer: Tailer, walk: Walk): void {
     pace.toldAtMs = clockMs;
     environment.emit({ type: "seen", txId, atMs: environment.now() });
   }
+}
+
+/** Whether commits come so close together that this thread may miss one while it reads and hashes. */
+export function isHurried(tailer: Tailer): boolean {
+  const { pace, environment } = tailer;
+  return pace.intervalMs < hurriedMs && environment.clockMs() - pace.activeAtMs < idleAfterMs;
 }
 
 /** Milliseconds until the next look while nothing is to be done; 0: at once. */

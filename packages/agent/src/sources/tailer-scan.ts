@@ -59,7 +59,7 @@ export function stepScan(tailer: Tailer, session: Session, canEmit: boolean): nu
 
 function beginAttempt(tailer: Tailer, session: Session): number {
   const { scan } = tailer;
-  const file: WalkFile = { readAt: session.file.readAt, metas: session.metas };
+  const file: WalkFile = { readAt: session.file.readAt, metas: session.metas, links: session.links };
   const view = file.metas.read();
   if (view === undefined) return metasAbsent(tailer);
   tailer.absentSinceMs = undefined;
@@ -157,7 +157,7 @@ function finishScan(tailer: Tailer, session: Session, walk: Walk): number {
   tailer.knownView = walk.view;
   tailer.leaked = countLeaked(walk, walk.fresh.count());
   tailer.walk = createWalk({
-    file: { readAt: session.file.readAt, metas: session.metas },
+    file: { readAt: session.file.readAt, metas: session.metas, links: session.links },
     pageSize: session.pageSize,
     view: walk.view,
     base: walk.fresh,

@@ -13,6 +13,7 @@ import type {
   SeenEvent,
 } from "./capture-event.ts";
 import type { KnownState } from "./decide-generation.ts";
+import type { KeepLinks, KeptLinks } from "./link-keeper.ts";
 import type { Walk } from "./walk.ts";
 
 export interface FileStats {
@@ -24,6 +25,8 @@ export interface FileStats {
 /** An open database file. */
 export interface OpenFile {
   readonly identity: KnownState["identity"];
+  /** A path that opens the very same file again, whatever its own path names by then. */
+  readonly openPath: string;
   readonly readAt: ReadAt;
   stats(): FileStats;
   close(): void;
@@ -51,6 +54,8 @@ export interface TailerEnvironment {
   hasWriter(file: OpenFile): boolean;
   /** Whether somebody holds bolt's lock on a file that had this path and was unlinked. */
   isWrittenElsewhere(): boolean;
+  /** The chain of a busy file, kept by another thread. Absent: every commit must be seen by this one. */
+  keepLinks?: KeepLinks;
   createImage(): ImageFile;
   /** Undefined: the file system has no reflinks. */
   cloneFile(): FileClone | undefined;
@@ -75,6 +80,7 @@ export interface Session {
   readonly file: OpenFile;
   readonly pageSize: number;
   readonly metas: MetaReader;
+  readonly links: KeptLinks | undefined;
 }
 
 /** A scan on its way. Its walk is missing between two attempts. */

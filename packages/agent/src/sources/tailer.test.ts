@@ -15,18 +15,18 @@ const means: readonly Mean[] = [0.01, 0.05, 0.2, 0.4, 0.7, 1, 4, "changing", "ch
 // live pages, state hash, high-water mark and meta of every state. Here only: did the campaign see what it is about?
 suite("capture beside a bolt writer that goes on between any two reads", () => {
   test("gives every state as it was where the freelist is on disk", () => {
-    const figures = runCampaign({ histories: [chain, chainLater, largePages], means, seeds: 2 });
+    const figures = runCampaign({ histories: [chain, chainLater, largePages], means, seeds: 1 });
 
-    assert.ok(figures.singles > 2000 && figures.ranges > 100);
-    assert.ok(figures.breaks > 10 && figures.scanRestarts > 100);
+    assert.ok(figures.singles > 1000 && figures.ranges > 50);
+    assert.ok(figures.breaks > 5 && figures.scanRestarts > 50);
   });
 
   test("gives every state as it was where the freelist is not on disk", () => {
     const withoutAny = withoutFreelists(chain, () => false);
-    const figures = runCampaign({ histories: [reach, withoutAny], means, seeds: 2 });
+    const figures = runCampaign({ histories: [reach, withoutAny], means, seeds: 1 });
 
-    assert.ok(figures.singles > 1500 && figures.ranges > 30);
-    assert.ok(figures.breaks > 10 && figures.scanRestarts > 100);
+    assert.ok(figures.singles > 700 && figures.ranges > 15);
+    assert.ok(figures.breaks > 5 && figures.scanRestarts > 50);
   });
 
   test("gives every state as it was where the freelist comes and goes with any commit", () => {
@@ -49,6 +49,17 @@ suite("capture beside a bolt writer that goes on between any two reads", () => {
     const figures = runCampaign({ histories: [chain, withoutAny], means, seeds: 1, baseChance: 0.03 });
 
     assert.ok(figures.bases > 100 && figures.singles > 500, JSON.stringify(figures));
+  });
+
+  test("gives every state as it was where another thread keeps the links, and scans and bases end at any pace", () => {
+    const phases = withoutFreelists(chainLater, (txId) => txId % 40 < 20);
+    const histories = [chain, phases];
+    const all = runCampaign({ histories: [chain], means, seeds: 1, missedLinks: 0, baseChance: 0.01 });
+    const some = runCampaign({ histories, means, seeds: 1, missedLinks: 0.1, baseChance: 0.01 });
+
+    assert.equal(all.breaks, 0, JSON.stringify(all));
+    assert.ok(all.ranges > 50 && all.bases > 50, JSON.stringify(all));
+    assert.ok(some.breaks > 3, JSON.stringify(some));
   });
 
   test("finds that the pages of every delta add up", () => {

@@ -3,6 +3,7 @@
 import { isPageferryError } from "@pageferry/format";
 import { checkPath, closeSession, isSettled, openSession, unsettle } from "./tailer-file.ts";
 import { stepFollow } from "./tailer-follow.ts";
+import { isHurried } from "./tailer-pace.ts";
 import { stepScan } from "./tailer-scan.ts";
 import { raise, type Tailer } from "./tailer-state.ts";
 
@@ -25,6 +26,7 @@ export function stepTailer(tailer: Tailer, canEmit: boolean): number {
     checkPath(tailer, session);
     if (tailer.session === undefined) return 0;
     const { walk } = tailer;
+    session.links?.want(isHurried(tailer));
     return walk === undefined
       ? stepScan(tailer, session, canEmit)
       : stepFollow(tailer, session, walk, canEmit);

@@ -8,11 +8,14 @@ import { createPageBits, type PageBits } from "../page-bits.ts";
 import { createPageTable, type PageTable } from "../page-table.ts";
 import { type Arena, createArena } from "./arena.ts";
 import { isSameMeta, type MetaReader, type MetaView, type ReadAt } from "./bolt-io.ts";
+import type { LinkSource } from "./link-log.ts";
 
 /** Where a walk reads. */
 export interface WalkFile {
   readonly readAt: ReadAt;
   readonly metas: MetaReader;
+  /** Links that another thread keeps, for when we are late. */
+  readonly links?: LinkSource | undefined;
 }
 
 /** A run that was accepted: proved, and new to the walk. */
