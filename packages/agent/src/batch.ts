@@ -117,14 +117,17 @@ async function batchMerged(
   entries: readonly LogEntry[],
   options: BatchOptions,
 ): Promise<Batch | undefined> {
-  const merge = createRangeMerge();
+  const merge = createRangeMerge({ isShortLived: true });
   for (const entry of entries) {
     const last = merge.txId();
     const isFull = merge.rawBytes() + entry.rawBytes > mergedBytesMax;
     if (last !== undefined && (isFull || entry.parentTxId > last)) break;
     merge.add(await decodeRange(await readLogEntry(entry)));
   }
-  return merge.isEmpty() ? undefined : mergedBatch(chapter.generation, merge.range(), options);
+  if (merge.isEmpty()) return;
+  const range = merge.range();
+  merge.clear();
+  return mergedBatch(chapter.generation, range, options);
 }
 
 async function mergedBatch(generation: Generation, range: RangePart, options: BatchOptions): Promise<Batch> {

@@ -34,7 +34,25 @@ export interface RangeMerge {
   clear(): void;
 }
 
+/**
+ * Emptied buffers for the next short-lived range: allocating anew for each commit makes the collector run all the time. A large
+ * range lets its buffer go.
+ */
+const spareSlabs: Uint8Array[] = [];
+const spareSlabsMax = 4;
+const slabBytes = 1024 * 1024;
+
+function takeSlab(byteCount: number, isShortLived: boolean): Uint8Array {
+  if (!isShortLived || byteCount > slabBytes) return new Uint8Array(byteCount);
+  return spareSlabs.pop() ?? new Uint8Array(slabBytes);
+}
+
+function giveSlab(slab: Uint8Array): void {
+  if (slab.length === slabBytes && spareSlabs.length < spareSlabsMax) spareSlabs.push(slab);
+}
+
 interface MergeState {
+  readonly isShortLived: boolean;
   first: RangePart | undefined;
   last: RangePart | undefined;
   /** Where each page's newest bytes are: its slot in `slab`. */
@@ -44,9 +62,16 @@ interface MergeState {
   slab: Uint8Array;
 }
 
+/** How a range is used. */
+export interface RangeMergeOptions {
+  /** It is emptied soon, and often: it may take a buffer larger than it needs. Default false. */
+  readonly isShortLived?: boolean;
+}
+
 /** Makes an empty range. */
-export function createRangeMerge(): RangeMerge {
+export function createRangeMerge(options: RangeMergeOptions = {}): RangeMerge {
   const state: MergeState = {
+    isShortLived: options.isShortLived ?? false,
     first: undefined,
     last: undefined,
     slots: new Map(),
@@ -63,6 +88,7 @@ export function createRangeMerge(): RangeMerge {
     txId: () => state.last?.txId,
     range: () => rangeOf(state),
     clear() {
+      giveSlab(state.slab);
       Object.assign(state, {
         first: undefined,
         last: undefined,
@@ -107,8 +133,9 @@ function put(state: MergeState, id: number, page: Uint8Array): void {
   const slot = state.slots.get(id) ?? state.free.pop() ?? state.slots.size;
   const at = slot * page.length;
   if (at + page.length > state.slab.length) {
-    const larger = new Uint8Array(Math.max(at + page.length, state.slab.length * 2));
+    const larger = takeSlab(Math.max(at + page.length, state.slab.length * 2), state.isShortLived);
     larger.set(state.slab);
+    giveSlab(state.slab);
     state.slab = larger;
   }
   state.slab.set(page, at);

@@ -90,7 +90,7 @@ export async function openShadow(options: ShadowOptions): Promise<Shadow> {
   const log = await openShadowLog(options.directory, options);
   const state: ShadowState = {
     options,
-    merge: createRangeMerge(),
+    merge: createRangeMerge({ isShortLived: true }),
     closed: new AbortController(),
     taken: 0,
     done: 0,
