@@ -2,6 +2,7 @@
 import type { DatabaseName, Generation, TxId } from "@pageferry/format";
 import type { Alarm } from "./alarms.ts";
 import { type Chapter, newest } from "./chapter.ts";
+import type { TableCheckpoint } from "./cursor.ts";
 import type { Lag } from "./lag.ts";
 
 /** One database's status. Transactions are `null` as long as there is none. */
@@ -15,7 +16,7 @@ export interface DatabaseStatus {
   readonly epoch: number | null;
   /** The newest transaction in the file. */
   readonly seenTxId: TxId | null;
-  /** Durable on this machine. */
+  /** Durable on this machine, in the shadow or in the page table. */
   readonly shadowedTxId: TxId | null;
   /** Durable at the host. */
   readonly acknowledgedTxId: TxId | null;
@@ -36,6 +37,7 @@ export interface StatusFacts {
   readonly path: string;
   readonly state: DatabaseStatus["state"];
   readonly chapters: readonly Chapter[];
+  readonly checkpoint: TableCheckpoint | null;
   readonly lag: Lag;
   readonly alarms: readonly Alarm[];
   readonly nowMs: number;
@@ -46,7 +48,11 @@ export function statusOf(facts: StatusFacts): DatabaseStatus {
   const chapter = facts.chapters.at(-1);
   const cursor = chapter?.cursor();
   const acknowledgedTxId = cursor === undefined ? null : newest(cursor.acknowledgedTxId, cursor.baseTxId);
-  const shadowedTxId = chapter?.shadow.entries().at(-1)?.txId ?? acknowledgedTxId;
+  // What was trimmed is in the page table.
+  const { checkpoint } = facts;
+  const checkpointed = checkpoint?.generation === chapter?.generation ? (checkpoint?.txId ?? null) : null;
+  const last = chapter?.shadow.entries().at(-1)?.txId ?? null;
+  const shadowedTxId = newest(last, newest(acknowledgedTxId, checkpointed));
   return {
     name: facts.name,
     path: facts.path,

@@ -237,6 +237,7 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
         path: state.place.path,
         state: stateWord(state, isStopped),
         chapters: state.chapters,
+        checkpoint: state.cursor.value().checkpoint,
         lag: state.lag,
         alarms: state.alarms.list(),
         nowMs: state.shared.now(),
