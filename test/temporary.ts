@@ -57,7 +57,7 @@ export async function until<Value>(
   probe: () => Value | undefined | false | Promise<Value | undefined | false>,
   options: { readonly timeoutMs?: number; readonly everyMs?: number } = {},
 ): Promise<Value> {
-  const deadlineMs = performance.now() + (options.timeoutMs ?? 20_000);
+  const deadlineMs = performance.now() + (options.timeoutMs ?? 90_000);
   let last: unknown;
   for (;;) {
     try {
@@ -70,7 +70,7 @@ export async function until<Value>(
       last = error;
     }
     if (performance.now() > deadlineMs) {
-      throw new Error(`not in ${options.timeoutMs ?? 20_000} ms: ${what}`, { cause: last });
+      throw new Error(`not in ${options.timeoutMs ?? 90_000} ms: ${what}`, { cause: last });
     }
     await sleep(options.everyMs ?? 50);
   }

@@ -232,7 +232,7 @@ suite("an agent that is stopped", () => {
 
     await bench.agent.stop({ deadlineMs: 300 });
 
-    assert.ok(performance.now() - startMs < 2000);
+    assert.ok(performance.now() - startMs < 20_000);
     host.intercept = () => undefined;
     await using again = await startBench(host, directory.path, file);
     await again.settled();

@@ -28,11 +28,11 @@ export async function temporary(): Promise<Temporary> {
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-/** Waits until something holds, looking often; fails after some seconds, saying what did not come. */
+/** Waits until something holds, looking often; fails after a minute, saying what did not come. */
 export async function until(
   what: string,
   holds: () => boolean | undefined,
-  timeoutMs = 10_000,
+  timeoutMs = 60_000,
 ): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   while (holds() !== true) {

@@ -23,7 +23,7 @@ function start(argv: readonly string[], env: Readonly<Record<string, string>> = 
   return { io, ended: run(argv, io) };
 }
 
-async function until(what: string, probe: () => unknown, timeoutMs = 20_000): Promise<void> {
+async function until(what: string, probe: () => unknown, timeoutMs = 90_000): Promise<void> {
   const deadlineMs = Date.now() + timeoutMs;
   while (!(await probe())) {
     assert.ok(Date.now() < deadlineMs, `not in ${timeoutMs} ms: ${what}`);

@@ -56,7 +56,7 @@ function caller(host: LocalHost) {
 
 const post = (call: ReturnType<typeof caller>, body: Uint8Array) => call("POST", "/v1/ingest", body);
 
-async function until(condition: () => Promise<boolean>, ms = 5000): Promise<void> {
+async function until(condition: () => Promise<boolean>, ms = 60_000): Promise<void> {
   for (const end = Date.now() + ms; !(await condition()); await sleep(10)) {
     assert.ok(Date.now() < end, "it did not come in time");
   }
