@@ -1,5 +1,5 @@
 // Moves a walk from the state T to T+1 while the file is being written: by the freelist of T+1 where it is on disk, else by
-// reading the changed path. The proofs are docs/capture.md#chain and #reach.
+// reading the changed path. The proofs are docs/capture.md#walk.
 import { parseFreelist } from "@pageferry/format";
 import { createPageBits } from "../page-bits.ts";
 import { equalBytes, isSameMeta, type MetaView } from "./bolt-io.ts";

@@ -1,4 +1,4 @@
-// The freelist run of a state, read while its meta was the newest. docs/capture.md#chain says what it proves.
+// The freelist run of a state, read while its meta was the newest. docs/capture.md#walk says what it proves.
 import { PageferryError, pageHeader } from "@pageferry/format";
 import { isSameMeta, type MetaReader, type MetaView, type ReadAt } from "./bolt-io.ts";
 
