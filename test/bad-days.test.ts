@@ -23,7 +23,7 @@ const mb = 2 ** 20;
 async function assertNewestIsLive(root: string, path: string, out: string): Promise<void> {
   const last = await newestTxId(path);
   await until(`the replica has ${last}`, async () => (await newestStored(root)) === last, {
-    timeoutMs: 40_000,
+    timeoutMs: 90_000,
   });
   const run = await restore(root, out);
   assert.equal(run.code, 0, run.stderr);
@@ -212,7 +212,7 @@ suite("a full disk", () => {
 
     await assertNewestIsLive(`${good}/app`, path, directory.file("first.db"));
     await until("someone says so", () => /disk-full|no room|ENOSPC/i.test(host.output()), {
-      timeoutMs: 30_000,
+      timeoutMs: 90_000,
     });
 
     await rm(disk.file("filler"));

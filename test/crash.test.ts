@@ -14,7 +14,7 @@ test("what was acknowledged restores after agent, host, writer and all are kille
   });
 
   t.diagnostic(JSON.stringify(report));
-  assert.ok(report.acknowledgedSegments > 10);
+  assert.ok(report.acknowledgedSegments > 2);
   assert.deepEqual(report.bad, []);
   assert.deepEqual(report.lost, []);
   assert.deepEqual(report.nameless, []);

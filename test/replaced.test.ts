@@ -53,7 +53,7 @@ async function assertNewGeneration(
       const points = await listPoints(root);
       return points.find(({ generation, txid }) => later.has(generation) && txid === hexTxId(live.txid));
     },
-    { timeoutMs: 40_000, everyMs: 200 },
+    { timeoutMs: 90_000, everyMs: 200 },
   );
   const generations = await readGenerations(root);
   const born = generations.find(({ generation }) => generation === newest.generation);
