@@ -1,7 +1,6 @@
 // Takes what a source captures, in order: begins generations, appends to the shadow, hands images to be uploaded.
 import { randomBytes } from "node:crypto";
-import type { TxId } from "@pageferry/format";
-import { isPageferryError } from "@pageferry/format";
+import { isPageferryError, type TxId } from "@pageferry/format";
 import { type Chapter, lastTxIdOf, openChapter } from "./chapter.ts";
 import type { Cursor } from "./cursor.ts";
 import type { DatabaseState } from "./database-state.ts";
@@ -114,10 +113,7 @@ async function takeBegin(state: DatabaseState, event: BeginEvent): Promise<void>
   const cursor = beginGeneration(state.cursor.value(), event, facts);
   state.cursor.update(cursor);
   await untilSaved(state);
-  await openBegun(state, cursor);
-  if (state.abort.signal.aborted) return;
-  state.lag.reset();
-  state.lag.seen(event.txId, state.shared.now());
+  await openBegun(state, cursor, event.txId);
 }
 
 /** The newest state of a chapter that the archive has or will have; for an empty bridge, the parent's. */
@@ -126,13 +122,16 @@ function beginTxIdOf(chapter: Chapter): TxId | null {
   return lastTxIdOf(chapter) ?? (via === "bridge" ? (parent?.txId ?? null) : null);
 }
 
-async function openBegun(state: DatabaseState, cursor: Cursor): Promise<void> {
+async function openBegun(state: DatabaseState, cursor: Cursor, found: TxId): Promise<void> {
   const begun = cursor.generations.at(-1);
   if (begun === undefined) return;
   const kept = new Set<string>(cursor.generations.map(({ generation }) => generation));
   const chapter = await untilDone(state, () => openChapterOf(state, begun.generation));
   if (chapter === undefined) return;
   if (begun.via === "bridge" && begun.baseAtMs === 0) chapter.update({ baseAtMs: state.shared.now() });
+  // What was seen before belongs to another history.
+  state.lag.reset();
+  state.lag.seen(found, state.shared.now());
   state.chapters = [...state.chapters.filter(({ generation }) => kept.has(generation)), chapter];
   const { generation, reason, parent } = begun;
   state.shared.logger.info({ database: state.place.name, generation, reason }, "a generation begins");

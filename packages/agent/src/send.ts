@@ -138,6 +138,7 @@ async function run(state: SendState): Promise<void> {
   while (!state.signal.aborted && !state.isHalted) {
     try {
       const isBusy = await step(state);
+      if (!state.isHalted) state.alarms.clear("sender");
       if (!isBusy && state.isDraining && isDrained(state)) return;
       if (!isBusy) await state.wake.wait(untilDueMs(state), state.signal);
     } catch (error) {
@@ -204,11 +205,16 @@ function isDrained(state: SendState): boolean {
 function untilDueMs(state: SendState): number {
   const nowMs = performance.now();
   const chapter = headOf(state);
-  const dues = [state.contact.needsDueMs(), state.contact.lastMs() + state.policy.heartbeatMs];
-  if (chapter !== undefined && !needsBase(chapter) && unsentOf(chapter).length > 0) {
-    dues.push(state.lastBatchMs + state.policy.syncIntervalMs);
+  const dues = [nowMs + state.policy.heartbeatMs];
+  // While it ends only a snapshot on its way is waited for, which notifies.
+  if (!state.isDraining) {
+    dues.push(state.contact.needsDueMs());
+    if (chapter !== undefined) dues.push(state.contact.lastMs() + state.policy.heartbeatMs);
+    if (chapter !== undefined && !needsBase(chapter) && unsentOf(chapter).length > 0) {
+      dues.push(state.lastBatchMs + state.policy.syncIntervalMs);
+    }
   }
-  return Math.max(1, Math.min(...dues.filter(Number.isFinite), nowMs + state.policy.heartbeatMs) - nowMs);
+  return Math.max(1, Math.min(...dues.filter(Number.isFinite)) - nowMs);
 }
 
 async function sendSnapshot(state: SendState, chapter: Chapter): Promise<boolean> {

@@ -1,4 +1,4 @@
-// The host over HTTP: CONTRACTS of docs/operations.md#http. Statuses become codes here and nowhere else.
+// The host over HTTP (docs/operations.md#http). Statuses become codes here and nowhere else.
 import {
   type ErrorCode,
   errorTable,
