@@ -10,6 +10,8 @@ import {
 } from "../testing/agent-bench.ts";
 import { createModel } from "../testing/model-database.ts";
 import { assertRestores, startTinyHost } from "../testing/tiny-host.ts";
+import { type AgentOptions, createAgent } from "./agent.ts";
+import { createHttpQueue } from "./queues/http.ts";
 
 suite("an agent", () => {
   test("sends a snapshot first, and then every commit so that each acknowledged point restores", async () => {
@@ -227,5 +229,37 @@ suite("an agent", () => {
 
     const heartbeat = host.envelopes.at(-1);
     assert.deepEqual([heartbeat?.items, heartbeat?.newestTxId], [[], 3n]);
+  });
+
+  test("is refused for databases of one name, or with a name that is none", () => {
+    const queue = createHttpQueue({ url: "http://127.0.0.1:1" });
+    const make = (databases: AgentOptions["databases"]) => () =>
+      createAgent({ databases, queue, shadowDir: "shadow" });
+
+    assert.throws(make(["a/app.db", "b/app.db"]), { code: "bad-config" });
+    assert.throws(make([]), { code: "bad-config" });
+    assert.throws(make([{ path: "a.db", name: "../a" }]), { code: "bad-name" });
+  });
+
+  test("tells what happens as events, and is not disturbed by who listens", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const file = movableFile();
+    await using bench = await startBench(host, directory.path, file);
+    const told: bigint[] = [];
+    bench.agent.on("acknowledged", () => {
+      throw new RangeError("a listener's own mistake");
+    });
+    const off = bench.agent.on("acknowledged", ({ txId, kind }) => {
+      if (kind === "segment") told.push(txId);
+    });
+
+    file.commit(1);
+    await bench.settled();
+    off();
+    file.commit(1);
+    await bench.settled();
+
+    assert.deepEqual(told, [2n]);
   });
 });

@@ -25,7 +25,10 @@ export function createGate(places: number): Gate {
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onAbort = () => {
-      waiting.splice(waiting.indexOf(resolve), 1);
+      const place = waiting.indexOf(resolve);
+      // One that has just been let in is in, and leaves as any other.
+      if (place === -1) return;
+      waiting.splice(place, 1);
       reject(signal.reason);
     };
     waiting.push(resolve);

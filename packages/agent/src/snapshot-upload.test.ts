@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { suite, test } from "node:test";
+import { decodeSnapshot, defaultCompression, PageferryError, parseGeneration, txId } from "@pageferry/format";
+import { temporary, until } from "../testing/agent-bench.ts";
+import { createAlarms } from "./alarms.ts";
+import { createGate } from "./gate.ts";
+import type { StagedBody } from "./queue.ts";
+import { createSnapshotUploads, type SnapshotUploadOptions } from "./snapshot-upload.ts";
+import type { BaseEvent } from "./sources/capture-event.ts";
+
+const generation = parseGeneration("00000000000000aa");
+const pageSize = 512;
+
+async function bytesOf(body: StagedBody): Promise<Buffer> {
+  return Buffer.concat(await Array.fromAsync(body.open()));
+}
+
+async function bench(change: Partial<SnapshotUploadOptions> = {}) {
+  const directory = await temporary();
+  const alarms = createAlarms(Date.now, { raised() {}, cleared() {} });
+  const staged: Buffer[] = [];
+  const refused: unknown[] = [];
+  const uploads = createSnapshotUploads({
+    scratchDir: directory.path,
+    compression: defaultCompression,
+    gate: createGate(1),
+    alarms,
+    stage: async (body) => void staged.push(await bytesOf(body)),
+    onChange() {},
+    onRefused: (error) => void refused.push(error),
+    ...change,
+  });
+  return {
+    uploads,
+    alarms,
+    staged,
+    refused,
+    /** An image of `pages` pages as a source leaves it. */
+    async base(id: number, pages: number, highWaterMark = pages): Promise<BaseEvent> {
+      const imagePath = join(directory.path, `image-${id}`);
+      await writeFile(imagePath, Buffer.alloc(pages * pageSize, id));
+      const event = { txId: txId(id), imagePath, pageSize, highWaterMark, stateHash: 5n, stampMs: 1234 };
+      return { type: "base", ...event };
+    },
+    files: () => readdir(directory.path),
+    [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose](),
+  };
+}
+
+suite("the upload of a snapshot", () => {
+  test("stages the image's snapshot under its digest, and leaves nothing on disk when it is done", async () => {
+    await using one = await bench();
+
+    one.uploads.take(generation, await one.base(7, 3000));
+    await until("ready", () => one.uploads.ready(generation) !== undefined);
+
+    const ready = one.uploads.ready(generation);
+    assert.ok(ready);
+    const [object] = one.staged;
+    assert.ok(object);
+    assert.equal(createHash("sha256").update(object).digest("hex"), ready.item.digest);
+    assert.equal(ready.item.size, object.length);
+    assert.equal(
+      ready.item.name,
+      `${generation}/snapshots/1970-01-01T00:00:01.234000000Z-0000000000000007.snapshot.cbor`,
+    );
+    const decoded = decodeSnapshot([object]);
+    const raw = Buffer.concat(await Array.fromAsync(decoded.raw, (chunk) => chunk.slice()));
+    assert.deepEqual([raw.length, (await decoded.header).stateHash], [3000 * pageSize, 5n]);
+    assert.ok(raw.every((byte) => byte === 7));
+    assert.deepEqual(await bytesOf(ready.body), object, "it can be staged again");
+    await one.uploads.done(ready);
+    assert.deepEqual(await one.files(), []);
+    assert.equal(one.uploads.isBusy(generation), false);
+  });
+
+  test("gives up an older image for a newer one of another generation", async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    await using one = await bench({
+      stage: async (_, signal) => {
+        await promise;
+        signal.throwIfAborted();
+      },
+    });
+    const other = parseGeneration("00000000000000bb");
+
+    one.uploads.take(generation, await one.base(7, 10));
+    one.uploads.take(other, await one.base(8, 10));
+    resolve();
+    await until("ready", () => one.uploads.ready(other) !== undefined);
+
+    assert.equal(one.uploads.isBusy(generation), false);
+    await one.uploads.close();
+    assert.deepEqual(await one.files(), []);
+  });
+
+  test("of an image that is not what it should be raises an alarm, and is no longer busy", async () => {
+    await using one = await bench();
+
+    one.uploads.take(generation, await one.base(7, 10, 11));
+    await until("an end", () => !one.uploads.isBusy(generation));
+
+    assert.deepEqual(
+      one.alarms.list().map(({ code }) => code),
+      ["corrupt"],
+    );
+    assert.deepEqual(await one.files(), []);
+  });
+
+  test("that a host refuses is told to the sender", async () => {
+    const error = new PageferryError("unauthorized", "no");
+    await using one = await bench({ stage: () => Promise.reject(error) });
+
+    one.uploads.take(generation, await one.base(7, 10));
+    await until("an end", () => !one.uploads.isBusy(generation));
+
+    assert.deepEqual(one.refused, [error]);
+    assert.deepEqual(await one.files(), []);
+  });
+});
