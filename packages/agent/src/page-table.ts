@@ -36,7 +36,8 @@ export interface PageTable {
   isSame(id: number, digests: Uint8Array, offset: number): boolean;
   /** The smallest live block at or above `from`, or -1. */
   next(from: number): number;
-  clear(): void;
+  /** Empties it. Memory of large tables is given back, unless it is kept for what comes next. */
+  clear(isKept?: boolean): void;
   /** Everything but runs and references, by copying memory: some milliseconds for gigabytes of database. */
   dump(): TableDump;
 }
@@ -51,10 +52,10 @@ export interface TableDump {
   readonly digests: Uint8Array<ArrayBuffer>;
 }
 
-/** Pages whose digests are allocated together: 64 KiB, so that a sparse table stays small. */
-const chunkPages = 4096;
+/** Pages whose digests are allocated together: 4 KiB, so that the tables of a thousand small databases stay small. */
+const chunkPages = 256;
 /** Chunks a cleared table keeps: a table that holds one transaction at a time is filled and cleared all the time. */
-const chunksKept = 64;
+const chunksKept = 1024;
 
 /** Makes an empty table. */
 export function createPageTable(pageSize: number): PageTable {
@@ -100,12 +101,12 @@ export function createPageTable(pageSize: number): PageTable {
     },
     isSame: (id, digests, offset) =>
       live.has(id) && equalDigests(chunkOf(chunks, id), digestOffset(id), digests, offset),
-    clear() {
+    clear(isKept = false) {
       live.clear();
       overflows.clear();
       children.clear();
       sum = createStateSum();
-      if (chunks.length > chunksKept) chunks = [];
+      if (!isKept && chunks.length > chunksKept) chunks = [];
     },
     dump: () => dumpOf(live, chunks),
   };

@@ -4,14 +4,16 @@
 export interface Arena {
   /** A copy that stays until `clear`. */
   copy(bytes: Uint8Array): Uint8Array<ArrayBuffer>;
-  /** Takes all memory back, but for what was handed to another thread meanwhile. */
+  /** Takes all memory back, but for what was handed to another thread meanwhile. Keeps a piece. */
   clear(): void;
+  /** As `clear`, and keeps nothing. */
+  release(): void;
 }
 
-/** One piece: large enough that even a great delta has few, small enough to be kept by every database. */
+/** One piece: large enough that even a great delta has few, small enough to be kept by every busy database. */
 export const arenaPieceBytes = 256 * 1024;
 
-/** Makes an empty arena. It keeps one piece when it is cleared. */
+/** Makes an empty arena. */
 export function createArena(): Arena {
   let piece = new Uint8Array(0);
   let used = 0;
@@ -29,6 +31,10 @@ export function createArena(): Arena {
     clear() {
       // A piece that was handed over has no length any more.
       if (piece.buffer.detached || piece.length > arenaPieceBytes) piece = new Uint8Array(0);
+      used = 0;
+    },
+    release() {
+      piece = new Uint8Array(0);
       used = 0;
     },
   };

@@ -14,7 +14,7 @@ import {
 import type { CheckImage } from "./image-checks.ts";
 import type { KeepLinks } from "./link-keeper.ts";
 import type { LockTable } from "./locks.ts";
-import { endTailer, isDrained, stepTailer, wakeTailer } from "./tailer.ts";
+import { endTailer, isDrained, restTailer, stepTailer, wakeTailer } from "./tailer.ts";
 import { createTailer, type Tailer, type TailerEnvironment, type TailerEvent } from "./tailer-state.ts";
 import type { OpenOrder, WorkerReport } from "./worker-messages.ts";
 
@@ -180,6 +180,7 @@ function step(held: Held): boolean {
     return true;
   }
   // Between the last look and the watch a commit may have come: one more look, then sleep.
+  restTailer(tailer);
   const isWatched = held.watcher !== undefined;
   if (!isWatched) watchFile(held);
   const laterMs = Math.ceil((clockMs + waitMs) / wakeEveryMs) * wakeEveryMs;

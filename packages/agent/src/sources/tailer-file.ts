@@ -8,7 +8,7 @@ import { clear, noScan, type OpenFile, raise, type Session, type Tailer } from "
 const graceMs = 3000;
 const openRetryMs = 200;
 /** The path is compared with the open file this often. */
-const pathCheckMs = 1000;
+const pathCheckMs = 2000;
 /** Who holds locks on unlinked files is asked this often: it reads /proc. */
 const writerCheckMs = 10_000;
 /** Metas that are unreadable for longer than a torn write takes: the file is being rewritten. */

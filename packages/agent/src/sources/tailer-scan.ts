@@ -1,7 +1,7 @@
 // The scan of a whole file: at the start, after a break, and through a reflink where the file is too busy. Its outcome is
 // always compared with what is known. docs/capture.md#outcomes.
 import type { StateHash, TxId } from "@pageferry/format";
-import type { PageTable } from "../page-table.ts";
+import { createPageTable, type PageTable } from "../page-table.ts";
 import { beginScan, stepWalk } from "./advance.ts";
 import { createBaseImage, finishImage, forgetChanged, overlayFrames, writeRun } from "./base-image.ts";
 import { createMetaReader, type MetaView } from "./bolt-io.ts";
@@ -93,10 +93,14 @@ function makeWalk(tailer: Tailer, session: Session, file: WalkFile, view: MetaVi
       imageFailed(tailer, error);
     }
   };
-  return createWalk({ file, pageSize, view, reference, ...(isImaged ? { onAccept } : {}) });
+  const fresh = tailer.scan.spare ?? createPageTable(pageSize);
+  fresh.clear(true);
+  tailer.scan.spare = undefined;
+  return createWalk({ file, pageSize, view, reference, fresh, ...(isImaged ? { onAccept } : {}) });
 }
 
 function endAttempt(tailer: Tailer): number {
+  tailer.scan.spare = tailer.scan.walk?.fresh;
   tailer.scan.walk = undefined;
   tailer.scan.restarts += 1;
   tailer.figures.scanRestarts += 1;

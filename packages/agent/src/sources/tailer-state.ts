@@ -86,6 +86,8 @@ export interface Session {
 /** A scan on its way. Its walk is missing between two attempts. */
 export interface Scan {
   walk: Walk | undefined;
+  /** The table of the last attempt, to be used again. */
+  spare: PageTable | undefined;
   /** What the file looked like when this attempt began. */
   stats: FileStats | undefined;
   clone: FileClone | undefined;
@@ -225,7 +227,14 @@ export function createTailer(options: TailerOptions): Tailer {
 
 /** No attempt yet. */
 export function noScan(): Scan {
-  return { walk: undefined, stats: undefined, clone: undefined, restarts: 0, begunAtMs: undefined };
+  return {
+    walk: undefined,
+    spare: undefined,
+    stats: undefined,
+    clone: undefined,
+    restarts: 0,
+    begunAtMs: undefined,
+  };
 }
 
 /** Tells an alarm, once, and again when its message changes. */

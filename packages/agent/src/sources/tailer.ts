@@ -47,6 +47,11 @@ export function wakeTailer(tailer: Tailer, isPathChanged: boolean): void {
   if (isPathChanged) tailer.pathCheckAtMs = clockMs;
 }
 
+/** The file lies still: memory for the next delta is given back. */
+export function restTailer(tailer: Tailer): void {
+  if (tailer.walk?.links === 0) tailer.walk.arena.release();
+}
+
 /** Ends it: files are closed and an unfinished image is removed. */
 export function endTailer(tailer: Tailer): void {
   closeSession(tailer);

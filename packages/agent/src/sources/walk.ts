@@ -65,6 +65,8 @@ export interface WalkOptions {
   readonly view: MetaView;
   readonly base?: PageTable;
   readonly reference?: PageTable | null;
+  /** An empty table to fill, such as a given-up scan's. */
+  readonly fresh?: PageTable;
   readonly onAccept?: OnAccept;
 }
 
@@ -77,7 +79,7 @@ export function createWalk(options: WalkOptions): Walk {
     reference: options.reference ?? null,
     dropped: createPageBits(),
     droppedBlocks: [],
-    fresh: createPageTable(options.pageSize),
+    fresh: options.fresh ?? createPageTable(options.pageSize),
     frontier: { now: createPageBits(), later: createPageBits() },
     collected: new Map(),
     arena: createArena(),
