@@ -16,3 +16,16 @@ export { type Queue, type QueueCallOptions, type StagedBody, throttled } from ".
 export { createHttpQueue, type HttpQueueOptions } from "./queues/http.ts";
 export { type AgentSettings, defaultSettings } from "./settings.ts";
 export type { Granularity } from "./shadow.ts";
+export { openBoltFileSource } from "./sources/bolt-file.ts";
+export type {
+  AlarmEvent,
+  BaseEvent,
+  BeginEvent,
+  BeginReason,
+  BoltFileSourceOptions,
+  CapturedFrame,
+  CaptureEvent,
+  CaptureReference,
+  CaptureSource,
+  DeltaEvent,
+} from "./sources/capture-event.ts";
