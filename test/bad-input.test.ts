@@ -119,7 +119,7 @@ suite("restore", () => {
     const afterGap = await restore(root, directory.file("after.db"), { txid: newest });
     const beforeGap = await restore(root, directory.file("before.db"), { txid: before });
 
-    assertFails(afterGap, exits.gap, new RegExp(hexTxId(lost.firstTxId)));
+    assertFails(afterGap, exits.gap, new RegExp(hexTxId(lost.firstTxId - 1)));
     assert.equal(beforeGap.code, 0, beforeGap.stderr);
     assert.equal((await checkFile(directory.file("before.db"))).txid, lost.firstTxId - 1);
     assert.ok(!(await readdir(directory.path)).includes("after.db"));

@@ -1,5 +1,6 @@
 // Agent, host and writer as three processes, killed at random moments; what was acknowledged has to restore all the
 // same. crash.test.ts runs it for seconds, proofs/crash.ts for 200 kills.
+import { writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { newestStored, readGenerations } from "./archive.ts";
 import { newestTxId } from "./capture-run.ts";
@@ -12,10 +13,10 @@ import {
   type WriterOptions,
 } from "./go-apps.ts";
 import { byTxId, judge } from "./judge.ts";
-import { type Point, startReplicate, startServe } from "./pageferry.ts";
+import { startReplicate, startServe } from "./pageferry.ts";
 import type { RunningProcess } from "./processes.ts";
 import { type QueueProxy, startQueueProxy } from "./queue-proxy.ts";
-import { pointsOf, restorePoint } from "./restores.ts";
+import { type OpenReplica, openReplica, type PointName } from "./restores.ts";
 import {
   type Chance,
   chance,
@@ -35,6 +36,10 @@ export interface CrashScenario {
   readonly aliveMsMax: number;
   readonly application: Omit<WriterOptions, "path" | "log" | "seed">;
   readonly syncInterval: string;
+  /** Default: the agent's own, which is longer than any test. */
+  readonly snapshotInterval?: string;
+  /** Told after each kill. */
+  readonly onKill?: (kill: number, victim: string) => void;
   readonly seed?: number;
 }
 
@@ -72,6 +77,8 @@ async function openCast(scenario: CrashScenario, directory: TemporaryDirectory):
   const [path, log, dataDir] = [directory.file("app.db"), directory.file("app.log"), directory.file("data")];
   const [port, proxyPort] = [await freePort(), await freePort()];
   const proxy = await startQueueProxy(`http://127.0.0.1:${port}`, proxyPort);
+  const config = directory.file("agent.yml");
+  await writeFile(config, `snapshotInterval: ${scenario.snapshotInterval ?? "6h"}\n`);
   const running = new Map<Role, RunningProcess>();
   let writers = 0;
   let token = "";
@@ -86,7 +93,7 @@ async function openCast(scenario: CrashScenario, directory: TemporaryDirectory):
         host: proxy.url,
         token,
         shadowDir: directory.file("shadow"),
-        args: ["--sync-interval", scenario.syncInterval],
+        args: ["--sync-interval", scenario.syncInterval, "--config", config],
       }),
     writer: async () => {
       writers += 1;
@@ -108,7 +115,8 @@ async function openCast(scenario: CrashScenario, directory: TemporaryDirectory):
     start: async (role) => void running.set(role, await starters[role]()),
     kill: (role) =>
       end(role, async (child) => {
-        if (!child.isRunning()) {
+        // Other people stop writers; agent and host have no reason to end.
+        if (!child.isRunning() && role !== "writer") {
           throw new Error(`the ${role} had ended by itself:\n${child.output().slice(-3000)}`);
         }
         child.kill("SIGKILL");
@@ -122,23 +130,22 @@ async function openCast(scenario: CrashScenario, directory: TemporaryDirectory):
   };
 }
 
-type RestoredPoint = Pick<Point, "generation" | "txid">;
-
 interface Judge {
   readonly bad: string[];
   restores: number;
   /** Restores points two at a time and judges each against the writer's log. */
   points(
-    points: readonly (RestoredPoint | "newest")[],
+    replica: OpenReplica,
+    points: readonly (PointName | "newest")[],
     log: ReadonlyMap<number, Acknowledged>,
   ): Promise<void>;
 }
 
-function openJudge(cast: Cast, checker: Checker, directory: TemporaryDirectory): Judge {
+function openJudge(checker: Checker, directory: TemporaryDirectory): Judge {
   const self: Judge = {
     bad: [],
     restores: 0,
-    async points(points, log) {
+    async points(replica, points, log) {
       const rest = points.values();
       const worker = async () => {
         for (const point of rest) {
@@ -147,7 +154,7 @@ function openJudge(cast: Cast, checker: Checker, directory: TemporaryDirectory):
           const out = place.file("restored.db");
           const name = point === "newest" ? point : `${point.generation}/${point.txid}`;
           try {
-            await restorePoint(cast.root, out, point === "newest" ? undefined : point);
+            await replica.restore(out, point === "newest" ? undefined : point);
           } catch (error) {
             self.bad.push(`${name}: restore: ${error}`);
             continue;
@@ -176,8 +183,9 @@ async function killOnce(
   await Promise.all(victims.map((role) => cast.kill(role)));
   await sleep(random.below(300));
   const log = byTxId(await readWriterLog(cast.log));
-  const points = await pointsOf(cast.root);
-  const judged = verdicts.points(["newest", ...random.sample(points, scenario.pointsPerKill)], log);
+  const replica = await openReplica(cast.root);
+  const chosen = random.sample(await replica.points(), scenario.pointsPerKill);
+  const judged = verdicts.points(replica, ["newest", ...chosen], log);
   const restarted = (async () => {
     for (const role of victims) {
       await cast.start(role);
@@ -211,11 +219,12 @@ export async function runCrashes(scenario: CrashScenario): Promise<CrashReport> 
   await until("a first object in the replica", async () => (await newestStored(cast.root)) > 0, {
     timeoutMs: 60_000,
   });
-  const verdicts = openJudge(cast, checker, directory);
+  const verdicts = openJudge(checker, directory);
   const kills: Record<string, number> = { host: 0, agent: 0, writer: 0, all: 0 };
   for (let kill = 0; kill < scenario.kills; kill += 1) {
     const victim = await killOnce(cast, verdicts, scenario, random);
     kills[victim] = (kills[victim] ?? 0) + 1;
+    scenario.onKill?.(kill + 1, victim);
   }
 
   await cast.stop("writer");
@@ -229,15 +238,16 @@ export async function runCrashes(scenario: CrashScenario): Promise<CrashReport> 
   await cast.stop("host");
 
   const log = byTxId(await readWriterLog(cast.log));
-  const points = await pointsOf(cast.root);
+  const replica = await openReplica(cast.root);
+  const points = await replica.points();
   const known = new Map(points.map((point) => [`${point.generation}/${point.txid}`, point]));
   const acknowledged = acknowledgedPoints(cast.proxy.acknowledged);
   const lost = [...acknowledged].filter(([key]) => !known.has(key)).map(([, name]) => name);
   const kept = [...acknowledged.keys()].flatMap((key) => known.get(key) ?? []);
   const chosen = Number.isFinite(scenario.pointsAtEnd) ? random.sample(kept, scenario.pointsAtEnd) : kept;
-  await verdicts.points(["newest", ...chosen], log);
+  await verdicts.points(replica, ["newest", ...chosen], log);
   const out = directory.file("newest.db");
-  await restorePoint(cast.root, out);
+  await replica.restore(out);
   const [live, newest] = [await checker.check(cast.path), await checker.check(out)];
   const generations = await readGenerations(cast.root);
   return {

@@ -15,7 +15,7 @@ import {
 } from "./go-apps.ts";
 import { byTxId, judge } from "./judge.ts";
 import { hexTxId, listPoints, type Point, restore, startUp } from "./pageferry.ts";
-import { restorePoint } from "./restores.ts";
+import { openReplica } from "./restores.ts";
 import { chance, quantile, type TemporaryDirectory, temporaryDirectory, until } from "./temporary.ts";
 
 export interface PipelineScenario {
@@ -95,7 +95,7 @@ async function measureRanges(root: string, atMs: (txId: number) => number | unde
 /** The first, the newest, is restored by the command; the others by its engine. */
 async function restoreOne(root: string, point: Point, out: string, index: number): Promise<void> {
   if (index > 0) {
-    await restorePoint(root, out, point);
+    await (await openReplica(root)).restore(out, point);
     return;
   }
   const run = await restore(root, out, { txid: point.txid, generation: point.generation });

@@ -10,6 +10,8 @@ const report = await runCrashes({
   aliveMsMax: 2500,
   application: { rate: Number(rate) },
   syncInterval: "250ms",
+  snapshotInterval: "60s",
+  onKill: (kill, victim) => console.error(`${new Date().toISOString()} kill ${kill}: ${victim}`),
 });
 console.log(JSON.stringify(report));
 const isBad = report.bad.length + report.lost.length + report.nameless.length > 0 || !report.newestEqualsLive;

@@ -107,7 +107,8 @@ export function openBoltFileSource(options: BoltFileSourceOptions): CaptureSourc
     },
   });
   return {
-    events: eventsOf(inbox),
+    // A consumer that leaves has no use for more.
+    events: eventsOf(inbox, () => order({ kind: "stop", id, deadlineMs: 0 })),
     requestBase: () => order({ kind: "base", id }),
     checkpoint: (path) => order({ kind: "checkpoint", id, path }),
     stop: ({ deadlineMs = stopDeadlineMsDefault } = {}) => order({ kind: "stop", id, deadlineMs }),
@@ -119,7 +120,8 @@ function unforeseen(path: string, reason: string): Extract<CaptureEvent, { type:
   return { type: "alarm", code: "unavailable", message, hint: "Start the agent again, and report this." };
 }
 
-async function* eventsOf(inbox: Inbox): AsyncGenerator<CaptureEvent> {
+async function* eventsOf(inbox: Inbox, abandon: () => void): AsyncGenerator<CaptureEvent> {
+  using _ = { [Symbol.dispose]: abandon };
   for (;;) {
     const next = inbox.waiting.shift();
     if (next !== undefined) {

@@ -14,7 +14,7 @@ import {
 import type { CheckImage } from "./image-checks.ts";
 import type { KeepLinks } from "./link-keeper.ts";
 import type { LockTable } from "./locks.ts";
-import { endTailer, isDrained, restTailer, stepTailer, wakeTailer } from "./tailer.ts";
+import { endTailer, isAtLoss, isDrained, restTailer, stepTailer, wakeTailer } from "./tailer.ts";
 import { createTailer, type Tailer, type TailerEnvironment, type TailerEvent } from "./tailer-state.ts";
 import type { OpenOrder, WorkerReport } from "./worker-messages.ts";
 
@@ -167,7 +167,7 @@ function step(held: Held): boolean {
   const waitMs = stepTailer(tailer, inFlightKib < inFlightKibMax);
   sendTable(held);
   const clockMs = share.clockMs();
-  if (held.stopAtMs !== undefined && (clockMs >= held.stopAtMs || isDrained(tailer))) {
+  if (held.stopAtMs !== undefined && (clockMs >= held.stopAtMs || isDrained(tailer) || isAtLoss(tailer))) {
     held.watcher?.close();
     endTailer(tailer);
     share.report({ kind: "stopped", id: held.id }, []);
@@ -191,13 +191,13 @@ function step(held: Held): boolean {
 
 /** A change of the file ends its sleep; what no notification tells is found by the slow poll. */
 function watchFile(held: Held): void {
-  const wake = (isPathChanged: boolean): void => {
-    wakeTailer(held.tailer, isPathChanged);
+  const wake = (): void => {
+    wakeTailer(held.tailer);
     held.dueMs = 0;
     held.share.wake();
   };
   try {
-    held.watcher = watch(held.path, { persistent: false }, (type) => wake(type === "rename"));
+    held.watcher = watch(held.path, { persistent: false }, wake);
     held.watcher.on("error", () => {
       held.watcher?.close();
       held.watcher = undefined;

@@ -1,5 +1,6 @@
 // Bases of a tailed database: begin an image, copy on, finish, and what to do when the disk is full.
 import type { Meta } from "@pageferry/format";
+import type { PageTable } from "../page-table.ts";
 import { type BaseImage, copySome, createBaseImage, finishImage, isWhole } from "./base-image.ts";
 import { isSameMeta } from "./bolt-io.ts";
 import type { BaseEvent } from "./capture-event.ts";
@@ -7,7 +8,7 @@ import { allowedPages, pollDelay, spend } from "./tailer-pace.ts";
 import { clear, raise, type Session, type Tailer } from "./tailer-state.ts";
 
 /** A commit that followed another is bolt's hand, as good as its lock, for so long. */
-const writerMemoryMs = 10_000;
+export const writerMemoryMs = 10_000;
 /** A file whose image did not hold is imaged again after this. */
 const refusedRetryMs = 30_000;
 /** After a failure to write the image it is tried again so often. */
@@ -68,23 +69,31 @@ export function stepBase(tailer: Tailer, session: Session): number {
       tellBase(tailer, image.file.path, knownView.meta);
       return 0;
     }
+    return endRound(tailer, session, image, table);
   } catch (error) {
     imageFailed(tailer, error);
     return 0;
   }
-  return endRound(tailer, session, image);
 }
 
-/** Some blocks are not what the table says. If no commit explains that, something other than bolt wrote them. */
-function endRound(tailer: Tailer, session: Session, image: BaseImage): number {
-  const { knownView, environment, options } = tailer;
-  const view = session.metas.read();
-  const isUnmoved = view !== undefined && knownView !== undefined && isSameMeta(view, knownView);
-  if (isUnmoved && image.missed > 0) return -1;
+/**
+ * Some blocks were not what the table said when they were read. If they are not now either, and no commit explains that, something
+ * other than bolt wrote them.
+ */
+function endRound(tailer: Tailer, session: Session, image: BaseImage, table: PageTable): number {
+  const { environment, options } = tailer;
   image.cursor = 2;
   image.missed = 0;
+  const isStillBefore = isUnmoved(tailer, session);
+  copySome(image, table, session.file.readAt, 1);
+  if (isStillBefore && image.missed > 0 && isUnmoved(tailer, session)) return -1;
   if (environment.clockMs() - image.startedAtMs > options.baseDeadlineMs) raiseBusy(tailer, "base");
   return 0;
+}
+
+function isUnmoved(tailer: Tailer, session: Session): boolean {
+  const view = session.metas.read();
+  return view !== undefined && tailer.knownView !== undefined && isSameMeta(view, tailer.knownView);
 }
 
 /** Tells that a deadline is over. */

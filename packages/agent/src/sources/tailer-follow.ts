@@ -10,8 +10,7 @@ import { rewindWalk, type Walk } from "./walk.ts";
 
 /** While nobody takes deltas the walk goes on from commit to commit, and looks this often. */
 const heldBackMs = 0.5;
-/** Commits that break the walk so soon after a scan will break it again: scans then take a third of the time at most. */
-const breakSoonMs = 20;
+/** Where nothing can be followed between two scans, scans take a third of the time at most, and ranges stay this short. */
 const breakWaitMsMax = 150;
 
 /** Follows the file by one slice, or copies on while it is quiet. Answers how long to wait. */
@@ -43,7 +42,7 @@ function giveUp(tailer: Tailer): number {
   const clockMs = tailer.environment.clockMs();
   tailer.figures.breaks += 1;
   unsettle(tailer);
-  if (clockMs - tailer.pace.scannedAtMs > breakSoonMs) return 0;
+  if (tailer.pace.deltasSinceScan > 0) return 0;
   const waitMs = Math.min(breakWaitMsMax, 2 * tailer.pace.scanMs);
   tailer.retryAtMs = clockMs + waitMs;
   return waitMs;
@@ -61,6 +60,7 @@ function finishDelta(tailer: Tailer, walk: Walk): boolean {
     return false;
   }
   const { frames } = outcome;
+  tailer.pace.deltasSinceScan += 1;
   if (image !== undefined) {
     try {
       if (frames !== null) overlayFrames(image, walk.pageSize, frames);

@@ -7,7 +7,7 @@ import { createBaseImage, finishImage, forgetChanged, overlayFrames, writeRun } 
 import { createMetaReader, type MetaView } from "./bolt-io.ts";
 import { decideGeneration, type GenerationDecision } from "./decide-generation.ts";
 import { countLeaked, deltaEvent, diffScan, type Outcome } from "./outcome.ts";
-import { dropImage, imageFailed, openImage, raiseBusy, tellBase } from "./tailer-base.ts";
+import { dropImage, imageFailed, openImage, raiseBusy, tellBase, writerMemoryMs } from "./tailer-base.ts";
 import { confirmFall, metasAbsent, unsettle } from "./tailer-file.ts";
 import { allowedPages, noteSeen, spend } from "./tailer-pace.ts";
 import { clear, noScan, type Session, type Tailer } from "./tailer-state.ts";
@@ -39,11 +39,11 @@ export function stepScan(tailer: Tailer, session: Session, canEmit: boolean): nu
   switch (result) {
     case "moved":
       tailer.fall = undefined;
-      noteSeen(tailer, walk);
+      if (scan.clone === undefined) noteSeen(tailer, walk);
       return pages === 0 ? 1 : 0;
     case "complete":
       tailer.fall = undefined;
-      noteSeen(tailer, walk);
+      if (scan.clone === undefined) noteSeen(tailer, walk);
       return canEmit ? finishScan(tailer, session, walk) : 1;
     case "absent":
       return metasAbsent(tailer);
@@ -100,6 +100,10 @@ function makeWalk(tailer: Tailer, session: Session, file: WalkFile, view: MetaVi
 }
 
 function endAttempt(tailer: Tailer): number {
+  const { clone } = tailer.scan;
+  clone?.file.close();
+  clone?.image.discard();
+  tailer.scan.clone = undefined;
   tailer.scan.spare = tailer.scan.walk?.fresh;
   tailer.scan.walk = undefined;
   tailer.scan.restarts += 1;
@@ -133,7 +137,10 @@ function useClone(tailer: Tailer, session: Session): void {
  * another while we read, is bolt's hand; otherwise the file must have been quiet and long enough.
  */
 function isTrusted(tailer: Tailer, session: Session, walk: Walk): boolean {
-  if (walk.links > 0 || tailer.environment.hasWriter(session.file)) return true;
+  const { environment, pace, scan } = tailer;
+  if (walk.links > 0 || environment.hasWriter(session.file)) return true;
+  // Nothing follows anything in a clone: it is the commits before it that speak for it.
+  if (scan.clone !== undefined && environment.clockMs() - pace.linkedAtMs < writerMemoryMs) return true;
   const before = tailer.scan.stats;
   const after = session.file.stats();
   const isQuiet =
@@ -173,7 +180,7 @@ function finishScan(tailer: Tailer, session: Session, walk: Walk): number {
   tellFound(tailer, session, walk, found);
   settleClone(tailer, walk, clone !== undefined);
   const clockMs = tailer.environment.clockMs();
-  tailer.pace.scannedAtMs = clockMs;
+  tailer.pace.deltasSinceScan = 0;
   tailer.pace.scanMs = clockMs - (tailer.scan.begunAtMs ?? clockMs);
   tailer.scan = noScan();
   tailer.isSuspect = false;

@@ -127,7 +127,7 @@ export interface Tailer {
   isBaseWanted: boolean;
   /** An image is being checked; until that is over no other is begun. */
   isCheckingImage: boolean;
-  readonly alarms: Map<ErrorCode, string>;
+  readonly alarms: Set<ErrorCode>;
   fall: Fall | undefined;
   /** Since when there is no valid meta, no path, no scan that ends; clock times. */
   absentSinceMs: number | undefined;
@@ -161,9 +161,9 @@ export interface Pace {
   intervalMs: number;
   toldTxId: TxId | undefined;
   toldAtMs: number;
-  /** When the last scan was complete, and how long it took with all its restarts. */
-  scannedAtMs: number;
+  /** How long the last scan took with all its restarts, and what was followed since. */
   scanMs: number;
+  deltasSinceScan: number;
 }
 
 /** What happened so far, for tests and measurements. */
@@ -196,7 +196,7 @@ export function createTailer(options: TailerOptions): Tailer {
     image: undefined,
     isBaseWanted: options.known?.table == null,
     isCheckingImage: false,
-    alarms: new Map(),
+    alarms: new Set(),
     fall: undefined,
     absentSinceMs: undefined,
     pathLostSinceMs: undefined,
@@ -218,8 +218,8 @@ export function createTailer(options: TailerOptions): Tailer {
       intervalMs: 1000,
       toldTxId: undefined,
       toldAtMs: -Infinity,
-      scannedAtMs: -Infinity,
       scanMs: 0,
+      deltasSinceScan: 0,
     },
     figures: { deltas: 0, breaks: 0, scans: 0, scanRestarts: 0, bases: 0, refusals: 0 },
   };
@@ -237,10 +237,10 @@ export function noScan(): Scan {
   };
 }
 
-/** Tells an alarm, once, and again when its message changes. */
+/** Tells an alarm, unless one of this code stands already. */
 export function raise(tailer: Tailer, code: ErrorCode, message: string, hint: string): void {
-  if (tailer.alarms.get(code) === message) return;
-  tailer.alarms.set(code, message);
+  if (tailer.alarms.has(code)) return;
+  tailer.alarms.add(code);
   tailer.environment.emit({ type: "alarm", code, message, hint });
 }
 

@@ -40,11 +40,16 @@ export function isDrained(tailer: Tailer): boolean {
   return tailer.session !== undefined && !tailer.isMuted && isSettled(tailer, tailer.session);
 }
 
-/** The file or its directory changed: do not wait any longer. */
-export function wakeTailer(tailer: Tailer, isPathChanged: boolean): void {
+/** Whether there is no file that could be read. */
+export function isAtLoss(tailer: Tailer): boolean {
+  return tailer.session === undefined && tailer.openFailedSinceMs !== undefined;
+}
+
+/** The file was written, renamed or removed: it is looked at, and so is its path. */
+export function wakeTailer(tailer: Tailer): void {
   const clockMs = tailer.environment.clockMs();
   tailer.pace.activeAtMs = clockMs;
-  if (isPathChanged) tailer.pathCheckAtMs = clockMs;
+  tailer.pathCheckAtMs = clockMs;
 }
 
 /** The file lies still: memory for the next delta is given back. */
