@@ -13,6 +13,7 @@ export {
   type LocalHostOptions,
   localHost,
 } from "./hosts/local.ts";
+export type { PruneReport } from "./prune.ts";
 export { type PrunePolicy, planPrune } from "./prune-plan.ts";
 export {
   type DeadLetter,
@@ -48,6 +49,7 @@ export {
   type ObjectInfo,
   type RangeOptions,
   type ReplayableBody,
+  type Retained,
   type Store,
   type StoreBody,
 } from "./store.ts";

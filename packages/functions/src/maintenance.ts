@@ -9,6 +9,7 @@ import { errorLine } from "./settle.ts";
 import type { Sources } from "./sources.ts";
 import type { Stage } from "./stage.ts";
 import type { DatabaseStatus } from "./status.ts";
+import type { Retained } from "./store.ts";
 import type { Target } from "./targets.ts";
 
 const secondMs = 1000;
@@ -197,13 +198,30 @@ function expire({ queue, alarms, now, config }: MaintenanceOptions): void {
 }
 
 async function prune(
-  { targets, config }: MaintenanceOptions,
+  { targets, config, alarms }: MaintenanceOptions,
   retention: Config["retention"],
   signal: AbortSignal,
 ): Promise<void> {
   const intervalMs = retention.snapshotIntervalMs || config.snapshotIntervalMs || 0;
   const policy = { ...retention, snapshotIntervalMs: intervalMs * spacingShare };
   for (const { set } of targets) {
-    for (const replica of set.opened().values()) await replica.prune(undefined, policy, { signal });
+    const retained: Retained[] = [];
+    for (const replica of set.opened().values()) {
+      retained.push(...(await replica.prune(undefined, policy, { signal })).retained);
+    }
+    watchRetained(set.name, retained, alarms);
   }
+}
+
+/** What prune could not free is paid for, until somebody does something about it. */
+function watchRetained(replica: string, retained: readonly Retained[], alarms: Alarms): void {
+  const alarm = { code: "retained", replica };
+  if (retained.length === 0) return alarms.clear(alarm);
+  const locked = retained.filter(({ reason }) => reason === "locked").length;
+  const message = `${replica} keeps ${retained.length} objects that nothing needs: ${locked} are locked, ${retained.length - locked} are older versions`;
+  alarms.raise({
+    ...alarm,
+    message,
+    hint: "Locked objects can go when their lock ends; a lifecycle rule of the bucket removes older versions.",
+  });
 }

@@ -336,10 +336,10 @@ suite("the Go implementation's methods", () => {
       lastUploaded: "2026-01-02T03:04:12.000Z",
     });
     await replica.putSnapshot(generation, { txId: id(7), stampMs: 2000, body: history.snapshot(7).bytes });
-    assert.deepEqual(await replica.prune(generation, { snapshotRetentionMs: 1, snapshotIntervalMs: 0 }), [
-      segment.name,
-      snapshot.name,
-    ]);
+    assert.deepEqual(await replica.prune(generation, { snapshotRetentionMs: 1, snapshotIntervalMs: 0 }), {
+      removed: [segment.name, snapshot.name],
+      retained: [],
+    });
     assert.equal(await replica.writeState(), true);
     assert.deepEqual((await namesIn(store)).length, 2);
     assert.equal((await replica.holdings()).of(generation).snapshots.length, 1);
@@ -380,13 +380,55 @@ suite("the Go implementation's methods", () => {
     const retention = { snapshotRetentionMs: 1, snapshotIntervalMs: 0 };
 
     await store.replace("leases/1.json", Buffer.from(JSON.stringify(lease)));
-    assert.deepEqual(await replica.prune(undefined, retention), []);
+    assert.deepEqual((await replica.prune(undefined, retention)).removed, []);
     await store.replace("leases/1.json", Buffer.from(JSON.stringify({ ...lease, expiresAtMs: 1 })));
     await store.put("pins/1.json", Buffer.from("{"));
     await assert.rejects(replica.prune(undefined, retention), { code: "corrupt" });
     await store.remove(["pins/1.json"]);
 
-    assert.equal((await replica.prune(undefined, retention)).length, 2);
+    assert.equal((await replica.prune(undefined, retention)).removed.length, 2);
+  });
+
+  test("report what a store keeps all the same, count it as not removed, and ask for a locked one once a day", async () => {
+    const now = { ms: Date.now() };
+    const memory = memoryStore();
+    const asked: string[][] = [];
+    const store: Store = {
+      ...memory,
+      async remove(names, call) {
+        const [locked, ...others] = [...names].toSorted();
+        asked.push([...(locked === undefined ? [] : [locked]), ...others]);
+        await memory.remove(others, call);
+        return [
+          ...(locked === undefined ? [] : [{ name: locked, reason: "locked" } as const]),
+          ...others.map((name) => ({ name, reason: "delete-marker" }) as const),
+        ];
+      },
+    };
+    const replica = createReplica(store, { root: "app", now: () => now.ms });
+    await put(replica, [
+      itemOf(history.snapshot(4)),
+      ...segments(history, [4, 7]),
+      itemOf(history.snapshot(9)),
+    ]);
+    const retention = { snapshotRetentionMs: 1, snapshotIntervalMs: 0 };
+    const dayMs = 24 * 60 * 60 * 1000;
+
+    const first = await replica.prune(undefined, retention);
+    now.ms += dayMs - 1;
+    const second = await replica.prune(undefined, retention);
+    now.ms += 1;
+    const third = await replica.prune(undefined, retention);
+
+    const lockedName = first.retained.find(({ reason }) => reason === "locked")?.name;
+    assert.deepEqual(first.removed, []);
+    assert.deepEqual(first.retained.map(({ reason }) => reason).toSorted(), ["delete-marker", "locked"]);
+    assert.deepEqual(second, { removed: [], retained: [{ name: lockedName, reason: "locked" }] });
+    assert.deepEqual(third, second);
+    assert.deepEqual(
+      asked.map((names) => names.length),
+      [2, 1],
+    );
   });
 
   test("close the store they were given, twice like once, unless it is another's", async () => {

@@ -26,7 +26,7 @@ import {
 import { bodySize } from "./body.ts";
 import type { StateObjectName } from "./describe.ts";
 import type { Holdings } from "./holdings.ts";
-import { pruneReplica } from "./prune.ts";
+import { type LockedNames, type PruneReport, pruneReplica } from "./prune.ts";
 import { putBegin } from "./replica-begin.ts";
 import { createReplicaIndex } from "./replica-index.ts";
 import { type PutOutcome, putItems, type ReplicaItem } from "./replica-put.ts";
@@ -53,12 +53,12 @@ export interface Replica extends AsyncDisposable {
   ): Promise<SnapshotDescriptor>;
   /** Stores an encoded segment. Another history is a `fork`; a copy of it is in quarantine. */
   putSegment(generation: Generation, segment: Uint8Array, options?: CallOptions): Promise<SegmentDescriptor>;
-  /** Removes what no kept point needs; returns the names. The newest point that can be restored always stays. */
+  /** Removes what no kept point needs, and reports it. The newest point that can be restored always stays. */
   prune(
     generation: Generation | undefined,
     retention: PruneRetention,
     options?: CallOptions,
-  ): Promise<string[]>;
+  ): Promise<PruneReport>;
   /** Reads a snapshot as a stream; what it yields is verified by the time it ends. */
   fetchSnapshot(snapshot: Pick<SnapshotDescriptor, "name">, options?: CallOptions): Promise<DecodedSnapshot>;
   /** Reads a segment, verified. */
@@ -106,6 +106,7 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
   const index = createReplicaIndex(rooted);
   const target = { store: rooted, index };
   const exclusive = createExclusive();
+  const locked: LockedNames = new Map();
   const reader: ArchiveReader = {
     name: rooted.name,
     list: (call) => rooted.list("", call),
@@ -139,14 +140,16 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
       return { name, firstTxId, lastTxId, timestamp: formatTime(stampMs), size: segment.length };
     },
     async prune(generation, retention, call = {}) {
-      const doomed = await pruneReplica(rooted, reader, {
+      const { signal } = call;
+      const report = await pruneReplica(rooted, reader, {
         generation,
         retention,
         nowMs: now(),
-        signal: call.signal,
+        signal,
+        locked,
       });
-      if (doomed.length > 0) await index.refresh(call);
-      return doomed;
+      if (report.removed.length + report.retained.length > 0) await index.refresh(call);
+      return report;
     },
     async fetchSnapshot({ name }, call) {
       return decodeSnapshot(await rooted.get(name, call));

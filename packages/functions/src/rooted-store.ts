@@ -2,7 +2,7 @@
 
 import type { ListedObject } from "@pageferry/format";
 import { gather } from "./body.ts";
-import type { CallOptions, RangeOptions, Store, StoreBody } from "./store.ts";
+import type { CallOptions, RangeOptions, Retained, Store, StoreBody } from "./store.ts";
 
 export interface RootedStore {
   /** A stable word for logs. Never holds a secret. */
@@ -12,7 +12,7 @@ export interface RootedStore {
   /** Reads an object, or a range, into memory; above `bytesMax` it is `too-large`. */
   read(name: string, bytesMax: number, options?: RangeOptions): Promise<Uint8Array>;
   list(prefix: string, options?: CallOptions): AsyncIterable<ListedObject>;
-  remove(names: Iterable<string>, options?: CallOptions): Promise<void>;
+  remove(names: Iterable<string>, options?: CallOptions): Promise<readonly Retained[]>;
   replace(name: string, bytes: Uint8Array, options?: CallOptions): Promise<void>;
 }
 
@@ -30,11 +30,11 @@ export function rootedStore(store: Store, root: string): RootedStore {
         yield { name: name.slice(prefix.length), size };
       }
     },
-    remove: (names, options) =>
-      store.remove(
-        Array.from(names, (name) => prefix + name),
-        options,
-      ),
+    async remove(names, options) {
+      const full = Array.from(names, (name) => prefix + name);
+      const retained = await store.remove(full, options);
+      return retained.map(({ name, reason }) => ({ name: name.slice(prefix.length), reason }));
+    },
     replace: (name, bytes, options) => store.replace(prefix + name, bytes, options),
   };
 }

@@ -22,6 +22,15 @@ export interface ObjectInfo {
   readonly size: number;
 }
 
+/**
+ * What `remove` did not free. `locked`: the object is still listed, and may be removed when its lock ends.
+ * `delete-marker`: it is no longer listed, but the bucket keeps its bytes as an older version, which is paid for.
+ */
+export interface Retained {
+  readonly name: string;
+  readonly reason: "locked" | "delete-marker";
+}
+
 export interface CallOptions {
   /** Aborting it ends the call with the signal's reason. A `put` that was aborted has stored all or nothing. */
   readonly signal?: AbortSignal | undefined;
@@ -62,8 +71,11 @@ export interface Store extends AsyncDisposable {
    */
   list(prefix: string, options?: CallOptions): AsyncIterable<ObjectInfo>;
 
-  /** Removes objects. What is not there is already removed. */
-  remove(names: Iterable<string>, options?: CallOptions): Promise<void>;
+  /**
+   * Removes objects, and returns those whose bytes stay all the same, which only some stores have. What is not there is
+   * already removed.
+   */
+  remove(names: Iterable<string>, options?: CallOptions): Promise<readonly Retained[]>;
 
   /**
    * Writes `name` over whatever was there, atomically: a reader sees the old bytes or the new. Only for the few mutable

@@ -19,6 +19,7 @@ import {
   checkMutableName,
   compareNames,
   type ObjectInfo,
+  type Retained,
   rangeWithin,
   type Store,
   type StoreBody,
@@ -262,7 +263,11 @@ async function sizeOf(path: string): Promise<number | undefined> {
   }
 }
 
-async function remove(store: FileStore, names: Iterable<string>, call: CallOptions): Promise<void> {
+async function remove(
+  store: FileStore,
+  names: Iterable<string>,
+  call: CallOptions,
+): Promise<readonly Retained[]> {
   const touched = new Set<string>();
   for (const name of names) {
     call.signal?.throwIfAborted();
@@ -277,6 +282,7 @@ async function remove(store: FileStore, names: Iterable<string>, call: CallOptio
     }
   }
   for (const directory of touched) await fsyncDirectory(directory);
+  return [];
 }
 
 /** Makes an object's directory, durably, and once per directory removes what killed writers left in it. */

@@ -57,6 +57,7 @@ export function memoryStore(options: { readonly name?: string } = {}): Store {
         call.signal?.throwIfAborted();
         objects.delete(checkObjectName(name));
       }
+      return [];
     },
     async replace(name, bytes, call = {}) {
       call.signal?.throwIfAborted();
