@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the system tests need beyond npm's packages, and says what it does:
 #   - the Go test programs (test/apps, test/codec), built into test/.cache/bin when their sources changed;
-#   - etcd-server, by apt-get where this runs as root.
+#   - etcd-server, by apt-get where this runs as root;
+#   - the servers that the replicas' tests talk to (servers.sh).
 # Does nothing, in a tenth of a second, when all is there. Ends with 1 and a list when something cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,10 +61,14 @@ need() {
   command -v "$1" >/dev/null || missing+=("$1 ($2)")
 }
 
+# shellcheck source=servers.sh
+source setup/servers.sh
+
 mkdir -p "$bin"
 build_go apps boltapp
 build_go codec goreader
 install_etcd
+install_servers
 need setpriv "Debian: apt-get install util-linux; runs an agent as another user"
 need mount "Debian: apt-get install mount; a small tmpfs stands for a full disk"
 

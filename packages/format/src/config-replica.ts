@@ -34,7 +34,8 @@ export const replicaShapes = {
     secretKey: text.optional(),
     sessionToken: text.optional(),
     insecure: flag.default(false),
-    forcePathStyle: flag.default(false),
+    forcePathStyle: flag.optional(),
+    rootCAs: z.union([z.array(text), text.transform((path) => [path])]).default([]),
   },
   nats: {
     url: text,
@@ -81,14 +82,41 @@ export type ReplicaConfig = FileReplicaConfig | S3ReplicaConfig | NatsReplicaCon
 type Parsed<Shape extends z.ZodRawShape> = Readonly<z.output<z.ZodObject<Shape>>>;
 
 /** Turns a replica's URL into the entry it stands for, still to be checked as one. Errors: `bad-request`, without the URL. */
-export function replicaEntryFromUrl(entry: string): Record<string, unknown> {
-  if (/^\.{0,2}\//.test(entry)) return { type: "file", path: entry };
-  const url = URL.canParse(entry) ? new URL(entry) : undefined;
+export function replicaEntryFromUrl(written: string): Record<string, unknown> {
+  if (/^\.{0,2}\//.test(written)) return { type: "file", path: written };
+  const url = URL.canParse(written) ? new URL(written) : undefined;
   const read = url === undefined ? undefined : readers[url.protocol];
   if (url === undefined || read === undefined) {
     throw new PageferryError("bad-request", "neither a file://, s3://, nats:// or sftp:// URL nor a path");
   }
-  return { ...read(url), ...Object.fromEntries(url.searchParams) };
+  const entry = read(url);
+  for (const [word, value] of url.searchParams) {
+    const key = keyOf(String(entry["type"]), word);
+    if (key !== undefined) entry[key] = value;
+  }
+  return entry;
+}
+
+/** Words of Litestream's URLs for keys of ours; `undefined`: what it says is so here, whatever it says. */
+const litestreamWords: Readonly<Record<string, string | undefined>> = {
+  accesskeyid: "accessKey",
+  secretaccesskey: "secretKey",
+  signpayload: undefined,
+  requirecontentmd5: undefined,
+  concurrency: undefined,
+  partsize: undefined,
+};
+
+/** The key that a URL's parameter means: `force-path-style`, `forcePathStyle` and `forcepathstyle` are one. */
+function keyOf(type: string, written: string): string | undefined {
+  const plain = written.replaceAll("-", "").toLowerCase();
+  if (plain === "skipverify") {
+    throw new PageferryError("bad-request", `${written}: certificates are always verified; name the authority in rootCAs`);
+  }
+  const known = Object.keys(replicaShapes[type as keyof typeof replicaShapes]);
+  const found = known.find((key) => key.toLowerCase() === plain);
+  if (found !== undefined || type !== "s3" || !Object.hasOwn(litestreamWords, plain)) return found ?? written;
+  return litestreamWords[plain];
 }
 
 const readers: Readonly<Record<string, (url: URL) => Record<string, unknown>>> = {
@@ -135,7 +163,7 @@ export function replicaLabel(replica: ReplicaConfig): string {
     case "file":
       return replica.path.startsWith("/") ? `file://${replica.path}` : `file:${replica.path}`;
     case "s3":
-      return `s3://${joined(replica.bucket, replica.prefix)}${replica.endpoint === undefined ? "" : ` at ${withoutUser(replica.endpoint)}`}`;
+      return `s3://${joined(replica.bucket, replica.prefix)}${replica.endpoint === undefined ? "" : `?endpoint=${withoutUser(replica.endpoint)}`}`;
     case "nats":
       return `${withoutUser(replica.url)}/${joined(replica.bucket, replica.prefix)}`;
     case "sftp":

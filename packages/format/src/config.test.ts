@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { parseConfig } from "./config.ts";
+import { type ReplicaConfig, replicaLabel } from "./config-replica.ts";
 import { isPageferryError } from "./errors.ts";
 
 const hourMs = 3_600_000;
@@ -125,6 +126,7 @@ suite("a configuration", () => {
         secretKey: "S/CRET",
         insecure: true,
         forcePathStyle: true,
+        rootCAs: [],
       },
       {
         type: "nats",
@@ -144,10 +146,45 @@ suite("a configuration", () => {
         path: "/backups/app",
         hostKey: "ssh-ed25519",
       },
-      { type: "s3", bucket: "other", prefix: "", insecure: false, forcePathStyle: false },
+      { type: "s3", bucket: "other", prefix: "", insecure: false, rootCAs: [] },
       { type: "nats", url: "nats://h", bucket: "b", prefix: "", nkey: "/n", rootCAs: ["/a", "/b"] },
       { type: "sftp", host: "h", port: 23, user: "u", path: "/p", knownHosts: "/kh" },
     ]);
+  });
+
+  test("takes the parameters of Litestream's s3 URLs, in both their spellings", () => {
+    const [replica] = parseConfig({
+      replicas: [
+        "s3://bucket/a?endpoint=minio.lan:9000&region=r&force-path-style=false&sign-payload=true&part-size=5MB" +
+          "&access-key-id=K&secret-access-key=S&session-token=T&root-cas=/ca.pem&require-content-md5=true",
+      ],
+    }).replicas;
+
+    assert.deepEqual(replica, {
+      type: "s3",
+      endpoint: "minio.lan:9000",
+      region: "r",
+      bucket: "bucket",
+      prefix: "a",
+      accessKey: "K",
+      secretKey: "S",
+      sessionToken: "T",
+      insecure: false,
+      forcePathStyle: false,
+      rootCAs: ["/ca.pem"],
+    });
+    for (const word of ["skipVerify", "skip-verify"]) {
+      assert.match(messageOf({ replicas: [`s3://bucket?${word}=true`] }), /always verified.*rootCAs/);
+    }
+    assert.match(messageOf({ replicas: ["s3://bucket?force-path-stile=true"] }), /is not a known key/);
+  });
+
+  test("calls an s3 replica by a word without spaces and secrets, which tells two endpoints apart", () => {
+    const labels = ["s3://K:S@b/p", "s3://K:S@b/p?endpoint=http://me:pw@minio.lan:9000"].map((url) =>
+      replicaLabel(parseConfig({ replicas: [url] }).replicas[0] as ReplicaConfig),
+    );
+
+    assert.deepEqual(labels, ["s3://b/p", "s3://b/p?endpoint=http://minio.lan:9000"]);
   });
 
   test("takes listen and queue in their short forms", () => {

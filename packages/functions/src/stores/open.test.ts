@@ -24,7 +24,6 @@ suite("opening a store", () => {
 
   test("says clearly what is not here yet, and repeats no secret", async () => {
     for (const url of [
-      "s3://key:hunter2@bucket/x",
       "nats://user:hunter2@host/bucket",
       "sftp://me:hunter2@host/path",
     ]) {

@@ -4,7 +4,7 @@ import { PageferryError, parseConfig, type ReplicaConfig, replicaLabel } from "@
 import type { Store } from "../store.ts";
 
 /** In which release the drivers that are not here yet come. */
-const releaseOf = { s3: "0.2", nats: "0.2", sftp: "0.2" } as const;
+const releaseOf = { nats: "0.2", sftp: "0.2" } as const;
 
 export interface OpenStoreOptions {
   /** Whether this process keeps the store in order, as by sweeping what killed writers left. Default false. */
@@ -23,6 +23,11 @@ export async function openStore(
     case "file": {
       const { fileStore } = await import("./file.ts");
       return fileStore({ directory: config.path, name, sweep });
+    }
+    case "s3": {
+      const { s3Store } = await import("./s3.ts");
+      const { type: _, ...keys } = config;
+      return retried(s3Store({ ...keys, name, sweep }));
     }
     default: {
       // A driver's case ends with `return retried(…)`: what passes within seconds is repeated before anybody hears of it.

@@ -1,0 +1,72 @@
+# The real servers that the replicas' tests talk to. Sourced by install.sh, which gives say, apt_install and missing.
+#
+# What is downloaded or built lies outside of the repository, so that a second clone finds it:
+#   $servers/versitygw        S3: write-once, versions, object lock, TLS (built by go, 1 to 4 minutes once)
+#   $servers/ministack        S3 again, by other hands (pip, a minute once)
+# Versions are pinned: a server that changed is a change of the tests.
+
+servers="${XDG_CACHE_HOME:-$HOME/.cache}/pageferry-test"
+
+versitygw_version=v1.8.0
+ministack_version=1.5.33
+
+# attempts COMMAND...: tries three times, and shows the end of what was said when the last try failed.
+attempts() {
+  local attempt log
+  log="$(mktemp)"
+  for attempt in 1 2 3; do
+    if "$@" >"$log" 2>&1; then
+      rm -f "$log"
+      return 0
+    fi
+    sleep $((attempt * 3))
+  done
+  tail -n 5 "$log" >&2
+  rm -f "$log"
+  return 1
+}
+
+install_versitygw() {
+  local home="$servers/versitygw-$versitygw_version"
+  [[ -x "$home/versitygw" ]] && return
+  if ! command -v go >/dev/null; then
+    missing+=("versitygw $versitygw_version: needs go (https://go.dev/dl), or its binary as $home/versitygw")
+    return
+  fi
+  say "go install versitygw $versitygw_version (some minutes, once)"
+  mkdir -p "$servers/building.$$"
+  if GOBIN="$servers/building.$$" CGO_ENABLED=0 GOFLAGS=-trimpath \
+    attempts go install "github.com/versity/versitygw/cmd/versitygw@$versitygw_version"; then
+    mkdir -p "$home"
+    mv "$servers/building.$$/versitygw" "$home/versitygw"
+  else
+    missing+=("versitygw $versitygw_version: go install failed, see above")
+  fi
+  rm -rf "$servers/building.$$"
+}
+
+install_ministack() {
+  local home="$servers/ministack-$ministack_version"
+  [[ -e "$home/ready" ]] && return
+  if ! command -v python3 >/dev/null; then
+    missing+=("ministack $ministack_version: needs python3 with pip")
+    return
+  fi
+  say "pip install ministack $ministack_version (a minute, once)"
+  rm -rf "$home"
+  mkdir -p "$home"
+  # As a target, not as an environment: a system without python3-venv can do it, too.
+  if attempts python3 -m pip install --quiet --disable-pip-version-check --target "$home/packages" \
+    "ministack==$ministack_version"; then
+    touch "$home/ready"
+  else
+    rm -rf "$home"
+    missing+=("ministack $ministack_version: pip install failed, see above")
+  fi
+}
+
+install_servers() {
+  mkdir -p "$servers"
+  install_versitygw
+  install_ministack
+}
