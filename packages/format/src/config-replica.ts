@@ -39,11 +39,12 @@ export const replicaShapes = {
   },
   nats: {
     url: text,
-    bucket: text,
+    bucket: text.regex(/^[A-Za-z0-9_-]*$/, { error: "a bucket's name is letters, digits, _ and -" }),
     prefix: z.string().default(""),
     creds: text.optional(),
     nkey: text.optional(),
     rootCAs: z.union([z.array(text), text.transform((path) => [path])]).default([]),
+    createBucket: flag.default(false),
   },
   sftp: {
     host: text,
@@ -51,6 +52,7 @@ export const replicaShapes = {
     user: text,
     password: text.optional(),
     keyPath: text.optional(),
+    passphrase: text.optional(),
     path: text,
     hostKey: text.optional(),
     knownHosts: text.optional(),
@@ -65,6 +67,7 @@ export const secretKeys: ReadonlySet<string> = new Set([
   "creds",
   "nkey",
   "password",
+  "passphrase",
   "token",
 ]);
 
@@ -72,9 +75,9 @@ export const secretKeys: ReadonlySet<string> = new Set([
 export type FileReplicaConfig = { readonly type: "file" } & Parsed<typeof replicaShapes.file>;
 /** An S3-compatible bucket. Without keys, those of the environment. */
 export type S3ReplicaConfig = { readonly type: "s3" } & Parsed<typeof replicaShapes.s3>;
-/** A NATS JetStream object store. `url` may hold a user and a password. */
+/** A NATS JetStream object store. `url` may name several servers, parted by commas, and hold a user and a password. */
 export type NatsReplicaConfig = { readonly type: "nats" } & Parsed<typeof replicaShapes.nats>;
-/** A directory on an SFTP server. */
+/** A directory on an SFTP server: absolute, or relative to where the login begins, which a URL writes as `/~/`. */
 export type SftpReplicaConfig = { readonly type: "sftp" } & Parsed<typeof replicaShapes.sftp>;
 /** Where one copy of the archive is kept. */
 export type ReplicaConfig = FileReplicaConfig | S3ReplicaConfig | NatsReplicaConfig | SftpReplicaConfig;
@@ -84,12 +87,13 @@ type Parsed<Shape extends z.ZodRawShape> = Readonly<z.output<z.ZodObject<Shape>>
 /** Turns a replica's URL into the entry it stands for, still to be checked as one. Errors: `bad-request`, without the URL. */
 export function replicaEntryFromUrl(written: string): Record<string, unknown> {
   if (/^\.{0,2}\//.test(written)) return { type: "file", path: written };
-  const url = URL.canParse(written) ? new URL(written) : undefined;
+  const [one, servers] = oneServer(written);
+  const url = URL.canParse(one) ? new URL(one) : undefined;
   const read = url === undefined ? undefined : readers[url.protocol];
   if (url === undefined || read === undefined) {
     throw new PageferryError("bad-request", "neither a file://, s3://, nats:// or sftp:// URL nor a path");
   }
-  const entry = read(url);
+  const entry: Record<string, unknown> = { ...read(url), ...(servers === undefined ? {} : { url: servers }) };
   for (const [word, value] of url.searchParams) {
     const key = keyOf(String(entry["type"]), word);
     if (key !== undefined) entry[key] = value;
@@ -97,26 +101,46 @@ export function replicaEntryFromUrl(written: string): Record<string, unknown> {
   return entry;
 }
 
+/** Of a NATS URL that names several servers, `nats://one:4222,two:4222/bucket`: the same with one, and their list. */
+function oneServer(written: string): readonly [url: string, servers: string | undefined] {
+  const [, scheme = "", authority = "", rest = ""] = /^(nats|tls):\/\/([^/?#]*)(.*)$/i.exec(written) ?? [];
+  const servers = authority.split(serversApart);
+  if (servers.length < 2) return [written, undefined];
+  return [
+    `${scheme}://several${rest}`,
+    servers.map((server) => `${scheme.toLowerCase()}://${server}`).join(","),
+  ];
+}
+
+/** A comma parts servers where one follows it, not within a password. */
+const serversApart = /,(?=[a-z][a-z0-9+.-]*:\/\/|[^@]*$)/i;
+
 /** Words of Litestream's URLs for keys of ours; `undefined`: what it says is so here, whatever it says. */
-const litestreamWords: Readonly<Record<string, string | undefined>> = {
-  accesskeyid: "accessKey",
-  secretaccesskey: "secretKey",
-  signpayload: undefined,
-  requirecontentmd5: undefined,
-  concurrency: undefined,
-  partsize: undefined,
+const litestreamWords: Readonly<Record<string, Readonly<Record<string, string | undefined>>>> = {
+  s3: {
+    accesskeyid: "accessKey",
+    secretaccesskey: "secretKey",
+    signpayload: undefined,
+    requirecontentmd5: undefined,
+    concurrency: undefined,
+    partsize: undefined,
+  },
+  sftp: { concurrentwrites: undefined },
 };
 
 /** The key that a URL's parameter means: `force-path-style`, `forcePathStyle` and `forcepathstyle` are one. */
 function keyOf(type: string, written: string): string | undefined {
   const plain = written.replaceAll("-", "").toLowerCase();
   if (plain === "skipverify") {
-    throw new PageferryError("bad-request", `${written}: certificates are always verified; name the authority in rootCAs`);
+    throw new PageferryError(
+      "bad-request",
+      `${written}: certificates are always verified; name the authority in rootCAs`,
+    );
   }
   const known = Object.keys(replicaShapes[type as keyof typeof replicaShapes]);
   const found = known.find((key) => key.toLowerCase() === plain);
-  if (found !== undefined || type !== "s3" || !Object.hasOwn(litestreamWords, plain)) return found ?? written;
-  return litestreamWords[plain];
+  const words = litestreamWords[type] ?? {};
+  return found === undefined && Object.hasOwn(words, plain) ? words[plain] : (found ?? written);
 }
 
 const readers: Readonly<Record<string, (url: URL) => Record<string, unknown>>> = {
@@ -132,11 +156,8 @@ const readers: Readonly<Record<string, (url: URL) => Record<string, unknown>>> =
     prefix: pathOf(url),
     ...given({ accessKey: url.username, secretKey: url.password }),
   }),
-  "nats:": (url) => {
-    const [bucket = "", ...prefix] = pathOf(url).split("/");
-    const user = url.username === "" ? "" : `${url.username}${url.password && `:${url.password}`}@`;
-    return { type: "nats", url: `nats://${user}${url.host}`, bucket, prefix: prefix.join("/") };
-  },
+  "nats:": natsEntry,
+  "tls:": natsEntry,
   "sftp:": (url) => ({
     type: "sftp",
     host: url.hostname,
@@ -144,6 +165,12 @@ const readers: Readonly<Record<string, (url: URL) => Record<string, unknown>>> =
     ...given({ port: url.port, user: url.username, password: url.password }),
   }),
 };
+
+function natsEntry(url: URL): Record<string, unknown> {
+  const [bucket = "", ...prefix] = pathOf(url).split("/");
+  const user = url.username === "" ? "" : `${url.username}${url.password && `:${url.password}`}@`;
+  return { type: "nats", url: `${url.protocol}//${user}${url.host}`, bucket, prefix: prefix.join("/") };
+}
 
 function pathOf(url: URL): string {
   return decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, "");
@@ -165,14 +192,20 @@ export function replicaLabel(replica: ReplicaConfig): string {
     case "s3":
       return `s3://${joined(replica.bucket, replica.prefix)}${replica.endpoint === undefined ? "" : `?endpoint=${withoutUser(replica.endpoint)}`}`;
     case "nats":
-      return `${withoutUser(replica.url)}/${joined(replica.bucket, replica.prefix)}`;
+      return `${serversWithoutUsers(replica.url)}/${joined(replica.bucket, replica.prefix)}`;
     case "sftp":
-      return `sftp://${replica.host}:${replica.port}/${replica.path.replace(/^\//, "")}`;
+      return `sftp://${replica.host}:${replica.port}${replica.path.replace(/^(~\/)?(?!\/)/, "/~/")}`;
   }
 }
 
 function joined(bucket: string, prefix: string): string {
   return prefix === "" ? bucket : `${bucket}/${prefix}`;
+}
+
+/** `nats://one,two` of a list of servers. */
+function serversWithoutUsers(urls: string): string {
+  const [first = "", ...others] = urls.split(serversApart).map((url) => withoutUser(url.trim()));
+  return [first, ...others.map((server) => server.replace(/^[a-z][a-z0-9+.-]*:\/\//i, ""))].join(",");
 }
 
 /** Cuts `user:password@` out, also where the text is no URL. */

@@ -108,6 +108,7 @@ suite("a configuration", () => {
       "sftp://me:pw@host.example:2222/backups/app?keyPath=/k&hostKey=ssh-ed25519",
       { type: "s3", bucket: "other" },
       { type: "nats", url: "nats://h", bucket: "b", nkey: "/n", rootCAs: ["/a", "/b"] },
+      "tls://me:p%2Cw@one.example,two.example:4223/bucket?createBucket=true",
       { type: "sftp", host: "h", port: "23", user: "u", path: "/p", knownHosts: "/kh" },
     ];
 
@@ -135,6 +136,7 @@ suite("a configuration", () => {
         prefix: "some/prefix",
         creds: "/etc/n.creds",
         rootCAs: ["/etc/ca.pem"],
+        createBucket: false,
       },
       {
         type: "sftp",
@@ -147,7 +149,23 @@ suite("a configuration", () => {
         hostKey: "ssh-ed25519",
       },
       { type: "s3", bucket: "other", prefix: "", insecure: false, rootCAs: [] },
-      { type: "nats", url: "nats://h", bucket: "b", prefix: "", nkey: "/n", rootCAs: ["/a", "/b"] },
+      {
+        type: "nats",
+        url: "nats://h",
+        bucket: "b",
+        prefix: "",
+        nkey: "/n",
+        rootCAs: ["/a", "/b"],
+        createBucket: false,
+      },
+      {
+        type: "nats",
+        url: "tls://me:p%2Cw@one.example,tls://two.example:4223",
+        bucket: "bucket",
+        prefix: "",
+        rootCAs: [],
+        createBucket: true,
+      },
       { type: "sftp", host: "h", port: 23, user: "u", path: "/p", knownHosts: "/kh" },
     ]);
   });
@@ -294,6 +312,13 @@ suite("a mistake in a configuration", () => {
       { replicas: [`s3://key:${secret}@bucket/path?regoin=x`] },
       { replicas: [`s3://key:${secret}@bucket/p`, `s3://key:${secret}@bucket/p`] },
       { replicas: [`nats://me:${secret}@h/b`, `nats://me:${secret}@h/b`] },
+      {
+        replicas: Array(2).fill({
+          type: "nats",
+          url: `nats://a:x,${secret}@h,nats://b:${secret}@i`,
+          bucket: "b",
+        }),
+      },
       { replicas: [`sftp://me:${secret}@h/b`, `sftp://me:${secret}@h/b`] },
       { replicas: [{ type: "sftp", host: 1, password: secret, path: 5 }] },
       { replicas: [{ type: secret }], compression: variable, granularity: variable, baseDeadline: variable },

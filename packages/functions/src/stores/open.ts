@@ -3,15 +3,12 @@
 import { PageferryError, parseConfig, type ReplicaConfig, replicaLabel } from "@pageferry/format";
 import type { Store } from "../store.ts";
 
-/** In which release the drivers that are not here yet come. */
-const releaseOf = { nats: "0.2", sftp: "0.2" } as const;
-
 export interface OpenStoreOptions {
   /** Whether this process keeps the store in order, as by sweeping what killed writers left. Default false. */
   readonly isOwner?: boolean;
 }
 
-/** Opens a store; nothing is read or made until it is used. Errors: `bad-config`, also for a type that is not here yet. */
+/** Opens a store; nothing is read or made until it is used. Errors: `bad-config`. */
 export async function openStore(
   entry: ReplicaConfig | string,
   options: OpenStoreOptions = {},
@@ -29,17 +26,19 @@ export async function openStore(
       const { type: _, ...keys } = config;
       return retried(s3Store({ ...keys, name, sweep }));
     }
-    default: {
-      // A driver's case ends with `return retried(…)`: what passes within seconds is repeated before anybody hears of it.
-      const { type } = config;
-      const message = `replicas: ${type} comes with release ${releaseOf[type]}; this one has file`;
-      const hint = "Use a file replica, also on a mounted disk: file:///mnt/backups.";
-      throw new PageferryError("bad-config", message, { hint });
+    case "sftp": {
+      const { sftpStore } = await import("./sftp.ts");
+      const { type: _, ...keys } = config;
+      return retried(sftpStore({ ...keys, name, sweep }));
+    }
+    case "nats": {
+      const { natsStore } = await import("./nats.ts");
+      return retried(natsStore({ ...config, name, sweep }));
     }
   }
 }
 
-/** A remote store, which fails now and then. A disk does not, and is not wrapped. */
+/** A remote store fails now and then: what passes within seconds is repeated before anybody hears of it. A disk is not wrapped. */
 async function retried(store: Store): Promise<Store> {
   const { retrying } = await import("./retrying.ts");
   return retrying(store);

@@ -1,0 +1,360 @@
+// A JetStream object store's bucket as a stream of messages: $O.<bucket>.C.<nuid> holds an object's chunks, and
+// $O.<bucket>.M.<name> its one description. Asked directly instead of through the library's object store, because
+// only so a description can be published on the condition that nobody else published one: write-once without a race.
+
+import { PageferryError } from "@pageferry/format";
+import { type ApiError, apiErrors, fromApi } from "./nats-errors.ts";
+import { connectNats, type LinkOptions, type NatsLink, type NatsReply, orAborted } from "./nats-link.ts";
+
+/** A message as the stream keeps it. */
+export interface StoredMessage {
+  readonly subject: string;
+  readonly sequence: number;
+  readonly data: Uint8Array;
+  /** When the server stored it. */
+  readonly time: string;
+  /** Where this chunk begins in its object; undefined for chunks of other programs. */
+  readonly offset: number | undefined;
+}
+
+/** Some messages in the order of the stream, and how many more the server said there are; undefined: it did not say. */
+export interface Batch {
+  readonly messages: readonly StoredMessage[];
+  readonly pending: number | undefined;
+}
+
+export interface BucketOptions extends LinkOptions {
+  readonly bucket: string;
+  readonly createBucket: boolean;
+}
+
+/** The header that our chunks carry beside those of JetStream. Other programs do not look at it. */
+export const offsetHeader = "Pageferry-Offset";
+
+export interface Bucket {
+  readonly name: string;
+  readonly where: string;
+  /** The largest message that may be published, headers included. */
+  messageMax(signal?: AbortSignal): Promise<number>;
+  /** Whether followers answer too, and may lag behind what was acknowledged. */
+  isReplicated(signal?: AbortSignal): Promise<boolean>;
+  /** Publishes; undefined if the condition in the headers does not hold any more. Errors: `disk-full`, and all of `fromApi`. */
+  publish(
+    subject: string,
+    data: Uint8Array | string,
+    headers: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
+  ): Promise<number | undefined>;
+  /** The newest message under a subject, asked of the server that decides; undefined if there is none. */
+  last(subject: string, signal?: AbortSignal): Promise<StoredMessage | undefined>;
+  /** Up to `limit` messages under `filter` from a sequence on, at most about `bytesMax`, at least one if there is any. */
+  next(filter: string, from: number, limit: number, bytesMax: number, signal?: AbortSignal): Promise<Batch>;
+  /** Removes the messages under a subject; with `below` only those whose sequence is lower. */
+  purge(subject: string, below: number | undefined, signal?: AbortSignal): Promise<void>;
+  /** The subjects under `filter` that have messages, and the server's clock in milliseconds. */
+  subjects(
+    filter: string,
+    signal?: AbortSignal,
+  ): Promise<{ readonly names: readonly string[]; readonly nowMs: number }>;
+  close(): Promise<void>;
+}
+
+/** What is known of a bucket since the connection was made. */
+interface Opened {
+  readonly link: NatsLink;
+  readonly messageMax: number;
+  readonly isReplicated: boolean;
+  readonly isDirect: boolean;
+}
+
+interface StreamInfo {
+  readonly config: {
+    readonly discard?: string;
+    readonly max_bytes?: number;
+    readonly max_msgs?: number;
+    readonly max_msg_size?: number;
+    readonly num_replicas?: number;
+    readonly allow_direct?: boolean;
+    readonly allow_rollup_hdrs?: boolean;
+  };
+  readonly state: { readonly subjects?: Readonly<Record<string, number>> };
+  readonly ts?: string;
+  readonly total?: number;
+}
+
+interface Context {
+  readonly options: BucketOptions;
+  readonly stream: string;
+  opening: Promise<Opened> | undefined;
+  /** Where to begin among several servers: the one that answered last. */
+  firstServer: number;
+}
+
+/** Nothing is connected before the first call, and a connection that was lost is made anew by the next one. */
+export function openBucket(options: BucketOptions): Bucket {
+  const context: Context = { options, stream: `OBJ_${options.bucket}`, opening: undefined, firstServer: 0 };
+  return {
+    name: options.bucket,
+    where: options.where,
+    messageMax: async (signal) => (await opened(context, signal)).messageMax,
+    isReplicated: async (signal) => (await opened(context, signal)).isReplicated,
+    publish: (subject, data, headers, signal) => publish(context, subject, data, headers, signal),
+    last: (subject, signal) => getMessage(context, { last_by_subj: subject }, signal),
+    next: (filter, from, limit, bytesMax, signal) => next(context, filter, from, limit, bytesMax, signal),
+    async purge(subject, below, signal) {
+      const bound = below === undefined ? {} : { seq: below };
+      await api(context, "STREAM.PURGE", { filter: subject, ...bound }, signal);
+    },
+    subjects: (filter, signal) => subjects(context, filter, signal),
+    async close() {
+      const { opening } = context;
+      context.opening = undefined;
+      const open = await opening?.catch(() => undefined);
+      await open?.link.close();
+    },
+  };
+}
+
+/** The connection and the bucket behind it, which exists and is one that may be trusted with a backup. */
+async function opened(context: Context, signal: AbortSignal | undefined): Promise<Opened> {
+  signal?.throwIfAborted();
+  const { opening } = context;
+  if (opening !== undefined) {
+    const open = await orAborted(opening, signal);
+    if (!open.link.isClosed()) return open;
+  }
+  // Of several calls that see the same lost connection the first makes the new one.
+  if (context.opening === opening) {
+    const made = open(context);
+    context.opening = made;
+    made.catch(() => {
+      if (context.opening === made) context.opening = undefined;
+    });
+  }
+  return orAborted(context.opening ?? open(context), signal);
+}
+
+async function open(context: Context): Promise<Opened> {
+  const { options } = context;
+  const first = context.firstServer;
+  const servers = [...options.servers.slice(first), ...options.servers.slice(0, first)];
+  const link = await connectNats({
+    ...options,
+    servers,
+    onServer: (server) => {
+      context.firstServer = Math.max(0, options.servers.indexOf(server));
+    },
+  });
+  try {
+    return { link, ...(await inspect(context, link)) };
+  } catch (error) {
+    await link.close();
+    throw error;
+  }
+}
+
+async function inspect(context: Context, link: NatsLink): Promise<Omit<Opened, "link">> {
+  const { bucket, where } = context.options;
+  const { config } = await ensureStream(context, link);
+  const isBounded = (config.max_bytes ?? -1) > 0 || (config.max_msgs ?? -1) > 0;
+  if (config.allow_rollup_hdrs !== true || (isBounded && config.discard !== "new")) {
+    const what =
+      config.allow_rollup_hdrs === true ? "drops its oldest messages when it is full" : "allows no rollups";
+    throw new PageferryError("bad-config", `${where}: the stream of bucket ${bucket} ${what}`, {
+      hint: `Make the bucket as an object store: "nats object add ${bucket}", or createBucket: true.`,
+    });
+  }
+  const sizes = [link.maxPayload, config.max_msg_size ?? -1].filter((size) => size > 0);
+  return {
+    messageMax: Math.min(...sizes, Number.MAX_SAFE_INTEGER),
+    isReplicated: (config.num_replicas ?? 1) > 1,
+    isDirect: config.allow_direct === true,
+  };
+}
+
+/** Looks for the bucket's stream; makes it if that was asked for. */
+async function ensureStream(context: Context, link: NatsLink): Promise<StreamInfo> {
+  const { bucket, where, createBucket } = context.options;
+  const ask = async (verb: string, body: object) => {
+    const reply = await link.ask(`$JS.API.STREAM.${verb}.${context.stream}`, JSON.stringify(body));
+    return answerOf<StreamInfo>(reply);
+  };
+  let answer = await ask("INFO", {});
+  if (answer.error?.err_code === apiErrors.noStream && createBucket) {
+    answer = await ask("CREATE", {
+      name: context.stream,
+      description: "pageferry",
+      subjects: [`$O.${bucket}.C.>`, `$O.${bucket}.M.>`],
+      storage: "file",
+      retention: "limits",
+      discard: "new",
+      num_replicas: 1,
+      max_msgs: -1,
+      max_bytes: -1,
+      max_age: 0,
+      max_msg_size: -1,
+      max_consumers: -1,
+      max_msgs_per_subject: -1,
+      allow_direct: true,
+      allow_rollup_hdrs: true,
+    });
+  }
+  if (answer.error !== undefined) throw fromApi(answer.error, where, bucket);
+  return answer;
+}
+
+function answerOf<Answer>(reply: NatsReply): Answer & { readonly error?: ApiError } {
+  const text = new TextDecoder().decode(reply.data);
+  try {
+    return JSON.parse(text) as Answer & { readonly error?: ApiError };
+  } catch (cause) {
+    throw new PageferryError("unavailable", `an answer of JetStream is no JSON: ${text.slice(0, 80)}`, {
+      cause,
+    });
+  }
+}
+
+/** Asks JetStream's API. An error that `wanted` lists comes back as undefined; any other is thrown. */
+async function api<Answer>(
+  context: Context,
+  verb: string,
+  body: object,
+  signal: AbortSignal | undefined,
+  wanted: readonly number[] = [],
+): Promise<Answer | undefined> {
+  const { link } = await opened(context, signal);
+  const subject = `$JS.API.${verb}.${context.stream}`;
+  const answer = answerOf<Answer>(await link.ask(subject, JSON.stringify(body), { signal }));
+  if (answer.error === undefined) return answer;
+  if (wanted.includes(answer.error.err_code ?? 0)) return undefined;
+  throw failed(context, answer.error);
+}
+
+function failed(context: Context, error: ApiError): PageferryError {
+  // The bucket went while we were connected: the next call looks for it again, and makes it where it may.
+  if (error.err_code === apiErrors.noStream) forget(context);
+  return fromApi(error, context.options.where, context.options.bucket);
+}
+
+function forget(context: Context): void {
+  const { opening } = context;
+  context.opening = undefined;
+  void opening?.then(
+    ({ link }) => link.close(),
+    () => undefined,
+  );
+}
+
+/** Where nobody listens on the bucket's subjects, the bucket is gone or JetStream is not up: says which. */
+async function explained<Result>(context: Context, ask: () => Promise<Result>): Promise<Result> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (((error as Error).cause as { code?: unknown } | undefined)?.code === "503") {
+      forget(context);
+      await opened(context, undefined);
+    }
+    throw error;
+  }
+}
+
+async function publish(
+  context: Context,
+  subject: string,
+  data: Uint8Array | string,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal | undefined,
+): Promise<number | undefined> {
+  const { link } = await opened(context, signal);
+  const reply = await explained(context, () => link.ask(subject, data, { headers, signal }));
+  const answer = answerOf<{ readonly seq: number }>(reply);
+  if (answer.error === undefined) return answer.seq;
+  if (apiErrors.wrongLastSequence.includes(answer.error.err_code ?? 0)) return undefined;
+  throw failed(context, answer.error);
+}
+
+/** Asks the stream's leader, which knows all that was acknowledged. */
+async function getMessage(
+  context: Context,
+  request: object,
+  signal: AbortSignal | undefined,
+): Promise<StoredMessage | undefined> {
+  interface Answer {
+    readonly message: {
+      readonly subject: string;
+      readonly seq: number;
+      readonly data?: string;
+      readonly hdrs?: string;
+      readonly time: string;
+    };
+  }
+  const answer = await api<Answer>(context, "STREAM.MSG.GET", request, signal, [apiErrors.noMessage]);
+  if (answer === undefined) return undefined;
+  const { subject, seq: sequence, data = "", hdrs = "", time } = answer.message;
+  const headers = Buffer.from(hdrs, "base64").toString("latin1");
+  const offset = new RegExp(`^${offsetHeader}: *(\\d+)\\r?$`, "m").exec(headers)?.[1];
+  return { subject, sequence, data: Buffer.from(data, "base64"), time, offset: offsetOf(offset) };
+}
+
+function offsetOf(text: string | undefined): number | undefined {
+  return text === undefined || text === "" ? undefined : Number(text);
+}
+
+async function next(
+  context: Context,
+  filter: string,
+  from: number,
+  limit: number,
+  bytesMax: number,
+  signal: AbortSignal | undefined,
+): Promise<Batch> {
+  const { link, isDirect } = await opened(context, signal);
+  const request = { seq: from, next_by_subj: filter };
+  if (isDirect) {
+    const subject = `$JS.API.DIRECT.GET.${context.stream}`;
+    const batch = JSON.stringify({ ...request, batch: limit, max_bytes: bytesMax });
+    const replies = await explained(context, async () =>
+      link.canBatch
+        ? await link.askMany(subject, batch, { signal })
+        : [await link.ask(subject, JSON.stringify(request), { signal })],
+    );
+    const messages = replies.filter(({ status }) => status === 0).map(messageOf);
+    // A follower that lags says "not found" as the end does: ask the leader.
+    if (messages.length > 0) return { messages, pending: pendingAfter(replies.at(-1)) };
+  }
+  const message = await getMessage(context, request, signal);
+  return { messages: message === undefined ? [] : [message], pending: undefined };
+}
+
+function pendingAfter(end: NatsReply | undefined): number | undefined {
+  const text = end?.status === 204 ? end.header("Nats-Num-Pending") : "";
+  return text === "" ? undefined : Number(text);
+}
+
+function messageOf(reply: NatsReply): StoredMessage {
+  return {
+    subject: reply.header("Nats-Subject"),
+    sequence: Number(reply.header("Nats-Sequence")),
+    data: reply.data,
+    time: reply.header("Nats-Time-Stamp"),
+    offset: offsetOf(reply.header(offsetHeader)),
+  };
+}
+
+async function subjects(
+  context: Context,
+  filter: string,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly names: readonly string[]; readonly nowMs: number }> {
+  const names = new Set<string>();
+  for (let offset = 0; ; ) {
+    const body = { subjects_filter: filter, offset };
+    const info = await api<StreamInfo>(context, "STREAM.INFO", body, signal);
+    const page = Object.keys(info?.state.subjects ?? {});
+    for (const name of page) names.add(name);
+    offset += page.length;
+    if (page.length === 0 || offset >= (info?.total ?? 0)) {
+      return { names: [...names], nowMs: Date.parse(info?.ts ?? "") };
+    }
+  }
+}
