@@ -103,7 +103,7 @@ const leaseSchema = z.object({
 });
 
 /** Points that somebody reads (leases, until they expire) or has pinned. */
-async function keptPoints(
+export async function keptPoints(
   store: RootedStore,
   names: readonly string[],
   nowMs: number,

@@ -31,7 +31,7 @@ import { putBegin } from "./replica-begin.ts";
 import { createReplicaIndex } from "./replica-index.ts";
 import { type PutOutcome, putItems, type ReplicaItem } from "./replica-put.ts";
 import { formatTime, latestState, writeState } from "./replica-state.ts";
-import { rootedStore } from "./rooted-store.ts";
+import { type RootedStore, rootedStore } from "./rooted-store.ts";
 import type { CallOptions, Store } from "./store.ts";
 
 /** What `putSnapshot` takes: the whole object as `encodeSnapshot` makes it. */
@@ -80,6 +80,8 @@ export interface Replica extends AsyncDisposable {
   ): Promise<PutOutcome[]>;
   /** For planning and restoring. */
   readonly reader: ArchiveReader;
+  /** The objects themselves, for repair: what is put here is not judged. */
+  readonly objects: RootedStore;
   /** What is stored, from memory; listed first where that has not been done. */
   holdings(options?: CallOptions): Promise<Holdings>;
   /** The same without waiting: `undefined` until it was listed. */
@@ -130,6 +132,7 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
   return {
     name: rooted.name,
     reader,
+    objects: rooted,
     async putSnapshot(generation, { txId, stampMs, body }, call) {
       const { name } = await putOne(snapshotName({ generation, txId, stampMs }), body, call);
       return { name, timestamp: formatTime(stampMs), size: bodySize(body) };

@@ -159,10 +159,20 @@ export async function head(
 }
 
 /** Opens an object, or a range of it; its body is a stream that nobody reads yet. */
-export function openObject(bucket: S3Bucket, key: string, where: string, range: string | undefined, call: CallOptions) {
+export function openObject(
+  bucket: S3Bucket,
+  key: string,
+  where: string,
+  range: string | undefined,
+  call: CallOptions,
+) {
   return request(bucket, where, call, (client, send) =>
     client.send(
-      new GetObjectCommand({ Bucket: bucket.bucket, Key: key, ...(range === undefined ? {} : { Range: range }) }),
+      new GetObjectCommand({
+        Bucket: bucket.bucket,
+        Key: key,
+        ...(range === undefined ? {} : { Range: range }),
+      }),
       send,
     ),
   );

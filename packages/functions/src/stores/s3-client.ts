@@ -76,9 +76,13 @@ function endpointOf({ endpoint, insecure = false }: S3StoreOptions): string | un
     throw new PageferryError("bad-config", "s3: endpoint is no http:// or https:// URL, and no host:port");
   }
   if (insecure && /^https:/i.test(url)) {
-    throw new PageferryError("bad-config", "s3: insecure speaks plain http, and the endpoint is an https:// URL", {
-      hint: "Leave insecure out. For a private authority name its file in rootCAs.",
-    });
+    throw new PageferryError(
+      "bad-config",
+      "s3: insecure speaks plain http, and the endpoint is an https:// URL",
+      {
+        hint: "Leave insecure out. For a private authority name its file in rootCAs.",
+      },
+    );
   }
   return url;
 }

@@ -66,7 +66,8 @@ const meaningByName: Readonly<Record<string, Meaning>> = {
 };
 
 /** Node's words for a certificate that it does not trust. */
-const untrustedPattern = /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|CERT_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA)/;
+const untrustedPattern =
+  /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|CERT_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA)/;
 
 /** Some servers have no code of their own for a full disk or a cap. */
 const fullPattern = /quota|cap exceeded|no space left|storage (is )?full|insufficient storage/i;
@@ -98,7 +99,8 @@ export function isLocked(error: unknown): boolean {
   const status = statusOf(error);
   const words = `${nameOf(error)} ${(error as Answer).message}`;
   return (
-    (status === 403 || status === 400 || status === 409) && /object ?lock|retention|WORM|legal ?hold/i.test(words)
+    (status === 403 || status === 400 || status === 409) &&
+    /object ?lock|retention|WORM|legal ?hold/i.test(words)
   );
 }
 
@@ -148,6 +150,7 @@ function wordsOf(error: Answer, name: string, code: ErrorCode): string {
   const word = status === undefined ? name : `${status}${name === "" ? "" : ` ${name}`}`;
   const said = typeof error.message === "string" ? error.message.replace(/\s+/g, " ").slice(0, 200) : "";
   if (code === "unauthorized" && status !== undefined) return `the server answered ${word}`;
-  if (status !== undefined) return `the server answered ${word}${said === "" || said === name ? "" : `: ${said}`}`;
+  if (status !== undefined)
+    return `the server answered ${word}${said === "" || said === name ? "" : `: ${said}`}`;
   return said === "" ? word : said;
 }

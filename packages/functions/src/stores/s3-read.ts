@@ -46,7 +46,10 @@ export async function readObject(
   try {
     const [start, end] = rangeWithin(totalOf(answer, header !== undefined, where), range, where);
     if (header !== undefined && answer.ContentRange?.startsWith(`bytes ${start}-${end - 1}/`) !== true) {
-      throw new PageferryError("unavailable", `${where}: asked for ${header}, the server gave ${answer.ContentRange}`);
+      throw new PageferryError(
+        "unavailable",
+        `${where}: asked for ${header}, the server gave ${answer.ContentRange}`,
+      );
     }
     const chunks = bodyChunks(bucket, body, where, end - start, signal);
     return end - start > smallBytes
@@ -69,7 +72,10 @@ async function emptyRange(
   if (found === undefined) throw new PageferryError("not-found", `${where} is not there`);
   const [start, end] = rangeWithin(found.size, range, where);
   if (start === end) return streamOfBytes(new Uint8Array());
-  throw new PageferryError("unavailable", `${where}: the server has no bytes ${start} to ${end} of ${found.size}`);
+  throw new PageferryError(
+    "unavailable",
+    `${where}: the server has no bytes ${start} to ${end} of ${found.size}`,
+  );
 }
 
 function totalOf(
@@ -109,7 +115,10 @@ async function* bodyChunks(
   } catch (error) {
     signal?.throwIfAborted();
     const { code } = error as NodeJS.ErrnoException;
-    const mine = code === undefined && nameOf(error) === "" ? Object.assign(error as Error, { code: "ECONNRESET" }) : error;
+    const mine =
+      code === undefined && nameOf(error) === ""
+        ? Object.assign(error as Error, { code: "ECONNRESET" })
+        : error;
     throw fromS3(mine, where, bucket.bucket);
   } finally {
     signal?.removeEventListener("abort", onAbort);
@@ -161,7 +170,8 @@ export async function* listObjects(
     for (const { Key, Size } of Contents) {
       call.signal?.throwIfAborted();
       const key = EncodingType === "url" ? decodeKey(Key ?? "") : Key;
-      if (key?.startsWith(base + prefix) !== true || Size === undefined) throw broken("an object has no name or size");
+      if (key?.startsWith(base + prefix) !== true || Size === undefined)
+        throw broken("an object has no name or size");
       if (last !== undefined && compareNames(last, key) >= 0) throw broken("its names do not ascend");
       last = key;
       const name = key.slice(base.length);

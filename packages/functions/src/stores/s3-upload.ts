@@ -149,7 +149,8 @@ async function sendPart(
     try {
       return await run(command, call);
     } catch (error) {
-      if (attempt >= partAttemptsMax || !isPageferryError(error, "unavailable") || isSilence(error)) throw error;
+      if (attempt >= partAttemptsMax || !isPageferryError(error, "unavailable") || isSilence(error))
+        throw error;
       await sleep(100 * 2 ** attempt * (0.5 + Math.random()), undefined, call);
     }
   }

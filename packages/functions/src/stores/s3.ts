@@ -3,14 +3,15 @@
 
 import { checkObjectName, PageferryError } from "@pageferry/format";
 import pMap from "p-map";
+import { type CallOptions, checkMutableName, type ObjectInfo, type Retained, type Store } from "../store.ts";
 import {
-  type CallOptions,
-  checkMutableName,
-  type ObjectInfo,
-  type Retained,
-  type Store,
-} from "../store.ts";
-import { abortOldUploads, openBucket, presignObject, putBytes, removeObject, type S3Bucket } from "./s3-bucket.ts";
+  abortOldUploads,
+  openBucket,
+  presignObject,
+  putBytes,
+  removeObject,
+  type S3Bucket,
+} from "./s3-bucket.ts";
 import { checkOptions, type S3StoreOptions } from "./s3-client.ts";
 import { putObject, type WriteOnce } from "./s3-put.ts";
 import { listObjects, readObject } from "./s3-read.ts";
@@ -74,7 +75,10 @@ export function s3Store(options: S3StoreOptions): S3Store {
     },
     async presign(name, { expiresSeconds }) {
       if (!Number.isInteger(expiresSeconds) || expiresSeconds < 1 || expiresSeconds > presignSecondsMax) {
-        throw new PageferryError("bad-request", `a URL is good for 1 to ${presignSecondsMax} s, not ${expiresSeconds}`);
+        throw new PageferryError(
+          "bad-request",
+          `a URL is good for 1 to ${presignSecondsMax} s, not ${expiresSeconds}`,
+        );
       }
       return presignObject(bucket, keyOf(name), expiresSeconds);
     },
@@ -96,7 +100,10 @@ function baseOf(prefix: string): string {
 function keyWithin(base: string, name: string): string {
   const key = base + checkObjectName(name);
   if (Buffer.byteLength(key) > keyBytesMax) {
-    throw new PageferryError("bad-name", `object ${name.slice(0, 80)}… is longer than ${keyBytesMax} bytes, prefix and all`);
+    throw new PageferryError(
+      "bad-name",
+      `object ${name.slice(0, 80)}… is longer than ${keyBytesMax} bytes, prefix and all`,
+    );
   }
   return key;
 }
@@ -116,13 +123,19 @@ async function* list(
 }
 
 /** Aborts what killed writers left, at most once an hour. Who may not do that, or cannot now, goes without. */
-function createSweep(bucket: S3Bucket, base: string, now: () => number): (call: CallOptions) => Promise<void> {
+function createSweep(
+  bucket: S3Bucket,
+  base: string,
+  now: () => number,
+): (call: CallOptions) => Promise<void> {
   let sweptAtMs = Number.NEGATIVE_INFINITY;
   return async (call) => {
     const atMs = now();
     if (Math.abs(atMs - sweptAtMs) < sweepEveryMs) return;
     sweptAtMs = atMs;
-    await abortOldUploads(bucket, base, atMs - leftoverAgeMs, call).catch(() => call.signal?.throwIfAborted());
+    await abortOldUploads(bucket, base, atMs - leftoverAgeMs, call).catch(() =>
+      call.signal?.throwIfAborted(),
+    );
   };
 }
 
