@@ -15,6 +15,7 @@ import { packBytesMax } from "./limits.ts";
 import { type Generation, generationJsonName, parseObjectName } from "./names.ts";
 import { decodePackIndex } from "./pack.ts";
 import { type Point, points } from "./points.ts";
+import { createReaderRanking, type ReaderRanking } from "./reader-ranking.ts";
 import { missingFacts } from "./restore-facts.ts";
 import { planRestore, type RestorePlan, type RestoreTarget } from "./restore-plan.ts";
 import { segmentState } from "./segment-header.ts";
@@ -40,6 +41,8 @@ export interface ArchiveReader {
   get(name: string, options?: ReadRange): Promise<AsyncIterable<Uint8Array>>;
   /** The path of the file that holds an object, where objects are local files: threads read it themselves. */
   pathOf?(name: string): string;
+  /** Whether it is asked only when the others could not give an object. Default false. */
+  readonly isLastResort?: boolean;
 }
 
 /** Reads that are under way at a time: enough to hide a store's latency, few enough for its limits. */
@@ -74,7 +77,13 @@ export async function readObject(
 
 /** An archive whose listing grows as facts are read. */
 export interface Archive {
+  /** Those that could be listed. */
   readonly readers: readonly ArchiveReader[];
+  readonly ranking: ReaderRanking;
+  /** What a person should hear: readers that were left out, and why. */
+  readonly warnings: readonly string[];
+  /** The names of the readers that listed an object. */
+  holders(name: string): readonly string[];
   readonly objects: readonly ListedObject[];
   readonly links: ReadonlyMap<Generation, GenerationLink>;
   readonly linkProblems: ReadonlyMap<Generation, string>;
@@ -82,54 +91,112 @@ export interface Archive {
   readonly stamps: Map<string, number>;
 }
 
+/** How to open an archive. */
+export interface OpenArchiveOptions extends ReadOptions {
+  /** Silence after which a listing is given up, where there are other readers. Default 10 s. */
+  readonly stallMs?: number | undefined;
+}
+
 /**
- * Lists an archive through all its readers, of which each may hold what another lacks, and reads every generation.json. A reader that
- * cannot be listed is left out unless it is the last: then its error is thrown.
+ * Lists an archive through all its readers at once, of which each may hold what another lacks, and reads every generation.json. A reader
+ * that cannot be listed is left out, with a warning, unless all are: then the first one's error is thrown.
  */
 export async function openArchive(
   readers: readonly ArchiveReader[],
-  options: ReadOptions = {},
+  options: OpenArchiveOptions = {},
 ): Promise<Archive> {
+  const ranking = createReaderRanking(readers, { stallMs: options.stallMs });
+  const listings = await Promise.allSettled(readers.map((reader) => listAll(reader, ranking, options)));
+  options.signal?.throwIfAborted();
   const objects = new Map<string, ListedObject>();
+  const holders = new Map<string, string[]>();
   const usable: ArchiveReader[] = [];
+  const warnings: string[] = [];
   let failure: unknown;
-  for (const reader of readers) {
-    try {
-      for await (const { name, size } of reader.list(options))
-        if (!objects.has(name)) objects.set(name, { name, size });
-      usable.push(reader);
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      failure = error;
+  for (const [at, listing] of listings.entries()) {
+    const reader = readers[at] as ArchiveReader;
+    if (listing.status === "rejected") {
+      failure ??= listing.reason;
+      warnings.push(`${reader.name} cannot be listed, and is left out: ${wordsOf(listing.reason)}`);
+      continue;
+    }
+    usable.push(reader);
+    for (const object of listing.value) {
+      if (!objects.has(object.name)) objects.set(object.name, object);
+      if (readers.length === 1) continue;
+      const known = holders.get(object.name);
+      if (known === undefined) holders.set(object.name, [reader.name]);
+      else known.push(reader.name);
     }
   }
   if (usable.length === 0) throw failure ?? new PageferryError("bad-request", "an archive needs a reader");
-  const links = new Map<Generation, GenerationLink>();
-  const linkProblems = new Map<Generation, string>();
+  const [only] = readers;
+  const own = readers.length === 1 && only !== undefined ? [only.name] : [];
+  const archive = {
+    readers: usable,
+    ranking: createReaderRanking(usable, { stallMs: options.stallMs }),
+    warnings,
+    holders: (name: string) => holders.get(name) ?? own,
+    objects: [...objects.values()],
+    links: new Map<Generation, GenerationLink>(),
+    linkProblems: new Map<Generation, string>(),
+    packs: new Map<string, readonly PackPoint[]>(),
+    stamps: new Map<string, number>(),
+  };
+  await readLinks(archive, options);
+  return archive;
+}
+
+async function listAll(
+  reader: ArchiveReader,
+  ranking: ReaderRanking,
+  { signal }: ReadOptions,
+): Promise<ListedObject[]> {
+  const leave = new AbortController();
+  const until = signal === undefined ? leave.signal : AbortSignal.any([signal, leave.signal]);
+  try {
+    return await ranking.untilStalled(reader, async (progress) => {
+      const found: ListedObject[] = [];
+      for await (const { name, size } of reader.list({ signal: until })) {
+        progress();
+        found.push({ name, size });
+      }
+      return found;
+    });
+  } catch (error) {
+    leave.abort(error);
+    throw error;
+  }
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function readLinks(
+  archive: Archive & {
+    readonly links: Map<Generation, GenerationLink>;
+    readonly linkProblems: Map<Generation, string>;
+  },
+  options: ReadOptions,
+): Promise<void> {
   const generations = new Set<Generation>();
-  for (const name of objects.keys()) {
+  for (const { name } of archive.objects) {
     const parsed = parseObjectName(name);
     if (parsed?.kind === "generation") generations.add(parsed.generation);
   }
   await eachAtOnce([...generations], async (generation) => {
     const name = generationJsonName(generation);
     try {
-      const bytes = await readFrom(usable, name, { ...options, bytesMax: generationJsonBytesMax });
-      links.set(generation, parseGenerationJson(bytes));
+      const read = async (reader: ArchiveReader): Promise<GenerationLink> =>
+        parseGenerationJson(await readObject(reader, name, { ...options, bytesMax: generationJsonBytesMax }));
+      archive.links.set(generation, await fromBest(archive, name, 0, options, read));
     } catch (error) {
       // Another generation must stay within reach; which is the newest is asked for, and refused, in planning.
       if (!isPageferryError(error) || error.remedy === "retry") throw error;
-      if (error.code !== "not-found") linkProblems.set(generation, `${name}: ${error.message}`);
+      if (error.code !== "not-found") archive.linkProblems.set(generation, `${name}: ${error.message}`);
     }
   });
-  return {
-    readers: usable,
-    objects: [...objects.values()],
-    links,
-    linkProblems,
-    packs: new Map(),
-    stamps: new Map(),
-  };
 }
 
 /** What is known of the archive by now, for planning. */
@@ -146,9 +213,30 @@ export async function planFromArchive(
   for (;;) {
     const listing = listingOf(archive);
     const { packs, stamps } = missingFacts(listing, target);
-    if (packs.length + stamps.length === 0) return planRestore(listing, target, options);
+    if (packs.length + stamps.length === 0)
+      return withSources(archive, planRestore(listing, target, options));
     await readFacts(archive, packs, stamps, options);
   }
+}
+
+/** The same plan with what the listings told beyond it. */
+function withSources(archive: Archive, plan: RestorePlan): RestorePlan {
+  const names = [plan.snapshot, ...plan.steps].map(({ name }) => name);
+  return {
+    ...plan,
+    warnings: [...archive.warnings, ...plan.warnings],
+    holders: new Map(names.map((name) => [name, archive.holders(name)])),
+  };
+}
+
+/** Reads what names do not tell of packs: the points inside. `ranges` default to all whose index was not read. */
+export async function readPackIndexes(
+  archive: Archive,
+  options: ReadOptions & { readonly of?: (pack: RangeObject) => boolean } = {},
+): Promise<void> {
+  const ranges = [...listingOf(archive).generations.values()].flatMap((index) => index.ranges);
+  const packs = ranges.filter((range) => range.kind === "pack" && range.points === undefined);
+  await readFacts(archive, options.of === undefined ? packs : packs.filter(options.of), [], options);
 }
 
 /** Every point of the archive that can be restored, inside packs too, with times wherever an object holds one. */
@@ -167,60 +255,63 @@ async function readFacts(
   options: ReadOptions,
 ): Promise<void> {
   await eachAtOnce(packs, async (pack) => {
-    archive.packs.set(pack.name, await readPackPoints(archive.readers, pack, options));
+    archive.packs.set(pack.name, await readPackPoints(archive, pack, options));
   });
   await eachAtOnce(stamps, async (segment) => {
-    archive.stamps.set(segment.name, await readStamp(archive.readers, segment, options));
+    archive.stamps.set(segment.name, await readStamp(archive, segment, options));
   });
 }
 
 async function readPackPoints(
-  readers: readonly ArchiveReader[],
+  archive: Archive,
   pack: RangeObject,
   options: ReadOptions,
 ): Promise<readonly PackPoint[]> {
-  for (let length = packIndexBytes; ; length *= 8) {
-    const isWhole = length >= pack.size;
-    const range = isWhole ? {} : { offset: 0, length };
-    const head = await readFrom(readers, pack.name, { ...options, ...range, bytesMax: packBytesMax });
-    try {
-      return decodePackIndex(head).map(({ parentTxId, txId, stampMs }) => ({
-        parentTxId,
-        txId,
-        stampMs: stampMs ?? null,
-      }));
-    } catch (error) {
-      // The index may be longer than what was read of it.
-      if (isWhole || !isPageferryError(error, "corrupt")) throw error;
+  return fromBest(archive, pack.name, packIndexBytes, options, async (reader) => {
+    for (let length = packIndexBytes; ; length *= 8) {
+      const isWhole = length >= pack.size;
+      const range = isWhole ? {} : { offset: 0, length };
+      const head = await readObject(reader, pack.name, { ...options, ...range, bytesMax: packBytesMax });
+      try {
+        return decodePackIndex(head).map(({ parentTxId, txId, stampMs }) => ({
+          parentTxId,
+          txId,
+          stampMs: stampMs ?? null,
+        }));
+      } catch (error) {
+        // The index may be longer than what was read of it.
+        if (isWhole || !isPageferryError(error, "corrupt")) throw error;
+      }
     }
-  }
-}
-
-async function readStamp(
-  readers: readonly ArchiveReader[],
-  segment: RangeObject,
-  options: ReadOptions,
-): Promise<number> {
-  const header = await readSegmentHeader({
-    size: segment.size,
-    read: (offset, length) =>
-      readFrom(readers, segment.name, { ...options, offset, length, bytesMax: length }),
   });
-  return segmentState(header).stampMs ?? Math.floor(header.createdAt ?? 0) * 1000;
 }
 
-/** Reads from the first reader that can. */
-async function readFrom(
-  readers: readonly ArchiveReader[],
+async function readStamp(archive: Archive, segment: RangeObject, options: ReadOptions): Promise<number> {
+  return fromBest(archive, segment.name, packIndexBytes, options, async (reader) => {
+    const header = await readSegmentHeader({
+      size: segment.size,
+      read: (offset, length) =>
+        readObject(reader, segment.name, { ...options, offset, length, bytesMax: length }),
+    });
+    return segmentState(header).stampMs ?? Math.floor(header.createdAt ?? 0) * 1000;
+  });
+}
+
+/** Reads from the best reader that can; `bytes` is about how much. */
+async function fromBest<Value>(
+  archive: Archive,
   name: string,
-  options: ReadRange & { readonly bytesMax: number },
-): Promise<Uint8Array> {
+  bytes: number,
+  options: ReadOptions,
+  read: (reader: ArchiveReader) => Promise<Value>,
+): Promise<Value> {
   let failure: unknown;
-  for (const reader of readers) {
+  for (const reader of archive.ranking.order(bytes, archive.holders(name))) {
     try {
-      return await readObject(reader, name, options);
+      return await read(reader);
     } catch (error) {
       options.signal?.throwIfAborted();
+      archive.ranking.failed(reader, error);
       failure = isPageferryError(error, "not-found") ? (failure ?? error) : error;
     }
   }

@@ -11,16 +11,19 @@ export {
   type PackPoint,
   type RangeObject,
   type SnapshotObject,
+  withoutObjects,
 } from "./archive-listing.ts";
 export {
   type Archive,
   type ArchiveReader,
   listingOf,
+  type OpenArchiveOptions,
   openArchive,
   planFromArchive,
   type ReadOptions,
   type ReadRange,
   readObject,
+  readPackIndexes,
   readPoints,
 } from "./archive-reader.ts";
 export { type CheckMode, type CheckOptions, type CheckResult, checkDatabase } from "./bolt/check.ts";
@@ -153,7 +156,8 @@ export {
 } from "./names.ts";
 export { formatNeeds, type GenerationNeeds, type Needs, parseNeeds } from "./needs.ts";
 export { decodePack, decodePackIndex, encodePack, type PackEntry } from "./pack.ts";
-export { type Point, points, pointsOf } from "./points.ts";
+export { type Point, points, pointsOf, type Reach, reachOf } from "./points.ts";
+export { createReaderRanking, type RankingOptions, type ReaderRanking } from "./reader-ranking.ts";
 export { executeRestore, type RestoreOptions, type RestoreProgress, type RestoreResult } from "./restore.ts";
 export {
   type PlanOptions,
@@ -162,6 +166,7 @@ export {
   type RestorePlan,
   type RestoreTarget,
 } from "./restore-plan.ts";
+export { type Edge, edgesOf } from "./restore-route.ts";
 export {
   decodeSegment,
   decodeSegmentAsync,
@@ -189,6 +194,7 @@ export {
 } from "./segment-header.ts";
 export type { PageFrame } from "./segment-payload.ts";
 export { openSegment, readSegmentHeader, type SegmentRanges } from "./segment-range.ts";
+export { verifySegmentStream } from "./segment-verify.ts";
 export {
   type DecodedSnapshot,
   type DecodeSnapshotOptions,

@@ -3,6 +3,7 @@
 import type { ArchiveReader } from "./archive-reader.ts";
 import type { CheckMode } from "./bolt/check.ts";
 import { isPageferryError, PageferryError } from "./errors.ts";
+import type { ReaderRanking } from "./reader-ranking.ts";
 import type { ChainWalk } from "./restore-chain.ts";
 import type { RestorePlan } from "./restore-plan.ts";
 import type { RestoreSink, Workbench } from "./workbench.ts";
@@ -20,8 +21,10 @@ export interface RestoreProgress {
 /** What a restore is made of. */
 export interface RestoreOptions {
   readonly plan: RestorePlan;
-  /** Asked in this order for each object, until one has it whole and sound. */
+  /** Asked for each object until one has it whole and sound: the fastest first, equal ones in this order. */
   readonly readers: readonly ArchiveReader[];
+  /** Silence of a reader after which another is asked, where there is one. Default 10 s. */
+  readonly stallMs?: number | undefined;
   readonly sink: RestoreSink;
   readonly workbench: Workbench;
   /** Objects under way at a time. Default 8. */
@@ -36,6 +39,7 @@ export interface RestoreOptions {
 
 /** Everything that one attempt shares. */
 export interface Attempt extends RestoreOptions {
+  readonly ranking: ReaderRanking;
   readonly chain: ChainWalk;
   /** Counts bytes as fetched. */
   received(bytes: number): void;
@@ -46,27 +50,29 @@ export interface Attempt extends RestoreOptions {
 }
 
 /**
- * Tries an object on one reader after the other. When all fail, it is remembered as what to plan around, and the error that says most is
- * thrown: a broken object before an unreachable reader, and that before an object that is not there.
+ * Tries an object of so many bytes on one reader after the other. When all fail, the error that says most is thrown: a broken object before
+ * an unreachable reader, and that before an object that is not there. Unless all readers were unreachable, the object is remembered as
+ * what to plan around.
  */
 export async function fromReaders<Result>(
-  attempt: Pick<Attempt, "readers" | "signal" | "failed">,
-  name: string,
+  attempt: Pick<Attempt, "ranking" | "plan" | "signal" | "failed">,
+  { name, size }: { readonly name: string; readonly size: number },
   read: (reader: ArchiveReader) => Promise<Result>,
 ): Promise<Result> {
   const failures: unknown[] = [];
-  for (const reader of attempt.readers) {
+  for (const reader of attempt.ranking.order(size, attempt.plan.holders?.get(name))) {
     try {
       return await read(reader);
     } catch (error) {
       attempt.signal?.throwIfAborted();
       // That is the target's fault, and another reader does not help.
       if (isPageferryError(error, "disk-full")) throw error;
+      attempt.ranking.failed(reader, error);
       failures.push(error instanceof PageferryError ? withPlace(error, name, reader) : error);
     }
   }
   const worst = failures.toSorted((a, b) => severity(b) - severity(a))[0];
-  if (severity(worst) !== 1) attempt.failed(name);
+  if (failures.some((failure) => severity(failure) !== 1)) attempt.failed(name);
   throw worst ?? new PageferryError("bad-request", "a restore needs a reader");
 }
 

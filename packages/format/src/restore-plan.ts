@@ -54,6 +54,8 @@ export interface RestorePlan {
   readonly bytes: number;
   /** What a person should hear: newer objects that cannot be used, and why. */
   readonly warnings: readonly string[];
+  /** By object: the names of the readers whose listing showed it. Absent: nobody knows, and each is asked. */
+  readonly holders?: ReadonlyMap<string, readonly string[]> | undefined;
 }
 
 /** How to plan. */

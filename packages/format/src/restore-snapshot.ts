@@ -21,7 +21,7 @@ import type { Workbench } from "./workbench.ts";
 /** Writes what is still missing from the snapshot. Without claims (there was no segment) the snapshot is all there is. */
 export async function restoreSnapshot(attempt: Attempt, claims: PageClaims | undefined): Promise<void> {
   const { snapshot } = attempt.plan;
-  const { meta, header } = await fromReaders(attempt, snapshot.name, async (reader) => {
+  const { meta, header } = await fromReaders(attempt, snapshot, async (reader) => {
     const unpacked = await unpackSnapshot(attempt, reader, claims);
     return unpacked ?? streamSnapshot(attempt, reader, claims);
   });

@@ -181,7 +181,7 @@ suite("a broken object", () => {
     const { bytes } = await run([bad, good]);
 
     isState(bytes, 8);
-    assert.deepEqual(good.gets, [middle.name]);
+    assert.ok(good.gets.includes(middle.name));
   });
 
   test("that is missing is taken from the next reader too", async () => {

@@ -9,6 +9,7 @@ import { isPageferryError, PageferryError } from "./errors.ts";
 import { inOrder } from "./in-order.ts";
 import { packBytesMax, segmentBytesMax } from "./limits.ts";
 import type { Generation } from "./names.ts";
+import { createReaderRanking, type ReaderRanking } from "./reader-ranking.ts";
 import { type Attempt, fromReaders, type RestoreOptions } from "./restore-attempt.ts";
 import { createChainWalk } from "./restore-chain.ts";
 import type { PartFacts } from "./restore-part.ts";
@@ -58,6 +59,7 @@ const attemptsMax = 4;
  */
 export async function executeRestore(options: RestoreOptions): Promise<RestoreResult> {
   const without = new Set<string>();
+  const ranking = createReaderRanking(options.readers, { stallMs: options.stallMs });
   let { plan } = options;
   try {
     for (let attempt = 1; ; attempt += 1) {
@@ -67,11 +69,12 @@ export async function executeRestore(options: RestoreOptions): Promise<RestoreRe
         failed ??= name;
       };
       try {
-        return await attemptRestore({ ...options, plan }, remember);
+        return await attemptRestore({ ...options, plan }, ranking, remember);
       } catch (error) {
         options.signal?.throwIfAborted();
         if (failed === undefined || options.replan === undefined || attempt === attemptsMax) throw error;
         without.add(failed);
+        for (const name of heldByNobody(plan, ranking)) without.add(name);
         plan = await replanned(options.replan, without, plan, error);
       }
     }
@@ -79,6 +82,15 @@ export async function executeRestore(options: RestoreOptions): Promise<RestoreRe
     await options.sink.discard();
     throw error;
   }
+}
+
+/** What only readers have that do not answer: without it there may be another way. */
+function heldByNobody(plan: RestorePlan, ranking: ReaderRanking): string[] {
+  const names = [plan.snapshot, ...plan.steps].map(({ name }) => name);
+  return names.filter((name) => {
+    const holders = plan.holders?.get(name) ?? [];
+    return holders.length > 0 && ranking.areDown(holders);
+  });
 }
 
 async function replanned(
@@ -101,6 +113,7 @@ async function replanned(
 
 async function attemptRestore(
   options: RestoreOptions,
+  ranking: ReaderRanking,
   failed: (name: string) => void,
 ): Promise<RestoreResult> {
   const { plan, sink, signal } = options;
@@ -108,6 +121,7 @@ async function attemptRestore(
   let objects = 0;
   const attempt: Attempt = {
     ...options,
+    ranking,
     chain: createChainWalk(plan.txId),
     failed,
     received(size) {
@@ -180,7 +194,8 @@ async function restoreSteps(attempt: Attempt): Promise<PageClaims | undefined> {
 async function fetchStep(attempt: Attempt, step: PlanStep, signal: AbortSignal): Promise<DecodedObject> {
   const bytesMax = step.kind === "pack" ? packBytesMax + packBytesMax / 8 : segmentBytesMax + 1024 * 1024;
   const { workbench } = attempt;
-  return fromReaders(attempt, step.name, async (reader) => {
+  // With its own signal: what was ended because another object failed says nothing of its reader.
+  return fromReaders({ ...attempt, signal }, step, async (reader) => {
     const path = workbench.decodeFile === undefined ? undefined : reader.pathOf?.(step.name);
     const decoded =
       path === undefined || workbench.decodeFile === undefined

@@ -4,6 +4,7 @@ import { cborHead, cborMajor, readCborHead } from "./cbor.ts";
 import { crc64 } from "./crc64.ts";
 import { PageferryError } from "./errors.ts";
 import { headerBytesMax, segmentBytesMax } from "./limits.ts";
+import { decodeBareSegment, isBareSegment } from "./segment-bare.ts";
 import {
   decodeHeaderCbor,
   encodeSegmentHeader,
@@ -83,10 +84,14 @@ export function decodeKeyedHeader(bytes: Uint8Array, what: string): unknown {
 }
 
 /**
- * Decodes a segment file without decompressing it, and verifies its checksum. `data` is a view into `bytes`. Errors:
- * `corrupt`, `too-large`, `unsupported-version`.
+ * Decodes a segment file without decompressing it, and verifies its checksum. `data` is a view into `bytes`. A bare one (see
+ * segment-bare.ts) is decompressed, for its header. Errors: `corrupt`, `too-large`, `unsupported-version`.
  */
 export function decodeSegmentFile(bytes: Uint8Array): SegmentFile {
+  if (isBareSegment(bytes) === true) {
+    const { header, data } = decodeBareSegment(bytes);
+    return { header, data };
+  }
   const { data, header: map } = splitDataAndHeader(bytes, "segment", segmentBytesMax);
   const header = segmentHeaderOf(map, "segment header");
   const sum = crc64(data);
@@ -132,10 +137,7 @@ export async function collectSegmentFile(
     parts.push(chunk);
     size += chunk.length;
     if (bytesMax === undefined) {
-      const head = parts.length === 1 ? chunk : Buffer.concat(parts);
-      const place = parseDataPlace(head, "segment", segmentBytesMax);
-      bytesMax =
-        place === undefined ? undefined : place.offset + place.length + headerKey.length + headerBytesMax;
+      bytesMax = fileBytesMax(parts.length === 1 ? chunk : Buffer.concat(parts));
     }
     if (bytesMax !== undefined && size > bytesMax) {
       throw new PageferryError(
@@ -145,4 +147,13 @@ export async function collectSegmentFile(
     }
   }
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+}
+
+/** The most bytes that a file with this head may have. `undefined`: more of it is needed. */
+function fileBytesMax(head: Uint8Array): number | undefined {
+  const isBare = isBareSegment(head);
+  if (isBare === undefined) return undefined;
+  if (isBare) return segmentBytesMax;
+  const place = parseDataPlace(head, "segment", segmentBytesMax);
+  return place === undefined ? undefined : place.offset + place.length + headerKey.length + headerBytesMax;
 }

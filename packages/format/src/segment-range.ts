@@ -5,6 +5,7 @@ import { headerBytesMax, segmentBytesMax } from "./limits.ts";
 import type { RandomReader } from "./ports.ts";
 import { openSeekReader } from "./seek-reader.ts";
 import { type PageIndexEntry, readPageIndex } from "./seekable.ts";
+import { isBareSegment, readBareSegmentHeader } from "./segment-bare.ts";
 import { type DataPlace, decodeKeyedHeader, headerKey, parseDataPlace } from "./segment-file.ts";
 import { isCompressed, type SegmentHeader, segmentHeaderOf, segmentWords } from "./segment-header.ts";
 import { checkPageSize } from "./segment-payload.ts";
@@ -21,8 +22,8 @@ export interface SegmentRanges {
 const headBytesMax = 15;
 
 /**
- * Reads the header of a segment, with two small reads; the checksum is not verified, since the data is not looked at.
- * Throws `corrupt`, `too-large` or `unsupported-version`.
+ * Reads the header of a segment, with two small reads; the checksum is not verified, since the data is not looked at. A bare
+ * one is read whole. Throws `corrupt`, `too-large` or `unsupported-version`.
  */
 export async function readSegmentHeader(reader: RandomReader): Promise<SegmentHeader> {
   return (await readEnds(reader)).header;
@@ -36,6 +37,7 @@ export async function openSegment(reader: RandomReader): Promise<SegmentRanges |
   const { header, place } = await readEnds(reader);
   const what = segmentWords(header);
   checkPageSize(header);
+  if (place === undefined) return undefined;
   const payload = isCompressed(header, what) ? await openSeekReader(reader, place, what) : undefined;
   const last = payload?.frames.at(-1);
   if (payload === undefined || last === undefined || last.rawEnd > last.rawStart) {
@@ -73,14 +75,13 @@ function checkRuns(runs: readonly PageIndexEntry[], rawBytes: number, header: Se
   }
 }
 
+/** Without a place: a bare segment, which has no page index. */
 async function readEnds(
   reader: RandomReader,
-): Promise<{ readonly header: SegmentHeader; readonly place: DataPlace }> {
-  const place = parseDataPlace(
-    await reader.read(0, Math.min(headBytesMax, reader.size)),
-    "segment",
-    segmentBytesMax,
-  );
+): Promise<{ readonly header: SegmentHeader; readonly place: DataPlace | undefined }> {
+  const head = await reader.read(0, Math.min(headBytesMax, reader.size));
+  if (isBareSegment(head) === true) return { header: await readBareSegmentHeader(reader), place: undefined };
+  const place = parseDataPlace(head, "segment", segmentBytesMax);
   const end = place === undefined ? reader.size : place.offset + place.length;
   const trailerBytes = reader.size - end;
   if (place === undefined || trailerBytes < headerKey.length) {

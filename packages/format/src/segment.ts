@@ -2,6 +2,7 @@
 import { type CompressionConfig, compressionSettings, defaultCompression } from "./config-compression.ts";
 import { crc64 } from "./crc64.ts";
 import { largePayloadBytes, segmentFramesMax, segmentRawBytesMax } from "./limits.ts";
+import { decodeBareSegment, decodeBareSegmentAsync, isBareSegment } from "./segment-bare.ts";
 import {
   collectSegmentFile,
   decodeSegmentFile,
@@ -139,6 +140,10 @@ function rawBounds(header: SegmentHeader): { readonly outputBytesMax: number; re
  * without overlap. Page data are views into one buffer. Errors: `corrupt`, `too-large`, `unsupported-version`.
  */
 export function decodeSegment(bytes: Uint8Array): Segment {
+  if (isBareSegment(bytes) === true) {
+    const bare = decodeBareSegment(bytes);
+    return finishDecode(bare, bare.raw);
+  }
   const file = decodeSegmentFile(bytes);
   const isPacked = isCompressed(file.header, segmentWords(file.header));
   return finishDecode(file, isPacked ? zstdDecompressSync(file.data, rawBounds(file.header)) : file.data);
@@ -146,6 +151,10 @@ export function decodeSegment(bytes: Uint8Array): Segment {
 
 /** As `decodeSegment`, decompressing on libuv threads; `bytes` must not change meanwhile. */
 export async function decodeSegmentAsync(bytes: Uint8Array): Promise<Segment> {
+  if (isBareSegment(bytes) === true) {
+    const bare = await decodeBareSegmentAsync(bytes);
+    return finishDecode(bare, bare.raw);
+  }
   const file = decodeSegmentFile(bytes);
   const isPacked = isCompressed(file.header, segmentWords(file.header));
   return finishDecode(file, isPacked ? await zstdDecompress(file.data, rawBounds(file.header)) : file.data);

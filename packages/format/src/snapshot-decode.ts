@@ -7,6 +7,7 @@ import { PageferryError } from "./errors.ts";
 import { headerBytesMax, pageSizeMax, seekFrameBytes, snapshotRawBytesMax } from "./limits.ts";
 import { decodeKeyedHeader, headerKey, parseDataPlace } from "./segment-file.ts";
 import { isCompressed } from "./segment-header.ts";
+import { type BareCodec, bareCodecOf, bareSnapshotHeader, joined } from "./snapshot-bare.ts";
 import { checkSnapshotSum, type SnapshotHeader, snapshotHeaderOf, snapshotWords } from "./snapshot-header.ts";
 import { isSkippableMagic, zstdMagic } from "./zstd-frames.ts";
 import { decodeZstdStream } from "./zstd-stream.ts";
@@ -63,7 +64,10 @@ async function* decodeFile(
   reader: ByteReader,
   options: DecodeSnapshotOptions,
 ): AsyncGenerator<Uint8Array, SnapshotHeader> {
-  const place = parseDataPlace(await reader.peek(headBytesMax), "snapshot", snapshotRawBytesMax);
+  const head = await reader.peek(headBytesMax);
+  const codec = bareCodecOf(head);
+  if (codec !== undefined) return yield* decodeBare(reader, codec, options);
+  const place = parseDataPlace(head, "snapshot", snapshotRawBytesMax);
   if (place === undefined) {
     throw new PageferryError("corrupt", "snapshot: cut short in its first bytes");
   }
@@ -81,6 +85,26 @@ async function* decodeFile(
   const header = await readTrailer(reader);
   checkHeader(header, { isZstd, dataBytes: place.length, rawBytes: guard.rawBytes(), options });
   checkSnapshotSum(header, crc.digest());
+  return header;
+}
+
+/** A snapshot without its header: all that comes is the database. */
+async function* decodeBare(
+  reader: ByteReader,
+  codec: BareCodec,
+  options: DecodeSnapshotOptions,
+): AsyncGenerator<Uint8Array, SnapshotHeader> {
+  const guard = createGuard(options.rawBytesMax ?? snapshotRawBytesMax);
+  const raw = codec === "zstd" ? decodeFrames(reader, undefined, options) : rawParts(reader, undefined);
+  let head = new Uint8Array(0);
+  for await (const part of raw) {
+    options.signal?.throwIfAborted();
+    guard.take(part);
+    head = joined(head, part);
+    yield part;
+  }
+  const header = bareSnapshotHeader(head, codec);
+  checkLength(header, guard.rawBytes(), options);
   return header;
 }
 
@@ -109,16 +133,17 @@ async function beginsWithZstd(reader: ByteReader, dataBytes: number): Promise<bo
 
 function decodeFrames(
   reader: ByteReader,
-  payloadBytes: number,
+  payloadBytes: number | undefined,
   options: DecodeSnapshotOptions,
 ): AsyncGenerator<Uint8Array> {
   const parallelism = Math.max(1, options.parallelism ?? defaultParallelism);
   return decodeZstdStream(reader, { payloadBytes, parallelism, what: "snapshot" });
 }
 
-async function* rawParts(reader: ByteReader, dataBytes: number): AsyncGenerator<Uint8Array> {
-  let left = dataBytes;
-  while (left > 0) {
+/** Without `dataBytes`: all there is. */
+async function* rawParts(reader: ByteReader, dataBytes: number | undefined): AsyncGenerator<Uint8Array> {
+  let left = dataBytes ?? Number.POSITIVE_INFINITY;
+  while (left > 0 && (dataBytes !== undefined || (await reader.peek(1)).length > 0)) {
     const part = await reader.some(Math.min(left, seekFrameBytes));
     left -= part.length;
     yield part;
@@ -191,11 +216,15 @@ function checkHeader(header: SnapshotHeader, found: Found): void {
       `${what}: its header says ${header.compression}, its data is something else`,
     );
   }
+  checkLength(header, found.rawBytes, found.options);
+}
+
+function checkLength(header: SnapshotHeader, rawBytes: number, options: DecodeSnapshotOptions): void {
   const expectedBytes = header.pageCount * BigInt(header.pageSize);
-  if (found.options.checkLength !== false && BigInt(found.rawBytes) !== expectedBytes) {
+  if (options.checkLength !== false && BigInt(rawBytes) !== expectedBytes) {
     throw new PageferryError(
       "corrupt",
-      `${what}: ${found.rawBytes} raw bytes, its header says ${expectedBytes}`,
+      `${snapshotWords(header)}: ${rawBytes} raw bytes, its header says ${expectedBytes}`,
     );
   }
 }

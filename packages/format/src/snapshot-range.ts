@@ -6,6 +6,7 @@ import type { RandomReader } from "./ports.ts";
 import { type FramePlace, openSeekReader } from "./seek-reader.ts";
 import { type DataPlace, decodeKeyedHeader, headerKey, parseDataPlace } from "./segment-file.ts";
 import { isCompressed } from "./segment-header.ts";
+import { bareCodecOf, readBareSnapshotHeader } from "./snapshot-bare.ts";
 import { type SnapshotHeader, snapshotHeaderOf, snapshotWords } from "./snapshot-header.ts";
 
 /** A snapshot opened for ranges. */
@@ -46,6 +47,13 @@ async function readEnds(
   reader: RandomReader,
 ): Promise<{ readonly header: SnapshotHeader; readonly place: DataPlace }> {
   const head = await reader.read(0, Math.min(headBytesMax, reader.size));
+  const codec = bareCodecOf(head);
+  if (codec !== undefined) {
+    return {
+      header: await readBareSnapshotHeader(reader, codec),
+      place: { offset: 0, length: reader.size },
+    };
+  }
   const place = parseDataPlace(head, "snapshot", snapshotRawBytesMax);
   const end = place === undefined ? Number.POSITIVE_INFINITY : place.offset + place.length;
   if (place === undefined || reader.size < end) {

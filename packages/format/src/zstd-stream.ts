@@ -19,8 +19,8 @@ import {
 
 /** How a payload is decoded. */
 export interface ZstdStreamOptions {
-  /** Bytes of the payload that the reader is at. */
-  readonly payloadBytes: number;
+  /** Bytes of the payload that the reader is at; undefined: all that comes. */
+  readonly payloadBytes: number | undefined;
   /** Frames decoded at a time. */
   readonly parallelism: number;
   readonly what: string;
@@ -38,11 +38,13 @@ export async function* decodeZstdStream(
   options: ZstdStreamOptions,
 ): AsyncGenerator<Uint8Array> {
   const { what } = options;
-  const end = reader.position() + options.payloadBytes;
+  const end = reader.position() + (options.payloadBytes ?? Number.POSITIVE_INFINITY);
   const pool = createBufferPool(seekFrameBytes + storedSlackBytes);
   const inFlight: Promise<Uint8Array>[] = [];
   const next = (): Promise<Uint8Array> => inFlight.shift() as Promise<Uint8Array>;
-  while (reader.position() < end) {
+  const hasMore = async (): Promise<boolean> =>
+    end === Number.POSITIVE_INFINITY ? (await reader.peek(1)).length > 0 : reader.position() < end;
+  while (await hasMore()) {
     const frame = await takeFrameHead(reader, end, what);
     if (frame.head.kind === "skippable") {
       await skip(reader, frame.head.contentBytes ?? 0, end, what);
