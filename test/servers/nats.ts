@@ -32,6 +32,8 @@ export interface NatsServerProcess extends AsyncDisposable {
   readonly url: string;
   /** Where its streams are. */
   readonly storeDir: string;
+  /** Its numbers, as JSON. */
+  readonly monitorUrl: string;
   /** SIGKILL. */
   kill(): Promise<void>;
   /** Starts it again on its port and data, and waits until it answers. */
@@ -87,6 +89,7 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServerPr
     port,
     url: `nats://127.0.0.1:${port}`,
     storeDir,
+    monitorUrl: `http://127.0.0.1:${monitor}/varz`,
     kill,
     restart: async () => {
       await kill();

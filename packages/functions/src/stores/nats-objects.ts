@@ -303,10 +303,16 @@ async function locate(bucket: Bucket, meta: ObjectMeta, start: number, signal?: 
     // What is known of one end only is a guess that there is nothing between; when it fails, the other end is looked up.
     const isFirst = low === undefined && probe === 2;
     const guess = isFirst ? 0 : Math.min(ceiling, guessOf(wanted, meta.chunkSize, low, high));
+    // Nothing can be there: the chunk is missing, as whoever reads on from the last one before it will find.
+    if (guess < 0 || guess <= (low?.sequence ?? -1)) break;
     const isLast = high === undefined && (probe === 0 ? isNearEnd : low !== undefined && probe > 1);
     const found = isLast
       ? await bucket.last(subject, signal)
       : (await bucket.next(subject, guess, 1, batchBytes, signal)).messages[0];
+    if (found === undefined && probe > 0) {
+      ceiling = Math.min(ceiling, guess - 1);
+      continue;
+    }
     if (found?.offset === undefined) return first;
     const place = { sequence: found.sequence, offset: found.offset };
     if (place.offset === wanted) return place;
