@@ -20,6 +20,7 @@ import { type Context, Hono } from "hono";
 import { openObject, planManifest, pointsJson } from "./archive-api.ts";
 import { checkBearer } from "./auth.ts";
 import { problemOf } from "./problem.ts";
+import type { ReplayReport, ReplayRequest } from "./replay.ts";
 import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
 import type { Stage } from "./stage.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
@@ -40,6 +41,8 @@ export interface ApiOptions {
   /** Resolves when the envelope is durable. */
   readonly ingest: (envelope: Uint8Array) => Promise<unknown>;
   readonly stage: Stage;
+  /** Gives what was set aside another chance. */
+  readonly replay: (request: ReplayRequest) => ReplayReport;
   readonly needs: (database: DatabaseName, call: CallOptions) => Promise<Needs>;
   readonly databases: () => Promise<readonly DatabaseName[]>;
   readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
@@ -76,6 +79,7 @@ export function createApi(options: ApiOptions): Hono {
   addHealth(app, options);
   addIngest(app, options);
   addDatabases(app, options);
+  addReplay(app, options);
   addArchive(app, options);
   return app;
 }
@@ -142,6 +146,19 @@ function addDatabases(app: Hono, options: ApiOptions): void {
       signal: context.req.raw.signal,
     });
     return new Response(Buffer.from(formatNeeds(needs)), { headers: jsonHeaders });
+  });
+}
+
+function addReplay(app: Hono, options: ApiOptions): void {
+  app.post("/v1/replay", (context) => {
+    const { replica, database, forks } = context.req.query();
+    return context.json(
+      options.replay({
+        replica,
+        database: database === undefined ? undefined : parseDatabaseName(database),
+        hasForks: forks === "true",
+      }),
+    );
   });
 }
 

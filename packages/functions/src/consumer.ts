@@ -3,10 +3,12 @@
 
 import { decodeEnvelope } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
+import type { Pass } from "./breaker.ts";
 import { withDeadline } from "./deadline.ts";
 import type { Message } from "./deliver.ts";
 import { fanOut } from "./fanout.ts";
 import type { Delivery, DurableQueue, Settlement } from "./queue.ts";
+import type { Relief } from "./relief.ts";
 import { backoffMs, errorLine, settleLane } from "./settle.ts";
 import type { Target } from "./targets.ts";
 import { createWaiters } from "./waiters.ts";
@@ -16,6 +18,9 @@ export const ingestLane = "ingest";
 
 /** One batch: its bodies are in memory, once, while all replicas take them. */
 const batch = { messagesMax: 256, bytesMax: 32 * 1024 * 1024 };
+
+/** A lane's batch: smaller, because reading it from the queue holds up everything else. */
+const laneBatch = { messagesMax: 256, bytesMax: 8 * 1024 * 1024 };
 
 /** Longer than any batch may take; a lane extends its own while it copies. */
 const visibilityMs = 60_000;
@@ -32,11 +37,16 @@ const pollMs = 10_000;
 /** After the queue's own file failed, as when the disk is full. */
 const pauseMs = 1000;
 
+/** How soon a lane looks again whether another call has found out that its replica is back. */
+const probedMs = 1000;
+
 export interface ConsumerOptions {
   readonly queue: DurableQueue;
   readonly targets: readonly Target[];
   readonly alarms: Alarms;
   readonly random: () => number;
+  /** Keeps lanes within their bounds. */
+  readonly relief?: Relief;
   /** How long to wait for more messages to pack together. Default 0. */
   readonly packWindowMs?: number;
 }
@@ -62,20 +72,15 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   const loops = [
     forever(run, () => fanOutOnce(run)),
     ...options.targets.flatMap((target) => [
-      forever(run, () => laneOnce(run, target, target.lane, batch)),
-      forever(run, () => laneOnce(run, target, target.copyLane, { ...batch, messagesMax: 1 })),
+      forever(run, () => laneOnce(run, target, target.lane, laneBatch)),
+      forever(run, () => laneOnce(run, target, target.copyLane, { ...laneBatch, messagesMax: 1 })),
     ]),
   ];
   const isDrained = () => {
-    const lanes = new Map(
-      options.targets.flatMap((target) => [
-        [target.lane, target],
-        [target.copyLane, target],
-      ]),
-    );
-    return options.queue.depths().every(({ lane, messages }) => {
-      return messages === 0 || (lanes.get(lane)?.health().failures ?? 0) > 0;
-    });
+    const resting = options.targets.filter((target) => target.health().state !== "closed");
+    const left = new Set(resting.flatMap(({ lane, copyLane }) => [lane, copyLane]));
+    const lanes = [ingestLane, ...options.targets.flatMap(({ lane, copyLane }) => [lane, copyLane])];
+    return lanes.every((lane) => left.has(lane) || options.queue.load(lane).messages === 0);
   };
   return {
     isDrained,
@@ -130,20 +135,37 @@ async function fanOutOnce(run: Run): Promise<void> {
 
 async function laneOnce(run: Run, target: Target, lane: string, bounds: typeof batch): Promise<void> {
   const { queue, signal } = run;
-  const { failures, downUntilMs } = target.health();
-  if (failures > 0) await run.progress.wait(`down:${lane}`, downUntilMs - target.now(), signal);
-  if (signal.aborted) return;
-  // Whether it is back is asked with one message.
-  const messagesMax = target.health().failures > 0 ? 1 : bounds.messagesMax;
-  const deliveries = queue.receive(lane, { ...bounds, messagesMax, visibilityMs });
-  if (deliveries.length === 0) return queue.wait(lane, pollMs, signal);
-  const { messages, settlements } = decoded(deliveries);
-  queue.settle(settlements);
+  if (queue.load(lane).messages === 0) return queue.wait(lane, pollMs, signal);
+  const down = `down:${target.name}`;
+  const pass = target.enter();
+  if (pass === undefined) return run.progress.wait(down, target.health().waitMs || probedMs, signal);
+  try {
+    // Whether it is back is asked with one message.
+    const messagesMax = pass.isProbe ? 1 : bounds.messagesMax;
+    const deliveries = queue.receive(lane, { ...bounds, messagesMax, visibilityMs });
+    const { messages, settlements } = decoded(deliveries);
+    queue.settle(settlements);
+    if (messages.length > 0) await workLane(run, target, { deliveries, messages, pass });
+    else if (deliveries.length === 0) await queue.wait(lane, pollMs, signal);
+  } finally {
+    // Nothing, where it was told how it ended.
+    pass.abandoned();
+    run.progress.wake(down);
+  }
+}
+
+interface LaneTurn {
+  readonly deliveries: readonly Delivery[];
+  readonly messages: readonly Message[];
+  readonly pass: Pass;
+}
+
+async function workLane(run: Run, target: Target, { deliveries, messages, pass }: LaneTurn): Promise<void> {
   const ids = messages.map(({ id }) => id);
   const extending = setInterval(() => extend(run, ids), visibilityMs / 3);
   try {
-    const outcomes = await withDeadline(laneDeadlineMs, signal, (until) =>
-      target.deliverInLane(messages, until),
+    const outcomes = await withDeadline(laneDeadlineMs, run.signal, (until) =>
+      target.deliverInLane(messages, pass, until),
     );
     const counts = new Map(deliveries.map(({ id, receiveCount }) => [id, receiveCount]));
     const done = [...outcomes].map(([id, outcome]) => {
@@ -200,6 +222,7 @@ async function settleAtLast(run: Run, settlements: readonly Settlement[]): Promi
     try {
       run.queue.settle(settlements);
       run.progress.wake(ingestLane);
+      run.relief?.check();
       return;
     } catch (error) {
       tellQueueAlarm(run, error);

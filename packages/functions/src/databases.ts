@@ -11,6 +11,7 @@ import {
   parseDatabaseName,
 } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
+import type { Repairs } from "./behind.ts";
 import { ingestLane } from "./consumer.ts";
 import type { Holdings } from "./holdings.ts";
 import { computeNeeds, settleMsDefault } from "./needs.ts";
@@ -23,8 +24,14 @@ import type { Target } from "./targets.ts";
 /** How long an answer waits for a replica that must be listed first. */
 const listingWaitMs = 5000;
 
-/** How long the first envelope of a database waits to hear that a replica is another's. */
+/** Once one replica has answered, how long the others are waited for: one that hangs must delay nobody's envelopes. */
+const restWaitMs = 100;
+
+/** How long the first envelope of a database waits to hear that a replica is another's; those after it do not wait. */
 const admitWaitMs = 500;
+
+/** How often a replica that could not tell is asked again whose it is. */
+const admitAgainMs = 10_000;
 
 export interface DatabasesOptions {
   readonly queue: DurableQueue;
@@ -33,6 +40,7 @@ export interface DatabasesOptions {
   readonly alarms: Alarms;
   /** Those the configuration names. */
   readonly known: readonly DatabaseName[];
+  readonly repairs: Pick<Repairs, "needsRepair">;
   readonly now: () => number;
   readonly settleMs?: number;
 }
@@ -42,6 +50,8 @@ export interface Databases {
   /** Throws `conflict` where a replica is the archive of another database; a replica that cannot tell now is not waited for. */
   admit(database: DatabaseName): Promise<void>;
   status(database: DatabaseName): Promise<DatabaseStatus>;
+  /** The same without waiting; holdings that were not listed yet are asked for, and unknown until they come. */
+  standing(database: DatabaseName): DatabaseStatus;
   /** `unavailable` while no replica can be listed: an agent that is told less than there is would do harm. */
   needs(database: DatabaseName, call: CallOptions): Promise<Needs>;
   /** Healthiest first. */
@@ -49,18 +59,16 @@ export interface Databases {
 }
 
 export function createDatabases(options: DatabasesOptions): Databases {
-  const { queue, sources, targets, alarms, known, now } = options;
+  const { queue, sources, targets, alarms, known, now, repairs } = options;
   const holes = new Map<DatabaseName, Map<string, number>>();
-  const admitted = new Set<DatabaseName>();
   const discovery = sources.all().length > 0 ? Promise.resolve([]) : discover(targets);
-  const holdingsOf = async (
-    database: DatabaseName,
-    call: CallOptions,
-  ): Promise<PromiseSettledResult<Holdings>[]> => {
-    const until = AbortSignal.timeout(listingWaitMs);
-    const signal = call.signal === undefined ? until : AbortSignal.any([call.signal, until]);
-    return Promise.allSettled(targets.map(async ({ set }) => (await set.of(database)).holdings({ signal })));
-  };
+  const holdingsOf = (database: DatabaseName, call: CallOptions): Promise<Answer<Holdings>[]> =>
+    answers(
+      targets.map((target) => holdingsIn(target, database)),
+      call,
+    );
+  const shown = (database: DatabaseName) =>
+    databaseStatus(database, { queue, sources, targets, alarms, repairs });
   return {
     async databases() {
       const names = new Set([
@@ -70,35 +78,31 @@ export function createDatabases(options: DatabasesOptions): Databases {
       ]);
       return [...names].sort();
     },
-    async admit(database) {
-      if (admitted.has(database)) return;
-      const told = Promise.allSettled(targets.map(({ set }) => set.of(database)));
-      const results = await Promise.race([told, sleep(admitWaitMs, [], { ref: false })]);
-      for (const result of results) {
-        if (result.status === "rejected" && isPageferryError(result.reason, "conflict")) throw result.reason;
-      }
-      if (results.length > 0 && results.every(({ status }) => status === "fulfilled")) admitted.add(database);
-    },
+    admit: createAdmission(targets),
     async status(database) {
       await holdingsOf(database, {});
-      return databaseStatus(database, { queue, sources, targets, alarms });
+      return shown(database);
+    },
+    standing(database) {
+      for (const target of targets) holdingsIn(target, database).catch(() => undefined);
+      return shown(database);
     },
     async needs(database, call) {
       const results = await holdingsOf(database, call);
       call.signal?.throwIfAborted();
-      const replicas = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-      const failed = results.find((result) => result.status === "rejected");
-      if (replicas.length === 0 && failed !== undefined) {
+      const replicas = results.flatMap((result) => (result?.status === "fulfilled" ? [result.value] : []));
+      if (replicas.length === 0 && targets.length > 0) {
+        const failed = results.find((result) => result?.status === "rejected");
         throw new PageferryError("unavailable", `no replica of ${database} can be listed now`, {
-          cause: failed.reason,
+          cause: failed?.reason,
         });
       }
       const firstSeen = holes.get(database) ?? new Map<string, number>();
       holes.set(database, firstSeen);
       const waiting = new Set(
         queue
-          .depths()
-          .filter((depth) => depth.database === database && depth.messages > 0)
+          .depths(database)
+          .filter((depth) => depth.messages > 0)
           .map(({ lane }) => lane),
       );
       // A lane of one replica that is down says nothing while another has no lane: that one took everything.
@@ -117,26 +121,96 @@ export function createDatabases(options: DatabasesOptions): Databases {
     },
     async readers(database) {
       const byHealth = targets.toSorted((a, b) => a.health().failures - b.health().failures);
-      const opened = await Promise.allSettled(
+      const opened = await answers(
         byHealth.map(async ({ set }) => (await set.of(database)).reader),
+        {},
       );
-      const readers = opened.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-      const failed = opened.find((result) => result.status === "rejected");
+      const readers = opened.flatMap((result) => (result?.status === "fulfilled" ? [result.value] : []));
+      const failed = opened.find((result) => result?.status === "rejected");
       if (readers.length === 0 && failed !== undefined) throw failed.reason;
       return readers;
     },
   };
 }
 
+/** What a replica holds; of one that is left alone, what it held when it last answered. */
+async function holdingsIn(target: Target, database: DatabaseName): Promise<Holdings> {
+  const known = target.set.opened().get(database)?.holdingsNow();
+  return known ?? target.ask(async (signal) => (await target.set.of(database)).holdings({ signal }));
+}
+
+/** What came of a question; `undefined`: nothing yet. */
+type Answer<Value> = PromiseSettledResult<Value> | undefined;
+
+/** Waits for all answers, but not long for the rest when one is there, and never for longer than anybody would. */
+async function answers<Value>(
+  asked: readonly Promise<Value>[],
+  { signal }: CallOptions,
+): Promise<Answer<Value>[]> {
+  const results: Answer<Value>[] = asked.map(() => undefined);
+  const over = new AbortController();
+  const told = asked.map(async (one, at) => {
+    [results[at]] = await Promise.allSettled([one]);
+  });
+  const first = Promise.any(asked).then(
+    () => sleep(restWaitMs, undefined, { ref: false, signal: over.signal }),
+    () => undefined,
+  );
+  const until = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
+  const longest = sleep(listingWaitMs, undefined, { ref: false, signal: until });
+  for (const timer of [first, longest]) timer.catch(() => undefined);
+  await Promise.race([Promise.all(told), first, longest]).catch(() => undefined);
+  over.abort();
+  return [...results];
+}
+
+interface Asked {
+  readonly isTold: boolean;
+  /** When it is asked again. */
+  readonly againMs: number;
+  /** It is another's. */
+  readonly error?: unknown;
+}
+
+/** A replica that is another's archive is refused; one that cannot tell now is asked again, beside what goes on. */
+function createAdmission(targets: readonly Target[]): Databases["admit"] {
+  const asked = new Map<DatabaseName, Map<Target, Asked>>();
+  const ask = async (database: DatabaseName, target: Target): Promise<void> => {
+    const states = asked.get(database) ?? new Map<Target, Asked>();
+    asked.set(database, states);
+    const state = { isTold: false, againMs: Number.POSITIVE_INFINITY };
+    states.set(target, state);
+    try {
+      await target.ask(() => target.set.of(database));
+      states.set(target, { ...state, isTold: true });
+    } catch (error) {
+      const isAnothers = isPageferryError(error, "conflict");
+      const againMs = performance.now() + admitAgainMs;
+      states.set(target, { isTold: false, againMs, ...(isAnothers ? { error } : {}) });
+    }
+  };
+  return async (database) => {
+    const isFirst = !asked.has(database);
+    const due = targets.filter((target) => {
+      const state = asked.get(database)?.get(target);
+      return state === undefined || (!state.isTold && performance.now() >= state.againMs);
+    });
+    const telling = Promise.all(due.map((target) => ask(database, target)));
+    if (isFirst) await Promise.race([telling, sleep(admitWaitMs, undefined, { ref: false })]);
+    for (const { error } of asked.get(database)?.values() ?? []) if (error !== undefined) throw error;
+  };
+}
+
 /** A host that lost its own memory finds its databases in its replicas. */
 async function discover(targets: readonly Target[]): Promise<DatabaseName[]> {
   const names = new Set<DatabaseName>();
-  for (const { set } of targets) {
-    try {
-      for (const name of await set.discover()) if (isDatabaseName(name)) names.add(parseDatabaseName(name));
-    } catch {
-      // A replica that cannot be listed now has its own alarm; the others may tell more.
-    }
+  const found = await Promise.allSettled(
+    targets.map((target) => target.ask((signal) => target.set.discover({ signal }))),
+  );
+  for (const result of found) {
+    // A replica that cannot be listed now has its own alarm; the others may tell more.
+    const told = result.status === "fulfilled" ? result.value : [];
+    for (const name of told) if (isDatabaseName(name)) names.add(parseDatabaseName(name));
   }
   return [...names];
 }

@@ -34,8 +34,11 @@ export interface Message {
 export interface ForkFound {
   readonly database: DatabaseName;
   readonly generation: Generation;
+  readonly epoch: number;
   readonly replica: string;
   readonly why: string;
+  /** What is stored cannot be read: it may be damaged, rather than another history. */
+  readonly isUnreadable: boolean;
 }
 
 export interface DeliverOptions extends CallOptions {
@@ -81,7 +84,8 @@ async function deliverGroup(
       met.get(id)?.push({ kind: outcome.fault === "item" ? "dead" : "retry", error: outcome.error });
     }
     if (outcome.kind !== "fork") return;
-    options.onFork({ database, generation, replica: replica.name, why: outcome.why });
+    const { why, isUnreadable = false } = outcome;
+    options.onFork({ database, generation, epoch: begin.epoch, replica: replica.name, why, isUnreadable });
   };
   try {
     const replica = await options.replicaOf(database);

@@ -72,16 +72,9 @@ async function deliverOrLane(
     return all(new PageferryError("unavailable", `${target.name}: is busy or does not answer`));
   try {
     return await withDeadline(options.deadlineMs ?? deadlineMsDefault, options.signal, (signal) =>
-      // A driver that ignores its signal must not hold the batch.
-      Promise.race([target.deliver(messages, signal), aborted(signal)]),
+      target.deliver(messages, signal),
     );
   } catch (cause) {
     return all(new PageferryError("unavailable", `${target.name}: was not done in time`, { cause }));
   }
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
 }

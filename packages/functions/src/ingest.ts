@@ -11,7 +11,7 @@ import {
 import { ingestLane } from "./consumer.ts";
 import { stateName } from "./deliver.ts";
 import { describeBytes, describeObject } from "./describe.ts";
-import type { DurableQueue } from "./queue.ts";
+import type { DurableQueue, NewMessage } from "./queue.ts";
 import type { Room } from "./room.ts";
 import type { Sources } from "./sources.ts";
 import type { Stage } from "./stage.ts";
@@ -23,29 +23,45 @@ export interface IngestOptions {
   readonly room: Room;
   /** Throws where a database may not be backed up here. */
   readonly admit: (database: DatabaseName) => Promise<void>;
+  /** Throws `fork` for a generation of which two histories were found. */
+  readonly checkFork: (database: DatabaseName, begin: Envelope["begin"]) => void;
+  /** Told when there was no room for an envelope: somebody may make some. */
+  readonly onNoRoom: () => void;
   readonly now: () => number;
 }
 
 /**
  * Takes an envelope; resolves when it is durable. Errors: `corrupt`, `bad-name`, `too-large`, `unsupported-version` where
- * it is at fault; `unavailable` or `disk-full` where it may come again.
+ * it is at fault; `fork` where another history of its generation was found; `unavailable` or `disk-full` where it may come again.
  */
 export async function ingest(bytes: Uint8Array, options: IngestOptions): Promise<Envelope> {
   const receivedAtMs = options.now();
   const envelope = decodeEnvelope(bytes);
-  await options.admit(envelope.database);
+  const { database, begin, items } = envelope;
+  options.checkFork(database, begin);
+  await options.admit(database);
   const digests: string[] = [];
-  for (const item of envelope.items) {
+  let stagedBytes = 0;
+  for (const item of items) {
     await checkItem(item, envelope, options.stage);
-    if ("digest" in item) digests.push(item.digest);
+    if (!("digest" in item)) continue;
+    digests.push(item.digest);
+    stagedBytes += item.size;
   }
   // A heartbeat has nothing to keep, and a thousand idle databases send fifty a second.
-  if (envelope.items.length > 0) {
-    await options.room.check(bytes.length);
-    await options.queue.send(ingestLane, { database: envelope.database, body: bytes, receivedAtMs, digests });
-  }
+  if (items.length > 0) await keep({ database, body: bytes, receivedAtMs, digests, stagedBytes }, options);
   options.sources.heard(envelope, receivedAtMs);
   return envelope;
+}
+
+async function keep(message: NewMessage, { room, queue, onNoRoom }: IngestOptions): Promise<void> {
+  try {
+    await room.check(message.body.length);
+    await queue.send(ingestLane, message);
+  } catch (error) {
+    onNoRoom();
+    throw error;
+  }
 }
 
 async function checkItem(item: EnvelopeItem, envelope: Envelope, stage: Stage): Promise<void> {

@@ -3,6 +3,7 @@
 
 import type { Config } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
+import type { Repairs } from "./behind.ts";
 import type { Databases } from "./databases.ts";
 import type { DurableQueue, LaneDepth } from "./queue.ts";
 import { errorLine } from "./settle.ts";
@@ -33,6 +34,7 @@ export interface MaintenanceOptions {
   readonly targets: readonly Target[];
   readonly alarms: Alarms;
   readonly databases: Databases;
+  readonly repairs: Repairs;
   readonly config: Partial<
     Pick<Config, "queueRetentionMs" | "retention" | "snapshotIntervalMs" | "dataLossWindowThresholdMs">
   >;
@@ -51,12 +53,14 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
       await options.stage.collect((digests) => queue.unreferenced(digests));
       queue.tidy();
     }),
-    every("replicas", hourMs, async () => {
-      for (const replica of targets.flatMap(({ set }) => [...set.opened().values()])) {
-        await replica.refresh({ signal });
-        await replica.writeState({ signal });
-      }
-    }),
+    every("replicas", hourMs, () =>
+      eachTarget(targets, async ({ set }) => {
+        for (const replica of set.opened().values()) {
+          await replica.refresh({ signal });
+          await replica.writeState({ signal });
+        }
+      }),
+    ),
     ...pruneTask(options, signal),
   ];
   const timers = tasks.map(({ name, intervalMs, run }) => repeat(name, intervalMs, run, options.alarms));
@@ -74,6 +78,16 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
     if (retention === undefined || retention.daily > 0 || retention.weekly > 0) return [];
     return [every("prune", retention.checkIntervalMs, () => prune(all, retention, stopSignal))];
   }
+}
+
+/** All at once: one that hangs or fails holds up no other. Throws what the first of them threw, at the end. */
+async function eachTarget(
+  targets: readonly Target[],
+  work: (target: Target) => Promise<unknown>,
+): Promise<void> {
+  const done = await Promise.allSettled(targets.map(work));
+  const failed = done.find((one) => one.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
 }
 
 interface Task {
@@ -122,7 +136,7 @@ function repeat(
   };
 }
 
-async function watch(options: MaintenanceOptions): Promise<void> {
+function watch(options: MaintenanceOptions): void {
   const { sources, alarms, queue, now, databases, config } = options;
   for (const source of sources.all()) {
     const { database, lastSeenMs, host } = source;
@@ -133,11 +147,12 @@ async function watch(options: MaintenanceOptions): Promise<void> {
       const message = `nothing was heard of ${database} on ${host} for ${Math.round(silentForMs / secondMs)} s`;
       alarms.raise({ ...silent, message, hint: "See whether its agent runs and reaches this host." });
     }
-    const status = await databases.status(database);
+    const status = databases.standing(database);
     watchLag(status, config.dataLossWindowThresholdMs || lagMsDefault, alarms);
     watchQuarantine(status, alarms);
   }
   watchQueue(queue.depths(), options);
+  options.repairs.refresh();
 }
 
 function watchLag(status: Awaited<ReturnType<Databases["status"]>>, lagMsMax: number, alarms: Alarms): void {
@@ -178,7 +193,7 @@ function watchQueue(depths: readonly LaneDepth[], { alarms, now, config }: Maint
       alarms.raise({
         ...letter,
         message,
-        hint: "Look at their errors in the status; they are kept as long as the queue keeps messages.",
+        hint: "When the cause is mended, `pageferry replay` tries them again; they are kept as long as messages are.",
       });
     }
     const age = { code: "queue-age", database, replica: lane };
@@ -190,8 +205,9 @@ function watchQueue(depths: readonly LaneDepth[], { alarms, now, config }: Maint
   }
 }
 
-function expire({ queue, alarms, now, config }: MaintenanceOptions): void {
-  const lost = queue.expire(now() - (config.queueRetentionMs ?? 14 * dayMs));
+function expire({ queue, targets, alarms, config }: MaintenanceOptions): void {
+  const lanes = new Set(targets.flatMap(({ lane, copyLane }) => [lane, copyLane]));
+  const lost = queue.expire(config.queueRetentionMs ?? 14 * dayMs, (lane) => lanes.has(lane));
   if (lost === 0) return;
   const message = `${lost} messages were older than the queue keeps them, and are gone`;
   alarms.raise({ code: "expired", message, hint: "A new snapshot is asked for where they left a hole." });
@@ -204,19 +220,22 @@ async function prune(
 ): Promise<void> {
   const intervalMs = retention.snapshotIntervalMs || config.snapshotIntervalMs || 0;
   const policy = { ...retention, snapshotIntervalMs: intervalMs * spacingShare };
-  for (const { set } of targets) {
+  await eachTarget(targets, async ({ set }) => {
     const retained: Retained[] = [];
     for (const replica of set.opened().values()) {
       retained.push(...(await replica.prune(undefined, policy, { signal })).retained);
     }
     watchRetained(set.name, retained, alarms);
-  }
+  });
 }
 
 /** What prune could not free is paid for, until somebody does something about it. */
 function watchRetained(replica: string, retained: readonly Retained[], alarms: Alarms): void {
   const alarm = { code: "retained", replica };
-  if (retained.length === 0) return alarms.clear(alarm);
+  if (retained.length === 0) {
+    alarms.clear(alarm);
+    return;
+  }
   const locked = retained.filter(({ reason }) => reason === "locked").length;
   const message = `${replica} keeps ${retained.length} objects that nothing needs: ${locked} are locked, ${retained.length - locked} are older versions`;
   alarms.raise({

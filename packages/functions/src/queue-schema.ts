@@ -5,11 +5,13 @@ import { DatabaseSync } from "node:sqlite";
 import { PageferryError } from "@pageferry/format";
 
 /** Raised when the tables change; an older program refuses a newer file instead of misreading it. */
-const schemaVersion = 1;
+const schemaVersion = 2;
 
 /**
  * A body is stored once. A delivery is one lane's turn with it; when the last delivery is gone, so is the body.
- * `dead_at` set: a dead letter, kept for a human. `staged`: large bodies on disk that a message points at.
+ * `dead_at` set: a dead letter, kept for a human. `staged`: large bodies on disk that a message points at; in a delivery, how
+ * many bytes they are. `elsewhere`: another replica has stored all of the message. `since`: when it came, or died, by the
+ * queue's observed time.
  */
 const tables = `
   CREATE TABLE IF NOT EXISTS body (
@@ -27,7 +29,10 @@ const tables = `
     visible_at INTEGER NOT NULL,
     receives INTEGER NOT NULL DEFAULT 0,
     dead_at INTEGER,
-    error TEXT
+    error TEXT,
+    elsewhere INTEGER NOT NULL DEFAULT 0,
+    staged INTEGER NOT NULL DEFAULT 0,
+    since INTEGER NOT NULL DEFAULT 0
   ) STRICT;
   CREATE INDEX IF NOT EXISTS delivery_turn ON delivery (lane, dead_at, id);
   CREATE INDEX IF NOT EXISTS delivery_body ON delivery (body);
@@ -38,6 +43,19 @@ const tables = `
   CREATE INDEX IF NOT EXISTS staged_body ON staged (body);
   CREATE INDEX IF NOT EXISTS staged_digest ON staged (digest);
   CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+`;
+
+/** Looked up by what a lane may let go, and by the oldest of a database. */
+const indexes = `
+  CREATE INDEX IF NOT EXISTS delivery_spare ON delivery (lane, id) WHERE elsewhere = 1 AND dead_at IS NULL;
+  CREATE INDEX IF NOT EXISTS delivery_database ON delivery (lane, database, dead_at, id);
+`;
+
+/** What version 1 did not know: nothing is known to be stored elsewhere, and everything came just now. */
+const fromVersion1 = `
+  ALTER TABLE delivery ADD COLUMN elsewhere INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE delivery ADD COLUMN staged INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE delivery ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
 `;
 
 /** Opens the file for this process alone; a second process is told `locked`. Makes it, mode 0600, if it is not there. */
@@ -71,7 +89,8 @@ function prepare(db: DatabaseSync, path: string): void {
       `queue ${path}: written by a newer pageferry (schema ${version})`,
     );
   }
-  db.exec(`BEGIN IMMEDIATE; ${tables} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
+  const changes = version === 1 ? fromVersion1 : "";
+  db.exec(`BEGIN IMMEDIATE; ${tables} ${changes} ${indexes} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
 }
 
 const sqliteBusy = 5;

@@ -29,11 +29,20 @@ async function temporaryPath(t: TestContext): Promise<string> {
 function openWithClock(
   path = ":memory:",
   bytesMax?: number,
-): { queue: DurableQueue; clock: { now: number } } {
-  const clock = { now: 1_000_000 };
+): { queue: DurableQueue; clock: { now: number }; pass(ms: number): void } {
+  const clock = { now: 1_000_000, seen: 0 };
   const more = bytesMax === undefined ? {} : { bytesMax };
-  return { clock, queue: openQueue({ path, now: () => clock.now, ...more }) };
+  const queue = openQueue({ path, now: () => clock.now, monotonic: () => clock.seen, ...more });
+  const pass = (ms: number) => {
+    clock.now += ms;
+    clock.seen += ms;
+  };
+  return { clock, queue, pass };
 }
+
+const dayMs = 86_400_000;
+
+const notReplicas = () => false;
 
 suite("the queue", () => {
   test("hands out messages in order, each to one taker", async () => {
@@ -258,17 +267,41 @@ suite("the queue", () => {
   });
 
   test("drops what is too old, and says how many messages had still waited", async () => {
-    const { queue, clock } = openWithClock();
-    await queue.send("in", message("old", { receivedAtMs: 10 }));
-    await queue.send("in", message("dead", { receivedAtMs: 10 }));
-    await queue.send("in", message("new", { receivedAtMs: 30 }));
+    const { queue, pass } = openWithClock();
+    await queue.send("in", message("old", { receivedAtMs: 1_000_000 }));
+    await queue.send("in", message("dead", { receivedAtMs: 1_000_000 }));
+    queue.settle([{ id: 2, kind: "dead", error: "bad-name: x" }]);
+    pass(500);
+    await queue.send("in", message("new", { receivedAtMs: 1_000_500 }));
+
+    pass(600);
+    assert.equal(queue.expire(1000, notReplicas), 1);
+    assert.deepEqual(words(queue.receive("in", bounds)), ["new"]);
+    assert.equal(queue.deadLetters().length, 0);
+    pass(1000);
+    assert.equal(queue.expire(1000, notReplicas), 1);
+    assert.equal(queue.bytes(), 0);
+    assert.deepEqual(queue.depths(), []);
+  });
+
+  test("drops nothing because a clock was set forward, nor because one was set back", async () => {
+    const { queue, clock, pass } = openWithClock();
+    await queue.send("in", message("one", { receivedAtMs: clock.now }));
+    await queue.send("in", message("dead", { receivedAtMs: clock.now }));
     queue.settle([{ id: 2, kind: "dead", error: "bad-name: x" }]);
 
-    assert.equal(queue.expire(20), 1);
-    assert.equal(queue.deadLetters().length, 1);
-    assert.equal(queue.expire(clock.now + 1), 1);
+    clock.now += 30 * dayMs;
+    assert.equal(queue.expire(14 * dayMs, notReplicas), 0);
+    pass(13 * dayMs);
+    assert.equal(queue.expire(14 * dayMs, notReplicas), 0);
+    assert.deepEqual([queue.load("in").messages, queue.deadLetters().length], [1, 1]);
+    clock.now -= 60 * dayMs;
+    pass(2 * dayMs);
+    assert.equal(queue.expire(14 * dayMs, notReplicas), 0);
+    clock.now += 60 * dayMs;
+
+    assert.equal(queue.expire(14 * dayMs, notReplicas), 1);
     assert.equal(queue.deadLetters().length, 0);
-    assert.equal(queue.bytes(), 0);
   });
 
   test("knows which staged bodies a message still points at", async () => {

@@ -1,87 +1,40 @@
 // A durable queue in one SQLite file: at least once, a visibility timeout, a receive count, delayed retry, dead letters,
 // and lanes, which are queues that share bodies. `send` returns after fsync; sends that come together share one.
 
-import type { DatabaseSync } from "node:sqlite";
 import { PageferryError } from "@pageferry/format";
-import { openQueueLog, type QueueLog } from "./queue-log.ts";
-import { copyBack, fromSqlite, isFull, makeRoom, openQueueFile } from "./queue-schema.ts";
-import { type Statements, statements } from "./queue-statements.ts";
+import { type Behind, behind, caughtUp, expire, revive, reviveSome, shed } from "./queue-lanes.ts";
+import { openQueueLog } from "./queue-log.ts";
+import type {
+  DeadLetter,
+  Delivery,
+  LaneDepth,
+  NewMessage,
+  ReceiveOptions,
+  Settlement,
+} from "./queue-messages.ts";
+import { copyBack, openQueueFile } from "./queue-schema.ts";
+import {
+  closedError,
+  guarded,
+  type LaneLoad,
+  loadOf,
+  readLoads,
+  type State,
+  transact,
+} from "./queue-state.ts";
+import { statements } from "./queue-statements.ts";
+import { depths, insert, receive, settleOne } from "./queue-turns.ts";
 import { createWaiters } from "./waiters.ts";
 
-/** A delivery that was received this often without an answer may be what kills the process: it is handed out alone. */
-const suspectReceives = 3;
+export type { Behind } from "./queue-lanes.ts";
+export type { DeadLetter, Delivery, LaneDepth, NewMessage, Onward, Settlement } from "./queue-messages.ts";
+export type { LaneLoad } from "./queue-state.ts";
 
 /** Bodies that wait, before senders are told to come again later. */
-const queueBytesMaxDefault = 1024 * 1024 * 1024;
-
-/** Nothing is made invisible, or delayed, for longer: what seems to be was hidden before the clock was set back. */
-const awayMsMax = 10 * 60_000;
-
-/** A clock that goes back by less only makes a wait this much longer. */
-const clockBackMs = 10_000;
+export const queueBytesMaxDefault = 1024 * 1024 * 1024;
 
 /** Pages that one tidying gives back to the file system: 16 MiB, a few milliseconds. */
 const vacuumPages = 4096;
-
-export interface NewMessage {
-  readonly database: string;
-  readonly body: Uint8Array;
-  readonly receivedAtMs: number;
-  /** Staged bodies that this message points at; they are kept while it waits. */
-  readonly digests?: readonly string[];
-}
-
-/** One turn with a message. It comes again, later, unless it is settled before its visibility ends. */
-export interface Delivery {
-  readonly id: number;
-  readonly lane: string;
-  readonly database: string;
-  readonly body: Uint8Array;
-  readonly receivedAtMs: number;
-  /** How often it was handed out, this time included. */
-  readonly receiveCount: number;
-}
-
-/** Where a message goes on: into a lane after a delay, or into that lane's dead letters. */
-export interface Onward {
-  readonly lane: string;
-  readonly delayMs?: number;
-  readonly dead?: boolean;
-  readonly error?: string;
-}
-
-/** What became of a delivery. All of it is one transaction: a message is never in no lane before it is done. */
-export type Settlement =
-  | { readonly id: number; readonly kind: "done"; readonly onward?: readonly Onward[] }
-  | { readonly id: number; readonly kind: "retry"; readonly delayMs: number; readonly error?: string }
-  | { readonly id: number; readonly kind: "dead"; readonly error: string };
-
-export interface DeadLetter {
-  readonly id: number;
-  readonly lane: string;
-  readonly database: string;
-  readonly size: number;
-  readonly deadAtMs: number;
-  readonly error: string;
-}
-
-/** How much waits for one database in one lane. */
-export interface LaneDepth {
-  readonly lane: string;
-  readonly database: string;
-  readonly messages: number;
-  readonly bytes: number;
-  readonly dead: number;
-  /** When the oldest that waits was received; absent when none does. */
-  readonly oldestMs?: number;
-}
-
-export interface ReceiveOptions {
-  readonly messagesMax: number;
-  readonly bytesMax: number;
-  /** At most ten minutes; `extend` makes it longer. */
-  readonly visibilityMs: number;
-}
 
 export interface DurableQueue extends AsyncDisposable {
   /** Resolves when the message is on disk, fsynced. `unavailable` when the queue is full, `disk-full` when the disk is. */
@@ -93,18 +46,36 @@ export interface DurableQueue extends AsyncDisposable {
   extend(ids: readonly number[], visibilityMs: number): void;
   /** Resolves when something may be visible in the lane, or after `timeoutMs`. */
   wait(lane: string, timeoutMs: number, signal?: AbortSignal): Promise<void>;
-  depths(): LaneDepth[];
+  /** Of one database, or of all. */
+  depths(database?: string): LaneDepth[];
+  /** What waits in a lane, of all databases. */
+  load(lane: string): LaneLoad;
   /** Bodies that wait, shared ones once; dead letters are not waited for. */
   bytes(): number;
   deadLetters(): DeadLetter[];
   /** Gives dead letters another chance, from the beginning. */
   revive(ids: readonly number[]): void;
-  /** Drops messages received, and dead letters that died, before `beforeMs`. Returns how many messages had waited. */
-  expire(beforeMs: number): number;
+  /** The same for all of a lane's, of one database or of all. Returns how many. */
+  replay(lane: string, database?: string): number;
+  /**
+   * Lets go of the oldest messages of a lane that another replica has stored, until no more than `keep` waits, some at a time.
+   * Returns how many; 0 when there are no more. What is lost to the lane is in `behind`, from the same step on.
+   */
+  shed(lane: string, keep: LaneLoad): number;
+  /** Lanes that let go of something and have not caught up. */
+  behind(): Behind[];
+  /** Ends that, unless more was let go of since. Returns whether it did. */
+  caughtUp(behind: Behind): boolean;
+  /**
+   * Drops what came, and dead letters that died, longer ago than `retentionMs`, both by the wall clock and by the time this queue
+   * was open. Lanes of which `isReplicas` is true are behind then. Returns how many messages went that no replica has.
+   */
+  expire(retentionMs: number, isReplicas: (lane: string) => boolean): number;
   /** Digests that no message points at. What was settled before the call is durable when it returns. */
   unreferenced(digests: readonly string[]): string[];
   /** Small facts that outlive the process. Written without fsync: the last second may be lost with the power. */
   setNote(name: string, value: string): void;
+  dropNote(name: string): void;
   notes(prefix: string): Map<string, string>;
   /** Gives free pages back to the file system; for idle moments. */
   tidy(): void;
@@ -116,6 +87,8 @@ export interface QueueOptions {
   readonly now: () => number;
   /** Default 1 GiB. Above it `send` is refused until messages leave. */
   readonly bytesMax?: number;
+  /** Milliseconds by a clock that nobody sets. Default `performance.now`. */
+  readonly monotonic?: () => number;
 }
 
 interface Pending {
@@ -125,47 +98,49 @@ interface Pending {
   readonly reject: (error: unknown) => void;
 }
 
-interface State {
-  readonly db: DatabaseSync;
-  readonly path: string;
-  readonly now: () => number;
-  readonly sql: Statements;
-  readonly log: QueueLog;
-  readonly bytesMax: number;
-  bytes: number;
+interface Queue extends State {
   pending: Pending[];
   pendingBytes: number;
-  isClosed: boolean;
-  /** When something was last taken, by the wall clock. */
-  latestMs: number;
-  /** What `depths` found, until something changes. */
-  depths: LaneDepth[] | undefined;
+}
+
+function openState(options: QueueOptions): Queue {
+  const { path, now, monotonic = () => performance.now() } = options;
+  const db = openQueueFile(path);
+  const sql = statements(db);
+  sql.release.run();
+  sql.setNote.run("opened", String(now()));
+  const observed = Number((sql.note.get("observed") as { value: string } | undefined)?.value ?? 0);
+  const openedMs = monotonic();
+  const state: Queue = {
+    db,
+    path,
+    now,
+    observedMs: () => observed + monotonic() - openedMs,
+    sql,
+    log: openQueueLog(path, () => copyBack(db)),
+    bytesMax: options.bytesMax ?? queueBytesMaxDefault,
+    bytes: (sql.totalBytes.get() as { bytes: number }).bytes,
+    loads: new Map(),
+    laneLoads: new Map(),
+    counted: [],
+    pending: [],
+    pendingBytes: 0,
+    isClosed: false,
+    latestMs: now(),
+  };
+  readLoads(state);
+  return state;
 }
 
 /** Opens the queue in `path`. What a killed process had taken is visible again at once: it is the only consumer. */
 export function openQueue(options: QueueOptions): DurableQueue {
-  const db = openQueueFile(options.path);
-  const sql = statements(db);
-  sql.release.run();
-  sql.setNote.run("opened", String(options.now()));
-  const state: State = {
-    db,
-    path: options.path,
-    now: options.now,
-    sql,
-    log: openQueueLog(options.path, () => copyBack(db)),
-    bytesMax: options.bytesMax ?? queueBytesMaxDefault,
-    bytes: (sql.totalBytes.get() as { bytes: number }).bytes,
-    pending: [],
-    pendingBytes: 0,
-    isClosed: false,
-    latestMs: options.now(),
-    depths: undefined,
-  };
+  const state = openState(options);
+  const { db, sql } = state;
   const waiters = createWaiters();
   const close = async () => {
     if (state.isClosed) return;
     const flushed = flush(state, waiters.wake);
+    keepObserved(state);
     state.isClosed = true;
     waiters.wakeAll();
     await flushed;
@@ -192,7 +167,8 @@ export function openQueue(options: QueueOptions): DurableQueue {
       const delayMs = next === null ? timeoutMs : Math.min(timeoutMs, next - state.now());
       return waiters.wait(lane, delayMs, signal);
     },
-    depths: () => (state.depths ??= depths(state)),
+    depths: (database) => depths(state, database),
+    load: (lane) => loadOf(state, lane),
     bytes: () => state.bytes,
     deadLetters: () => sql.deadLetters.all() as unknown as DeadLetter[],
     revive(ids) {
@@ -201,13 +177,26 @@ export function openQueue(options: QueueOptions): DurableQueue {
       });
       waiters.wakeAll();
     },
-    expire: (beforeMs) => transact(state, "FULL", () => expire(state, beforeMs)),
+    replay(lane, database) {
+      let revived = 0;
+      for (let some = -1; some !== 0; revived += Math.max(0, some)) {
+        some = transact(state, "FULL", () => reviveSome(state, lane, database));
+      }
+      waiters.wake(lane);
+      return revived;
+    },
+    shed: (lane, keep) => transact(state, "NORMAL", () => shed(state, lane, keep)),
+    behind: () => behind(state),
+    caughtUp: (which) => transact(state, "NORMAL", () => caughtUp(state, which)),
+    expire: (retentionMs, isReplicas) =>
+      transact(state, "FULL", () => expire(state, retentionMs, isReplicas)),
     unreferenced(digests) {
       // A removal that the power takes back would bring a message back whose staged body is gone: fsync first.
       transact(state, "FULL", () => void sql.setNote.run("barrier", String(state.now())));
       return digests.filter((digest) => sql.isStaged.get(digest) === undefined);
     },
     setNote: (name, value) => transact(state, "NORMAL", () => void sql.setNote.run(name, value)),
+    dropNote: (name) => transact(state, "NORMAL", () => void sql.dropNote.run(name)),
     notes(prefix) {
       const rows = sql.notes.all(prefix.length, prefix) as { name: string; value: string }[];
       return new Map(rows.map(({ name, value }) => [name, value]));
@@ -218,37 +207,17 @@ export function openQueue(options: QueueOptions): DurableQueue {
   };
 }
 
-/** `FULL`: durable when it returns. `NORMAL`: in order behind what is durable, which is enough for what may come twice. */
-function transact<Result>(state: State, durability: "FULL" | "NORMAL", work: () => Result): Result {
-  return guarded(state, () => {
-    state.db.exec(`PRAGMA synchronous = ${durability}`);
-    state.db.exec("BEGIN IMMEDIATE");
-    state.depths = undefined;
-    const { bytes } = state;
-    try {
-      const result = work();
-      state.db.exec("COMMIT");
-      return result;
-    } catch (error) {
-      state.bytes = bytes;
-      if (state.db.isTransaction) state.db.exec("ROLLBACK");
-      if (isFull(error)) makeRoom(state.db);
-      throw error;
-    }
-  });
-}
-
-function guarded<Result>(state: State, work: () => Result): Result {
-  if (state.isClosed) throw new PageferryError("unavailable", `queue ${state.path}: is closed`);
+/** On a full disk the last minute is not kept: what it made older is kept a little longer. */
+function keepObserved({ sql, observedMs }: State): void {
   try {
-    return work();
-  } catch (error) {
-    throw fromSqlite(error, `queue ${state.path}`);
+    sql.setNote.run("observed", String(Math.floor(observedMs())));
+  } catch {
+    // Told by everything else that is written.
   }
 }
 
-function send(state: State, lane: string, message: NewMessage, wake: (lane: string) => void): Promise<void> {
-  if (state.isClosed) throw new PageferryError("unavailable", `queue ${state.path}: is closed`);
+function send(state: Queue, lane: string, message: NewMessage, wake: (lane: string) => void): Promise<void> {
+  if (state.isClosed) throw closedError(state);
   const bytes = state.bytes + state.pendingBytes + message.body.length;
   if (bytes > state.bytesMax) {
     const room = `${bytes} bytes would wait, ${state.bytesMax} may`;
@@ -266,7 +235,7 @@ function send(state: State, lane: string, message: NewMessage, wake: (lane: stri
 }
 
 /** One transaction for everything that was sent since the last, and one fsync for all that came while another ran. */
-async function flush(state: State, wake: (lane: string) => void): Promise<void> {
+async function flush(state: Queue, wake: (lane: string) => void): Promise<void> {
   const sends = state.pending;
   if (sends.length === 0) return;
   state.pending = [];
@@ -282,116 +251,4 @@ async function flush(state: State, wake: (lane: string) => void): Promise<void> 
   } catch (error) {
     for (const { reject } of sends) reject(error);
   }
-}
-
-function insert(state: State, lane: string, message: NewMessage): void {
-  const { sql } = state;
-  const body = sql.putBody.run(message.database, message.body, message.receivedAtMs).lastInsertRowid;
-  for (const digest of message.digests ?? []) sql.putStaged.run(body, digest);
-  sql.putDelivery.run(body, message.database, message.body.length, lane, 0, null, null);
-  state.bytes += message.body.length;
-}
-
-interface Turn {
-  readonly id: number;
-  readonly body: number;
-  readonly database: string;
-  readonly size: number;
-  readonly receives: number;
-}
-
-function receive(state: State, lane: string, bounds: ReceiveOptions): Delivery[] {
-  const { sql } = state;
-  const now = state.now();
-  // A clock that went back would hide for as long what was to come again in a minute; that it comes twice is nothing.
-  if (now < state.latestMs - clockBackMs) sql.release.run();
-  state.latestMs = now;
-  const taken: Delivery[] = [];
-  let bytes = 0;
-  for (const turn of sql.next.all(lane, now, awayMsMax, bounds.messagesMax) as unknown as Turn[]) {
-    const isSuspect = turn.receives >= suspectReceives;
-    if (taken.length > 0 && (isSuspect || bytes + turn.size > bounds.bytesMax)) break;
-    const row = sql.body.get(turn.body) as { bytes: Uint8Array; received_at: number };
-    sql.take.run(now + bounds.visibilityMs, turn.id);
-    const { id, database, receives } = turn;
-    const receiveCount = receives + 1;
-    taken.push({ id, lane, database, body: row.bytes, receivedAtMs: row.received_at, receiveCount });
-    bytes += turn.size;
-    if (isSuspect) break;
-  }
-  return taken;
-}
-
-function settleOne(state: State, settlement: Settlement): void {
-  const { sql } = state;
-  const delivery = sql.one.get(settlement.id) as unknown as Turn | undefined;
-  // It was settled already, by a turn that had outlived its visibility.
-  if (delivery === undefined) return;
-  const { id, body, database, size } = delivery;
-  const at = state.now();
-  if (settlement.kind === "retry") {
-    sql.retry.run(at + settlement.delayMs, settlement.error ?? null, id);
-  } else if (settlement.kind === "dead") {
-    sql.bury.run(at, settlement.error, id);
-  } else {
-    for (const { lane, delayMs = 0, dead = false, error = null } of settlement.onward ?? []) {
-      sql.putDelivery.run(
-        body,
-        database,
-        size,
-        lane,
-        delayMs === 0 ? 0 : at + delayMs,
-        dead ? at : null,
-        error,
-      );
-    }
-    dropDelivery(state, delivery);
-  }
-  if (!isWaiting(state, body)) state.bytes -= size;
-}
-
-/** Whether some lane still has its turn with a body; those of dead letters take up disk, but no place in the queue. */
-function isWaiting(state: State, body: number): boolean {
-  return state.sql.isWaiting.get(body) !== undefined;
-}
-
-/** With its last delivery a body goes. */
-function dropDelivery(state: State, { id, body }: Pick<Turn, "id" | "body">): void {
-  const { sql } = state;
-  sql.drop.run(id);
-  if (sql.isLastOf.get(body) !== undefined) return;
-  sql.dropStaged.run(body);
-  sql.dropBody.run(body);
-}
-
-function revive(state: State, id: number): void {
-  const letter = state.sql.dead.get(id) as Pick<Turn, "body" | "size"> | undefined;
-  if (letter === undefined) return;
-  if (!isWaiting(state, letter.body)) state.bytes += letter.size;
-  state.sql.revive.run(id);
-}
-
-function expire(state: State, beforeMs: number): number {
-  const old = state.sql.expired.all(beforeMs) as unknown as (Turn & { readonly waited: number })[];
-  for (const delivery of old) {
-    const waited = isWaiting(state, delivery.body);
-    dropDelivery(state, delivery);
-    if (waited && !isWaiting(state, delivery.body)) state.bytes -= delivery.size;
-  }
-  return old.filter((delivery) => delivery.waited === 1).length;
-}
-
-function depths(state: State): LaneDepth[] {
-  const rows = state.sql.depths.all() as {
-    lane: string;
-    database: string;
-    messages: number;
-    bytes: number;
-    dead: number;
-    oldest: number | null;
-  }[];
-  return rows.map(({ oldest, ...depth }) => {
-    if (oldest === null) return depth;
-    return { ...depth, oldestMs: (state.sql.body.get(oldest) as { received_at: number }).received_at };
-  });
 }

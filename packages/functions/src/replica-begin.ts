@@ -49,6 +49,7 @@ async function compareStored(
     return {
       kind: "fork",
       why: `generation ${generation} began with something that cannot be read: ${error.message}`,
+      isUnreadable: true,
     };
   }
 }

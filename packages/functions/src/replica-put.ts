@@ -37,10 +37,13 @@ export interface ReplicaItem {
   readonly receivedAtMs?: number;
 }
 
-/** `failed`: `item` will never be taken as it is; where the replica is at fault, it may be later. */
+/**
+ * `failed`: `item` will never be taken as it is; where the replica is at fault, it may be later. `isUnreadable`: what is stored
+ * cannot be read, and may be no other history but a damaged object.
+ */
 export type PutOutcome =
   | { readonly kind: "stored" | "present" }
-  | { readonly kind: "fork"; readonly why: string }
+  | { readonly kind: "fork"; readonly why: string; readonly isUnreadable?: boolean }
   | { readonly kind: "failed"; readonly fault: "item" | "replica"; readonly error: unknown };
 
 export interface PutTarget {
@@ -224,7 +227,8 @@ async function putOne(target: PutTarget, one: Accepted, options: CallOptions): P
     if (!isPageferryError(error, "conflict")) throw error;
     const stored = await readStored(store, one.name, options);
     if (stored === undefined || !areSame(one.links, stored.links)) {
-      return quarantine(target, one, `${one.name.name} is stored with other states`, options);
+      const fork = await quarantine(target, one, `${one.name.name} is stored with other states`, options);
+      return { ...fork, isUnreadable: stored === undefined };
     }
     index.stored(one.name, stored.size, stored.links);
     return { kind: "present" };
@@ -252,7 +256,7 @@ async function quarantine(
   item: Pick<ReplicaItem, "name" | "body">,
   why: string,
   options: CallOptions,
-): Promise<PutOutcome> {
+): Promise<Extract<PutOutcome, { readonly kind: "fork" }>> {
   const { name, body } = item;
   const digest = body instanceof Uint8Array ? createHash("sha256").update(body).digest("hex") : body.sha256;
   const file = name.name.slice(name.name.lastIndexOf("/") + 1);

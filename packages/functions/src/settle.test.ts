@@ -51,7 +51,14 @@ suite("a message after fan-out", () => {
         { lane: "b", dead: false, error: "unavailable: what happened" },
         { lane: "c", dead: true, error: "corrupt: what happened" },
       ],
+      isStored: true,
     });
+  });
+
+  test("is stored nowhere when no replica took it", () => {
+    const settled = settleFanout(7, outcomes({ a: retry, b: dead }));
+
+    assert.equal(settled.kind === "done" && settled.isStored, false);
   });
 });
 
@@ -66,7 +73,7 @@ suite("a message after a turn in its lane", () => {
     assert.equal(settleLane(7, 1, dead, 5).kind, "dead");
     assert.equal(settleLane(7, 9, strange, 5).kind, "retry");
     assert.equal(settleLane(7, 10, strange, 5).kind, "dead");
-    assert.deepEqual(settleLane(7, 1, done, 5), { id: 7, kind: "done" });
+    assert.deepEqual(settleLane(7, 1, done, 5), { id: 7, kind: "done", isStored: true });
   });
 });
 

@@ -44,12 +44,13 @@ export function settleFanout(id: number, byLane: ReadonlyMap<string, Outcome>): 
     if (outcome.kind === "done") continue;
     onward.push({ lane, dead: outcome.kind === "dead", error: errorLine(outcome.error) });
   }
-  return onward.length === 0 ? { id, kind: "done" } : { id, kind: "done", onward };
+  if (onward.length === 0) return { id, kind: "done" };
+  return { id, kind: "done", onward, isStored: onward.length < byLane.size };
 }
 
 /** Settles a message after its turn in a replica's own lane. */
 export function settleLane(id: number, receiveCount: number, outcome: Outcome, delayMs: number): Settlement {
-  if (outcome.kind === "done") return { id, kind: "done" };
+  if (outcome.kind === "done") return { id, kind: "done", isStored: true };
   const error = errorLine(outcome.error);
   const isUnforeseen = !isPageferryError(outcome.error);
   if (outcome.kind === "dead" || (isUnforeseen && receiveCount >= receivesMax))

@@ -2,6 +2,8 @@
 
 import { type DatabaseName, formatTxId, type TxId } from "@pageferry/format";
 import type { Alarm, Alarms } from "./alarms.ts";
+import type { Repairs } from "./behind.ts";
+import type { BreakerState } from "./breaker.ts";
 import { ingestLane } from "./consumer.ts";
 import { newestRestorable } from "./holdings.ts";
 import type { DurableQueue, LaneDepth } from "./queue.ts";
@@ -22,8 +24,12 @@ export interface ReplicaStatus {
   readonly waitingBytes: number;
   readonly deadLetters: number;
   readonly quarantined: number;
+  /** Of its circuit breaker. `closed`: asked freely; `open`: left alone; `half-open`: one call finds out whether it is back. */
+  readonly breaker: BreakerState;
   readonly failures: number;
   readonly error: string | null;
+  /** It lacks what its lanes let go of; another replica has it, and `repair` brings it. */
+  readonly needsRepair: boolean;
 }
 
 export interface DatabaseStatus {
@@ -58,12 +64,13 @@ export interface StatusOptions {
   readonly sources: Sources;
   readonly targets: readonly Target[];
   readonly alarms: Alarms;
+  readonly repairs: Pick<Repairs, "needsRepair">;
 }
 
 /** The status of one database; holdings that were not listed yet count as unknown. */
 export function databaseStatus(database: DatabaseName, options: StatusOptions): DatabaseStatus {
   const source = options.sources.get(database);
-  const depths = options.queue.depths().filter((depth) => depth.database === database);
+  const depths = options.queue.depths(database);
   const replicas = options.targets.map((target) => replicaStatus(database, target, depths, options));
   const lags = replicas.map((replica) => replica.lagMs);
   const alarms = options.alarms
@@ -91,7 +98,7 @@ function replicaStatus(
   database: DatabaseName,
   target: Target,
   depths: readonly LaneDepth[],
-  { sources }: StatusOptions,
+  { sources, repairs }: StatusOptions,
 ): ReplicaStatus {
   const source = sources.get(database);
   const holdings = target.set.opened().get(database)?.holdingsNow();
@@ -101,7 +108,7 @@ function replicaStatus(
       ? null
       : newestRestorable(holdings, generation.generation);
   const own = depths.filter(({ lane }) => lane === target.lane || lane === target.copyLane);
-  const { failures, error } = target.health();
+  const { state, failures, error } = target.health();
   return {
     name: target.name,
     txid: hex(stored),
@@ -111,8 +118,10 @@ function replicaStatus(
     waitingBytes: sum(own, "bytes"),
     deadLetters: sum(own, "dead"),
     quarantined: holdings?.quarantined ?? 0,
+    breaker: state,
     failures,
     error,
+    needsRepair: repairs.needsRepair(target.name, database) !== undefined,
   };
 }
 

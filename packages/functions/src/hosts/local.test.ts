@@ -307,8 +307,10 @@ suite("the API", () => {
         waitingBytes: 0,
         deadLetters: 0,
         quarantined: 0,
+        breaker: "closed",
         failures: 0,
         error: null,
+        needsRepair: false,
       })),
     );
     assert.deepEqual(

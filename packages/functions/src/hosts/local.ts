@@ -13,16 +13,21 @@ import {
   replicaLabel,
 } from "@pageferry/format";
 import { makeDirectoryDurable } from "@pageferry/format/node";
-import { type Alarm, createAlarms } from "../alarms.ts";
+import { type Alarm, type Alarms, createAlarms } from "../alarms.ts";
 import { createApi } from "../api.ts";
 import { checkToken, tokenFromFile } from "../auth.ts";
+import { createRepairs, type Repairs } from "../behind.ts";
 import { startConsumer } from "../consumer.ts";
 import { createDatabases, type Databases } from "../databases.ts";
+import { createForks } from "../forks.ts";
 import { type IngestOptions, ingest } from "../ingest.ts";
 import { startMaintenance } from "../maintenance.ts";
-import { type DurableQueue, openQueue } from "../queue.ts";
+import { type DurableQueue, openQueue, queueBytesMaxDefault } from "../queue.ts";
+import { createRelief, laneBounds, type Relief } from "../relief.ts";
+import { replay } from "../replay.ts";
 import { openReplicaSet, type ReplicaSet } from "../replicas.ts";
 import { createRoom } from "../room.ts";
+import { errorLine } from "../settle.ts";
 import { createSources } from "../sources.ts";
 import { openStage } from "../stage.ts";
 import { type AlarmStatus, alarmStatus, type DatabaseStatus } from "../status.ts";
@@ -123,27 +128,31 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const stage = await openStage({ directory: join(dataDir, "stage"), now });
   const alarms = createAlarms({ now, ...alarmLog(options.logger) });
   const sources = createSources({ now, alarms, notes: queue });
-  const targets: Target[] = [];
-  for (const set of await openReplicaSets(config, options, queue, undo)) {
-    targets.push(createTarget(set, { stagedBody: stage.body, alarms, now: monotonic, random: Math.random }));
-  }
+  const forks = createForks({ alarms, notes: queue });
+  const sets = await openReplicaSets(config, options, queue, undo);
+  const waiting = (lane: string) => queue.load(lane).messages;
+  const shared = { stagedBody: stage.body, alarms, waiting, onFork: forks.found };
+  const targets = sets.map((set) => createTarget(set, { ...shared, now: monotonic, random: Math.random }));
+  const repairs = createRepairs({ queue, targets, alarms });
   const known = (config.databases ?? []).map(({ name }) => parseDatabaseName(name));
-  const databases = createDatabases({ queue, sources, targets, alarms, known, now, ...settle(options) });
-  const door = { queue, stage, sources, now, room: createRoom(dataDir), admit: databases.admit };
-  const consumer = startConsumer({
-    queue,
-    targets,
-    alarms,
-    random: Math.random,
-    packWindowMs: config.packWindowMs ?? 0,
-  });
+  const standing = { queue, sources, targets, alarms, repairs };
+  const databases = createDatabases({ ...standing, known, now, ...settle(options) });
+  const relief = startRelief({ ...standing, options });
+  undo.defer(() => relief.stop());
+  const door = {
+    ...{ queue, stage, sources, now, room: createRoom(dataDir), admit: databases.admit },
+    ...{ checkFork: forks.check, onNoRoom: relief.relieve },
+  };
+  const packWindowMs = config.packWindowMs ?? 0;
+  const consumer = startConsumer({ queue, targets, alarms, relief, random: Math.random, packWindowMs });
   undo.defer(() => consumer.stop());
-  const maintenance = startMaintenance({ queue, stage, sources, targets, alarms, databases, config, now });
+  const maintenance = startMaintenance({ ...standing, stage, databases, config, now });
   undo.defer(() => maintenance.stop());
   const api = createApi({
     token,
     stage,
     ingest: (bytes) => ingest(bytes, door),
+    replay: (request) => replay(request, { queue, targets, forks }),
     ...databases,
     alarms: () => alarms.list().map(alarmStatus),
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
@@ -171,6 +180,29 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
     [Symbol.asyncDispose]: () => close(closeDeadlineMs),
   };
+}
+
+interface ReliefParts {
+  readonly queue: DurableQueue;
+  readonly targets: readonly Target[];
+  readonly repairs: Repairs;
+  readonly alarms: Alarms;
+  readonly options: LocalHostOptions;
+}
+
+function startRelief({ queue, targets, repairs, alarms, options }: ReliefParts): Relief {
+  return createRelief({
+    queue,
+    targets,
+    bounds: laneBounds(options.queueBytesMax ?? queueBytesMaxDefault, targets.length),
+    onShed: repairs.refresh,
+    onError: (error) =>
+      alarms.raise({
+        code: "queue",
+        message: `lanes cannot be kept within their bounds: ${errorLine(error)}`,
+        hint: "Look at the disk that holds the queue; work goes on by itself.",
+      }),
+  });
 }
 
 /** The host's door for an agent in the same process: what HTTP does, without it. */

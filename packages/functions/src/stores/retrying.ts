@@ -202,11 +202,8 @@ interface Source<Piece> {
   end(error?: unknown): Promise<void>;
 }
 
-async function get(
-  context: Context,
-  name: string,
-  range: RangeOptions,
-): Promise<ReadableStream<Uint8Array>> {
+async function get(context: Context, name: string, range: RangeOptions): Promise<ReadableStream<Uint8Array>> {
+  if (isMutableName(name)) return getWhole(context, name, range);
   const { signal, offset, length } = range;
   const start = offset ?? 0;
   const end = length === undefined ? undefined : start + length;
@@ -250,20 +247,46 @@ async function get(
   );
 }
 
-/** What was replaced meanwhile must not be put together of two; what was removed is not `not-found` in the middle. */
+/** What may be replaced is small, and must not be put together of its old and its new bytes: each attempt reads all of it. */
+async function getWhole(
+  context: Context,
+  name: string,
+  range: RangeOptions,
+): Promise<ReadableStream<Uint8Array>> {
+  const parts = await persistently(context, range.signal, async () => {
+    const source = await openBytes(context, name, range, range.signal);
+    const found: Uint8Array[] = [];
+    let size = 0;
+    try {
+      for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
+        found.push(chunk);
+        size += chunk.length;
+      }
+    } catch (error) {
+      await source.end(error);
+      throw error;
+    }
+    if (range.length !== undefined && size < range.length) {
+      throw new PageferryError("unavailable", `object ${name}: ${size} of ${range.length} bytes came`);
+    }
+    return found;
+  });
+  return ReadableStream.from(parts);
+}
+
+/** What was removed meanwhile is not `not-found` in the middle. */
 async function openAgain<Piece>(
   name: string,
   isAtStart: boolean,
   open: () => Promise<Source<Piece>>,
 ): Promise<Source<Piece>> {
-  if (!isAtStart && isMutableName(name)) {
-    throw new PageferryError("unavailable", `object ${name}: the answer broke off, and it may have been replaced`);
-  }
   try {
     return await open();
   } catch (error) {
     if (isAtStart || !isPageferryError(error, "not-found")) throw error;
-    throw new PageferryError("unavailable", `object ${name}: was removed while it was read`, { cause: error });
+    throw new PageferryError("unavailable", `object ${name}: was removed while it was read`, {
+      cause: error,
+    });
   }
 }
 
@@ -340,13 +363,11 @@ async function* list(context: Context, prefix: string, { signal }: CallOptions):
   }
 }
 
-function openListing(
-  context: Context,
-  prefix: string,
-  signal: AbortSignal | undefined,
-): Source<ObjectInfo> {
+function openListing(context: Context, prefix: string, signal: AbortSignal | undefined): Source<ObjectInfo> {
   const inner = new AbortController();
-  const objects = context.store.list(prefix, { signal: either(inner.signal, signal) })[Symbol.asyncIterator]();
+  const objects = context.store
+    .list(prefix, { signal: either(inner.signal, signal) })
+    [Symbol.asyncIterator]();
   const guard = { idleMs: context.idleMs, signal, what: `a listing of ${JSON.stringify(prefix)}` };
   return {
     async next() {
