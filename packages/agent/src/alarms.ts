@@ -13,7 +13,16 @@ export interface Alarm {
 }
 
 /** The part of the agent that an alarm comes from. Each clears only its own. */
-export type AlarmOrigin = "source" | "shadow" | "snapshot" | "sender" | "host" | "needs" | "history";
+export type AlarmOrigin =
+  | "source"
+  | "shadow"
+  | "upkeep"
+  | "snapshot"
+  | "sender"
+  | "host"
+  | "heartbeat"
+  | "needs"
+  | "history";
 
 /** The alarms of one database. */
 export interface Alarms {

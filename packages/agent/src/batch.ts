@@ -4,10 +4,11 @@ import {
   type Generation,
   inlineBytesMax,
   isPageferryError,
+  PageferryError,
   segmentName,
   type TxId,
 } from "@pageferry/format";
-import { type Chapter, unsentOf } from "./chapter.ts";
+import { type Chapter, inspectShadow, unsentOf } from "./chapter.ts";
 import type { Range } from "./healing.ts";
 import { createRangeMerge, type RangePart } from "./range-merge.ts";
 import { decodeRange, encodeRange } from "./range-segment.ts";
@@ -91,8 +92,11 @@ async function batchOf(
     const isAsKept = options.granularity === "transaction" || (options.isSentAsKept && entries.length === 1);
     return isAsKept ? await batchAsKept(chapter, entries) : await batchMerged(chapter, entries, options);
   } catch (error) {
+    if (!isPageferryError(error, "not-found") && !isPageferryError(error, "corrupt")) throw error;
+    const lost = await inspectShadow(chapter);
+    if (lost !== undefined) throw new PageferryError("corrupt", lost, { cause: error });
     // The shadow was squashed or trimmed meanwhile; what stands there now is looked at anew.
-    if (isPageferryError(error, "not-found")) return;
+    if (error.code === "not-found") return;
     throw error;
   }
 }

@@ -1,6 +1,12 @@
 // One generation at work: its cursor, its shadow, and what of it is recent. Oldest chapters are sent first.
 import { join } from "node:path";
-import type { CompressionConfig, ErrorCode, Generation, TxId } from "@pageferry/format";
+import {
+  type CompressionConfig,
+  type ErrorCode,
+  formatTxId,
+  type Generation,
+  type TxId,
+} from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import type { CursorStore, GenerationCursor } from "./cursor.ts";
 import type { RangePart } from "./range-merge.ts";
@@ -94,6 +100,22 @@ function cursorOf(
   if (found === undefined) throw new RangeError(`generation ${generation} is not in the cursor`);
   known.last = found;
   return found;
+}
+
+/**
+ * Looks whether the shadow is as it was written. Of what is lost, that which was not sent only a snapshot can stand for. Answers
+ * whether something is lost, as the words for it.
+ */
+export async function inspectShadow(chapter: Chapter): Promise<string | undefined> {
+  const lost = await chapter.shadow.inspect();
+  const [first, last] = [lost[0], lost.at(-1)];
+  if (first === undefined || last === undefined) return;
+  chapter.recent.clear();
+  const isUnsent = last.txId > (reachOf(chapter) ?? -1n);
+  if (isUnsent) chapter.update({ baseNeededFrom: newest(chapter.cursor().baseNeededFrom, last.txId) });
+  const what = `${formatTxId(first.parentTxId)} to ${formatTxId(last.txId)}`;
+  const fate = isUnsent ? "not all of it was sent, a new snapshot follows" : "it was sent before";
+  return `${chapter.shadow.directory}: files are gone or cut short that held ${what}; ${fate}`;
 }
 
 /** The newest transaction of a chapter, wherever it is; `null`: it has come to nothing yet. */

@@ -33,6 +33,7 @@ export function openChapterOf(state: DatabaseState, generation: Chapter["generat
     budget: shared.budget,
     onDurable(txId, bytes) {
       state.bytesSinceCheckpoint += bytes;
+      state.isWrittenSinceInspected = true;
       shared.emitter.emit("shadowed", { database: place.name, txId });
       state.sender.notify();
       checkBounds(state);
@@ -177,6 +178,7 @@ async function takeBase(state: DatabaseState, event: BaseEvent): Promise<void> {
   if (chapter === undefined) throw new RangeError("a base came before any begin");
   state.stampMs = Math.max(state.stampMs, event.stampMs);
   state.baseAskedMs = Number.NEGATIVE_INFINITY;
+  // One that is being written may be of a state before the base: nothing would lead from it over the hole that the base closes.
+  requestCheckpoint(state, "now");
   state.uploads.take(chapter.generation, { ...event, stampMs: state.stampMs });
-  requestCheckpoint(state);
 }

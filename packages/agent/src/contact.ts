@@ -42,6 +42,8 @@ export interface Contact {
    * bodies it points at, which are there; a host that says no may have lost them, and gets them again.
    */
   deliver(envelope: () => Envelope, staged: readonly StagedBody[]): Promise<void>;
+  /** Sends an empty envelope once, beside a call that takes long; nothing, where that call is already in trouble. */
+  beat(envelope: () => Envelope, signal: AbortSignal): Promise<void>;
   stage(body: StagedBody, signal: AbortSignal): Promise<void>;
   /** Asks once, when it is due: sending must not wait for an answer that is only for healing. */
   hearNeeds(): Promise<void>;
@@ -78,7 +80,8 @@ export function createContact(options: ContactOptions): Contact {
     hastenNeeds: () => hastenNeeds(state),
     isSilent: () => isSilent(state),
     deliver: (envelope, staged) => deliver(state, envelope, staged),
-    stage: (body, own) => persistently(state, own, (call) => queue.stage(database, body, call)),
+    beat: (envelope, own) => beat(state, envelope, own),
+    stage: (body, own) => persistently(state, own, (call) => queue.stage(database, body, call), true),
     hearNeeds: () => hearNeeds(state),
     askNeeds: () => persistently(state, signal, (call) => queue.needs(database, call)),
   };
@@ -115,22 +118,44 @@ async function persistently<Result>(
   state: ContactState,
   signal: AbortSignal,
   ask: (options: QueueCallOptions) => Promise<Result>,
+  isLong = false,
 ): Promise<Result> {
   const either = AbortSignal.any([signal, state.signal]);
-  const attempt = () => state.callGate.pass(() => ask({ signal: either }), either);
+  let startedMs = performance.now();
+  const attempt = () =>
+    state.callGate.pass(() => {
+      startedMs = performance.now();
+      return ask({ signal: either });
+    }, either);
   const result = await retryForever(attempt, {
     signal: either,
     hurry: state.hurry,
     random: state.random,
-    onFailure: (error) => failed(state, error),
+    // A large body that broke off after an hour went well for most of it.
+    onFailure: (error) => failed(state, error, isLong ? performance.now() : startedMs),
   });
   contacted(state);
   return result;
 }
 
-function failed(state: ContactState, error: Error): void {
-  state.troubleSinceMs ??= performance.now();
+function failed(state: ContactState, error: Error, sinceMs: number): void {
+  state.troubleSinceMs ??= sinceMs;
   if (isSilent(state)) state.alarms.raiseError("host", error);
+}
+
+/** A host that takes no heartbeat while a call goes on is not slow but stands still. */
+async function beat(state: ContactState, envelope: () => Envelope, signal: AbortSignal): Promise<void> {
+  if (state.troubleSinceMs !== undefined) return;
+  try {
+    await state.queue.send(encodeEnvelope(envelope()), { signal });
+    state.lastMs = performance.now();
+    state.alarms.clear("heartbeat");
+  } catch (error) {
+    if (signal.aborted || !isPageferryError(error)) return;
+    // Anything else is met by the call itself.
+    if (error.remedy === "retry" && state.troubleSinceMs === undefined)
+      state.alarms.raiseError("heartbeat", error);
+  }
 }
 
 function isSilent({ troubleSinceMs, silentMs }: ContactState): boolean {
@@ -147,6 +172,7 @@ function contacted(state: ContactState): void {
   if (state.troubleSinceMs !== undefined) hastenNeeds(state);
   state.troubleSinceMs = undefined;
   state.alarms.clear("host");
+  state.alarms.clear("heartbeat");
 }
 
 async function hearNeeds(state: ContactState): Promise<void> {

@@ -1,6 +1,6 @@
 // Where an agent is with one database, as a small durable file: generations, what was acknowledged, and the page table's
 // checkpoint. What was captured is not here but in the shadow; an older cursor only means that something is sent twice.
-import { readFile } from "node:fs/promises";
+import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   formatStateHash,
@@ -15,7 +15,7 @@ import {
   type StateHash,
   type TxId,
 } from "@pageferry/format";
-import { fromFileSystem, writeFileDurable } from "@pageferry/format/node";
+import { fromFileSystem, makeDirectoryDurable, writeFileDurable } from "@pageferry/format/node";
 import { z } from "zod";
 import type { FileIdentity } from "./identity.ts";
 
@@ -182,6 +182,8 @@ export interface CursorStore {
   isSaved(): boolean;
   /** Makes the present value durable. */
   save(): Promise<void>;
+  /** Writes the file again if somebody removed it. */
+  mend(): Promise<void>;
 }
 
 const fileName = "cursor.json";
@@ -200,6 +202,12 @@ export async function openCursor(directory: string): Promise<CursorStore> {
     saved = written;
   }
 
+  const save = (): Promise<void> => {
+    // One after the other, each with what is newest by then; a failed one must not stop the next.
+    saving = saving.catch(() => {}).then(write);
+    return saving;
+  };
+
   return {
     value: () => value,
     update(change) {
@@ -212,12 +220,22 @@ export async function openCursor(directory: string): Promise<CursorStore> {
       value = { ...value, generations };
     },
     isSaved: () => value === saved,
-    save() {
-      // One after the other, each with what is newest by then; a failed one must not stop the next.
-      saving = saving.catch(() => {}).then(write);
-      return saving;
+    save,
+    async mend() {
+      // One that never was has nothing to remember.
+      if (saved === emptyCursor || (await isThere(path))) return;
+      await makeDirectoryDurable(directory);
+      saved = emptyCursor;
+      await save();
     },
   };
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code !== "ENOENT" && error.code !== "ENOTDIR",
+  );
 }
 
 async function readCursor(path: string): Promise<Cursor> {

@@ -53,6 +53,8 @@ export interface DatabaseState {
   readonly sender: Sender;
   /** Ends everything at once. */
   readonly abort: AbortController;
+  /** Nothing more is begun. */
+  readonly stopping: AbortController;
   chapters: readonly Chapter[];
   source: CaptureSource | undefined;
   /** The newest stamp given. */
@@ -61,12 +63,17 @@ export interface DatabaseState {
   isHealing: boolean;
   lastAcknowledgedMs: number;
   baseAskedMs: number;
+  /** Images that were given up since one was acknowledged. */
+  baseFailures: number;
   /** The checkpoint that is being written. */
   checkpointing: { readonly file: string; readonly generation: string; readonly bytes: number } | undefined;
   checkpointedMs: number;
   /** When room was last made on a full disk. */
   relievedMs: number;
   readonly checkpointDone: Wake;
+  /** When the agent's own files were last looked at, and whether they changed since. */
+  inspectedMs: number;
+  isWrittenSinceInspected: boolean;
   /** The highest number that a page table's file has had. */
   tableNumber: number;
   bytesSinceCheckpoint: number;

@@ -1,29 +1,32 @@
 // One database from file to queue: takes what the source captures, in order, and keeps generations, shadow and sender going.
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { isPageferryError, type TxId } from "@pageferry/format";
+import { isPageferryError, PageferryError, type TxId } from "@pageferry/format";
 import { isTemporaryPath, makeDirectoryDurable } from "@pageferry/format/node";
 import { type Alarms, createAlarms } from "./alarms.ts";
-import type { Chapter } from "./chapter.ts";
+import { type Chapter, historyAlarm } from "./chapter.ts";
 import { consume, openChapterOf } from "./consume.ts";
 import { type CursorStore, openCursor } from "./cursor.ts";
 import { type DatabaseLock, lockDatabase } from "./database-lock.ts";
 import type { DatabasePlace, DatabaseState, SharedParts } from "./database-state.ts";
 import { type DatabaseStatus, statusOf } from "./database-status.ts";
+import { inspectWhenDue } from "./inspect.ts";
 import { createLag } from "./lag.ts";
 import { openReference } from "./reference.ts";
 import { createSender } from "./send.ts";
 import { isSentAsKept } from "./settings.ts";
-import { createSnapshotUploads } from "./snapshot-upload.ts";
+import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
 import type { CaptureReference } from "./sources/capture-event.ts";
 import {
   acceptNeeds,
+  giveReserve,
   inBackground,
   requestBase,
   requestCheckpoint,
   tableNumberOf,
   tick,
   tidy,
+  untilTable,
 } from "./upkeep.ts";
 import { createWake } from "./wake.ts";
 
@@ -36,6 +39,9 @@ export interface DatabaseAgent {
   stop(deadlineMs: number): Promise<void>;
 }
 
+/** Between attempts to make the state to go on from, on a full disk. */
+const readAgainMs = 1000;
+
 /** What a final checkpoint may take of the time to stop; without it a restart rolls forward a little more. */
 const checkpointShareOfStop = 0.3;
 
@@ -46,22 +52,9 @@ export async function openDatabase(shared: SharedParts, place: DatabasePlace): P
   const lock = await lockDatabase({ databasePath: place.path, directory: place.directory });
   try {
     const state = await openState(shared, place, lock);
-    const reference = await referenceOf(state);
-    const { isForked } = state.cursor.value();
-    // The host holds another history of this generation: nothing more of ours is sent, and nothing can be built on it.
-    if (isForked) state.chapters.at(-1)?.update({ isAbandoned: true });
-    const begin = isForked ? "fork" : place.isRestored ? "restored" : undefined;
-    const source = shared.openSource({
-      path: place.path,
-      scratchDir: join(place.directory, "scratch"),
-      now: shared.now,
-      maxReadRate: shared.settings.maxReadRate,
-      baseDeadlineMs: shared.settings.baseDeadlineMs,
-      ...(reference === undefined || isForked ? {} : { reference }),
-      ...(begin === undefined ? {} : { begin }),
-    });
-    state.source = source;
-    return agentOf(state, consume(state, source.events), state.sender.run());
+    const past = await readPast(state);
+    const consuming = past === undefined ? captureLater(state) : capture(state, past);
+    return agentOf(state, consuming, state.sender.run());
   } catch (error) {
     await lock.close();
     throw error;
@@ -77,15 +70,7 @@ async function openState(
   const cursor = await openCursorOrBegin(place, alarms);
   const lag = createLag();
   const abort = new AbortController();
-  const uploads = createSnapshotUploads({
-    scratchDir: join(place.directory, "scratch"),
-    compression: shared.settings.compression,
-    gate: shared.encodeGate,
-    alarms,
-    stage: (body, signal) => state.sender.stage(body, signal),
-    onChange: () => state.sender.notify(),
-    onRefused: (error) => state.sender.halt(error),
-  });
+  const uploads = createUploads({ shared, place, alarms, stateOf: () => state });
   const sender = createSender({
     database: place.name,
     host: shared.host,
@@ -108,6 +93,7 @@ async function openState(
     signal: abort.signal,
     chapters: () => state.chapters,
     requestBase: () => requestBase(state),
+    onHole: () => requestCheckpoint(state, "now"),
     onAcknowledged: (chapter, txId, kind) => acknowledged(state, chapter, { txId, kind }),
     onNeeds: (needs) => acceptNeeds(state, needs),
     onWithoutNeeds() {
@@ -124,16 +110,20 @@ async function openState(
     uploads,
     sender,
     abort,
+    stopping: new AbortController(),
     chapters: [],
     source: undefined,
     stampMs: cursor.value().stampMs,
     isHealing: true,
     lastAcknowledgedMs: performance.now(),
     baseAskedMs: Number.NEGATIVE_INFINITY,
+    baseFailures: 0,
     checkpointing: undefined,
     checkpointedMs: performance.now(),
     relievedMs: Number.NEGATIVE_INFINITY,
     checkpointDone: createWake(),
+    inspectedMs: performance.now(),
+    isWrittenSinceInspected: false,
     tableNumber: tableNumberOf(cursor.value().checkpoint?.file),
     bytesSinceCheckpoint: 0,
     healedMs: new Map(),
@@ -144,6 +134,33 @@ async function openState(
   };
   await openChapters(state);
   return state;
+}
+
+interface UploadParts {
+  readonly shared: SharedParts;
+  readonly place: DatabasePlace;
+  readonly alarms: Alarms;
+  readonly stateOf: () => DatabaseState;
+}
+
+function createUploads({ shared, place, alarms, stateOf }: UploadParts): SnapshotUploads {
+  return createSnapshotUploads({
+    scratchDir: join(place.directory, "scratch"),
+    compression: shared.settings.compression,
+    gate: shared.encodeGate,
+    alarms,
+    stage: (body, signal) => stateOf().sender.stage(body, signal),
+    refusedMs: shared.settings.refusedMs,
+    beforeStage: (txId, signal) => untilTable(stateOf(), txId, signal),
+    onChange: () => stateOf().sender.notify(),
+    onFailed() {
+      const state = stateOf();
+      state.baseFailures += 1;
+      // The first may have been an accident; reading the whole database for nothing is not to be repeated at once.
+      if (state.baseFailures > 1) state.baseAskedMs = performance.now();
+    },
+    onFork: (error) => stateOf().sender.halt(error),
+  });
 }
 
 function createDatabaseAlarms(
@@ -180,6 +197,12 @@ async function openChapters(state: DatabaseState): Promise<void> {
   const { generations, checkpoint } = state.cursor.value();
   const known = new Set<string>(generations.map(({ generation }) => generation));
   const names = await readdir(directory);
+  const hasPast = names.some((name) => /^[0-9a-f]{16}$/.test(name) || tableNumberOf(name) > 0);
+  if (generations.length === 0 && hasPast && state.alarms.list().length === 0) {
+    const message = `${directory}: cursor.json is gone; what was not sent is given up, and a new generation begins`;
+    const hint = "See what removes files from the shadow directory.";
+    state.alarms.raiseError("history", new PageferryError(historyAlarm, message, { hint }));
+  }
   // Generations that were over when a crash came, half-written files, and page tables that nothing refers to.
   const isRubbish = (name: string) =>
     (/^[0-9a-f]{16}$/.test(name) && !known.has(name)) ||
@@ -195,17 +218,69 @@ async function openChapters(state: DatabaseState): Promise<void> {
   state.stampMs = Math.max(state.stampMs, ...stamps);
 }
 
-/** What the source goes on from. Where the past cannot be proved it begins anew, and that is told. */
-async function referenceOf(state: DatabaseState): Promise<CaptureReference | undefined> {
+/** What the source goes on from; without a reference it begins anew. */
+interface Past {
+  readonly reference: CaptureReference | undefined;
+}
+
+/**
+ * Where the past cannot be proved a generation begins, and that is told. A disk that is full says nothing of the past: `undefined`,
+ * it is to be asked again.
+ */
+async function readPast(state: DatabaseState): Promise<Past | undefined> {
+  const { directory } = state.place;
   try {
-    return await openReference(state.place.directory, state.cursor.value(), state.chapters);
+    return { reference: await openReference(directory, state.cursor.value(), state.chapters) };
   } catch (error) {
     if (!isPageferryError(error)) throw error;
+    if (error.remedy === "retry") {
+      state.alarms.raiseError("shadow", error);
+      if (error.code === "disk-full") await giveReserve(directory);
+      return;
+    }
     state.shared.logger.warn(
       { database: state.place.name, err: error },
       "the past cannot be proved, a generation begins",
     );
-    return;
+    return { reference: undefined };
+  }
+}
+
+/** Captures from the past on; the source is open when this returns its promise. */
+function capture(state: DatabaseState, { reference }: Past): Promise<void> {
+  const { shared, place } = state;
+  const { isForked } = state.cursor.value();
+  // The host holds another history of this generation: nothing more of ours is sent, and nothing can be built on it.
+  if (isForked) state.chapters.at(-1)?.update({ isAbandoned: true });
+  const begin = isForked ? "fork" : place.isRestored ? "restored" : undefined;
+  const source = shared.openSource({
+    path: place.path,
+    scratchDir: join(place.directory, "scratch"),
+    now: shared.now,
+    maxReadRate: shared.settings.maxReadRate,
+    baseDeadlineMs: shared.settings.baseDeadlineMs,
+    ...(reference === undefined || isForked ? {} : { reference }),
+    ...(begin === undefined ? {} : { begin }),
+  });
+  state.source = source;
+  return consume(state, source.events);
+}
+
+/** Captures as soon as the disk lets it: to begin anew meanwhile would cost a whole upload. */
+async function captureLater(state: DatabaseState): Promise<void> {
+  const pause = createWake();
+  const { signal } = state.stopping;
+  while (!signal.aborted) {
+    await pause.wait(readAgainMs, signal);
+    const past = signal.aborted ? undefined : await readPast(state);
+    if (past === undefined) continue;
+    state.alarms.clear("shadow");
+    try {
+      return await capture(state, past);
+    } catch (error) {
+      state.alarms.raiseError("source", error);
+      return;
+    }
   }
 }
 
@@ -224,7 +299,10 @@ function acknowledged(state: DatabaseState, chapter: Chapter, { txId, kind }: Ac
     txId,
     kind,
   });
-  if (kind === "snapshot") inBackground(state, () => state.cursor.save());
+  if (kind === "snapshot") {
+    state.baseFailures = 0;
+    inBackground(state, () => state.cursor.save());
+  }
   if (!state.isHealing) inBackground(state, () => tidy(state));
 }
 
@@ -243,7 +321,9 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
         nowMs: state.shared.now(),
       }),
     tick() {
-      if (!isStopped) tick(state);
+      if (isStopped) return;
+      tick(state);
+      inspectWhenDue(state);
     },
     async stop(deadlineMs) {
       if (isStopped) return;
@@ -267,6 +347,7 @@ interface Stopping {
 
 async function stop(state: DatabaseState, { consuming, sending, deadlineMs }: Stopping): Promise<void> {
   const endMs = performance.now() + deadlineMs;
+  state.stopping.abort();
   const signal = AbortSignal.timeout(Math.max(1, Math.ceil(deadlineMs)));
   const aborted = new Promise<void>((settle) =>
     signal.addEventListener("abort", () => settle(), { once: true }),

@@ -32,6 +32,9 @@ export interface Healing {
 /** A generation that was acknowledged and is not known at all is asked about again after this: more than any queue's delay. */
 const unknownAfterMs = 5 * 60_000;
 
+/** Holes looked at in one answer: when these are healed the next answer names others. */
+const holesMax = 1000;
+
 /** Decides for each generation. One that needs nothing is left out. */
 export function planHealing(needs: Needs, all: readonly HealingFacts[]): Healing[] {
   return all.flatMap((facts) => {
@@ -49,6 +52,7 @@ function healUnknown(facts: HealingFacts): Healing {
 
 function heal(needed: GenerationNeeds, facts: HealingFacts): Healing {
   const holes = needed.missing
+    .slice(0, holesMax)
     .map(([parentTxId, txId]) => ({ parentTxId, txId }))
     // What was not acknowledged, be it segment or snapshot, is on its way anyway.
     .filter((hole) => hole.txId <= (newest(facts.acknowledgedTxId, facts.baseTxId) ?? -1n));
@@ -64,11 +68,23 @@ function heal(needed: GenerationNeeds, facts: HealingFacts): Healing {
 /** Whether the entries that touch a range hold all of it, one following the other. */
 function covers(entries: HealingFacts["entries"], range: Range): boolean {
   let reached = range.parentTxId;
-  for (const entry of entries) {
-    if (entry.txId <= reached) continue;
-    if (entry.parentTxId > reached) return false;
+  for (let at = firstAfter(entries, reached); at < entries.length; at += 1) {
+    const entry = entries[at];
+    if (entry === undefined || entry.parentTxId > reached) return false;
     reached = entry.txId;
     if (reached >= range.txId) return true;
   }
   return false;
+}
+
+/** The index of the first entry that ends above a transaction. */
+function firstAfter(entries: HealingFacts["entries"], txId: TxId): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((entries[middle]?.txId ?? 0n) > txId) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

@@ -34,6 +34,26 @@ export interface Queue {
   needs(database: string, options?: QueueCallOptions): Promise<Needs | undefined>;
 }
 
+interface LostBody {
+  readonly lostBody: unknown;
+}
+
+/** The error of a queue that could not read a body on this side: asking the host again does not help, another body does. */
+export function bodyLost(what: string, error: unknown): PageferryError {
+  const cause: LostBody = { lostBody: error };
+  const reason = error instanceof Error ? error.message : String(error);
+  return new PageferryError("corrupt", `${what}: it cannot be read here, ${reason}`, {
+    cause,
+    hint: "It is made again. See what removes files from the shadow directory.",
+  });
+}
+
+/** Whether an error is one that `bodyLost` made. */
+export function isBodyLost(error: unknown): boolean {
+  const cause = error instanceof PageferryError ? error.cause : undefined;
+  return typeof cause === "object" && cause !== null && "lostBody" in cause;
+}
+
 interface Throttle {
   readonly retryAfterMs: number;
 }

@@ -1,23 +1,21 @@
 // Sends what one database's chapters hold, oldest first, one envelope in flight at a time; asks again for as long as it takes.
-import { createHash } from "node:crypto";
 import {
   type DatabaseName,
-  type EnvelopeItem,
-  inlineBytesMax,
+  type ErrorCode,
   isPageferryError,
   type Needs,
   type TxId,
 } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
-import { type Batch, type BatchItem, type BatchOptions, batchesAgain, nextBatch } from "./batch.ts";
+import { type Batch, type BatchOptions, batchesAgain, nextBatch } from "./batch.ts";
 import { abandon, type Chapter, needsBase, newest, unsentOf } from "./chapter.ts";
 import { type Contact, createContact } from "./contact.ts";
 import type { CursorStore } from "./cursor.ts";
 import type { Gate } from "./gate.ts";
-import { beginOf } from "./generation.ts";
 import type { Range } from "./healing.ts";
 import type { Lag } from "./lag.ts";
-import type { Queue, StagedBody } from "./queue.ts";
+import { isBodyLost, type Queue, type StagedBody } from "./queue.ts";
+import { deliver, sendItems } from "./send-items.ts";
 import type { ReadySnapshot, SnapshotUploads } from "./snapshot-upload.ts";
 import { createWake, type Wake } from "./wake.ts";
 
@@ -31,6 +29,8 @@ export interface SendPolicy {
   readonly needsMs: number;
   /** How long a host may be silent before an alarm is raised. */
   readonly silentMs: number;
+  /** A host that refuses is asked again after this. */
+  readonly refusedMs: number;
   readonly batch: BatchOptions;
 }
 
@@ -55,6 +55,8 @@ export interface SendContext {
   chapters(): readonly Chapter[];
   /** Asks the source for an image of the newest state, unless one is on its way. */
   requestBase(): void;
+  /** The shadow has a hole: what a restart goes on from must soon lie beyond it. */
+  onHole(): void;
   onAcknowledged(chapter: Chapter, txId: TxId, kind: "segment" | "snapshot"): void;
   onNeeds(needs: Needs): boolean;
   /** This kind of queue cannot say what it needs. */
@@ -63,7 +65,7 @@ export interface SendContext {
 
 /** Sends one database. */
 export interface Sender {
-  /** Runs until it is drained, halted or aborted. Never throws. */
+  /** Runs until it is drained or aborted. Never throws. */
   run(): Promise<void>;
   /** There may be something to send. */
   notify(): void;
@@ -72,8 +74,9 @@ export interface Sender {
   /** Sends ranges again that the host misses. */
   resend(chapter: Chapter, ranges: readonly Range[]): void;
   stage(body: StagedBody, signal: AbortSignal): Promise<void>;
-  /** What the host cannot be asked again for: sending ends, capturing goes on. */
+  /** The host refused: sending rests, capturing goes on. It is tried again slowly; after a fork, not before a restart. */
   halt(error: unknown): void;
+  /** Since the host refused, nothing was taken by it. */
   isHalted(): boolean;
   /** The host has not answered for a while, or sending is halted: what is unsent stays unsent. */
   isAway(): boolean;
@@ -90,7 +93,10 @@ interface SendState extends SendContext {
   lastBatchMs: number;
   isBehind: boolean;
   isDraining: boolean;
-  isHalted: boolean;
+  /** The code of the alarm that stands since the host refused. */
+  haltedBy: ErrorCode | undefined;
+  /** Nothing is sent before; never again after a fork. */
+  restUntilMs: number;
 }
 
 /** After a failure that has no retrying of its own, such as a full disk. */
@@ -109,7 +115,8 @@ export function createSender(context: SendContext): Sender {
     lastBatchMs: Number.NEGATIVE_INFINITY,
     isBehind: false,
     isDraining: false,
-    isHalted: false,
+    haltedBy: undefined,
+    restUntilMs: Number.NEGATIVE_INFINITY,
   };
   return {
     run: () => run(state),
@@ -120,13 +127,15 @@ export function createSender(context: SendContext): Sender {
       state.wake.notify();
     },
     resend(chapter, ranges) {
-      state.resends.push(...ranges.map((range) => ({ chapter, range })));
+      const isNew = (range: Range) =>
+        !state.resends.some((one) => one.range.txId === range.txId && one.chapter === chapter);
+      state.resends.push(...ranges.filter(isNew).map((range) => ({ chapter, range })));
       state.wake.notify();
     },
     stage: state.contact.stage,
     halt: (error) => halt(state, error),
-    isHalted: () => state.isHalted,
-    isAway: () => state.isHalted || state.contact.isSilent(),
+    isHalted: () => state.haltedBy !== undefined,
+    isAway: () => state.haltedBy !== undefined || state.contact.isSilent(),
     hastenNeeds() {
       state.contact.hastenNeeds();
       state.wake.notify();
@@ -135,10 +144,17 @@ export function createSender(context: SendContext): Sender {
 }
 
 async function run(state: SendState): Promise<void> {
-  while (!state.signal.aborted && !state.isHalted) {
+  while (!state.signal.aborted) {
+    if (isResting(state)) {
+      if (state.isDraining) return;
+      await state.wake.wait(state.restUntilMs - performance.now(), state.signal);
+      continue;
+    }
     try {
       const isBusy = await step(state);
-      if (!state.isHalted) state.alarms.clear("sender");
+      if (isResting(state)) continue;
+      // After a refusal only what the host took shows that it is over.
+      if (isBusy || state.haltedBy === undefined) recovered(state);
       if (!isBusy && state.isDraining && isDrained(state)) return;
       if (!isBusy) await state.wake.wait(untilDueMs(state), state.signal);
     } catch (error) {
@@ -153,17 +169,33 @@ async function run(state: SendState): Promise<void> {
   }
 }
 
+function isResting(state: SendState): boolean {
+  return performance.now() < state.restUntilMs;
+}
+
+function recovered(state: SendState): void {
+  state.haltedBy = undefined;
+  state.alarms.clear("sender");
+}
+
 function halt(state: SendState, error: unknown): void {
-  if (state.isHalted || state.signal.aborted) return;
-  state.isHalted = true;
-  if (isPageferryError(error, "fork")) state.cursor.update({ isForked: true });
+  const isForked = state.restUntilMs === Number.POSITIVE_INFINITY;
+  if (isForked || state.signal.aborted) return;
+  const code = isPageferryError(error) ? error.code : "unavailable";
+  if (code === "fork") state.cursor.update({ isForked: true });
+  const restMs = state.policy.refusedMs * (1 + 0.1 * state.random());
+  state.restUntilMs = code === "fork" ? Number.POSITIVE_INFINITY : performance.now() + restMs;
+  if (state.haltedBy !== undefined && state.haltedBy !== code) state.alarms.clear("sender", state.haltedBy);
+  state.haltedBy = code;
   state.alarms.raiseError("sender", error);
   state.wake.notify();
 }
 
 /** Does one thing, and says whether there was one. */
 async function step(state: SendState): Promise<boolean> {
-  if (!state.isDraining) await state.contact.hearNeeds();
+  if (!state.isDraining && state.haltedBy === undefined) await state.contact.hearNeeds();
+  // What was just heard may be that the host has another history.
+  if (isResting(state)) return false;
   const chapter = headOf(state);
   if (chapter === undefined) return false;
   if (chapter.cursor().epoch === null) {
@@ -195,7 +227,8 @@ function headOf(state: SendState): Chapter | undefined {
 function isDrained(state: SendState): boolean {
   const chapters = state.chapters();
   return chapters.every((chapter) => {
-    const isUploading = state.uploads.isBusy(chapter.generation);
+    const isUploading =
+      state.uploads.isBusy(chapter.generation) && !state.uploads.isRefused(chapter.generation);
     return (
       chapter.cursor().isAbandoned || (!isUploading && (needsBase(chapter) || unsentOf(chapter).length === 0))
     );
@@ -223,7 +256,15 @@ async function sendSnapshot(state: SendState, chapter: Chapter): Promise<boolean
   // Points between the last segment and the snapshot must not fall out of the history: they go first.
   const [first] = unsentOf(chapter);
   if (!needsBase(chapter) && first !== undefined && first.txId <= ready.txId) return false;
-  await deliver(state, chapter, [ready.item], [ready.body]);
+  try {
+    await deliver(state, chapter, [ready.item], [ready.body]);
+  } catch (error) {
+    if (!isBodyLost(error)) throw error;
+    state.alarms.raiseError("snapshot", error);
+    await state.uploads.done(ready);
+    askForBase(state, chapter);
+    return true;
+  }
   await state.uploads.done(ready);
   acknowledgeSnapshot(state, chapter, ready);
   return true;
@@ -273,8 +314,9 @@ async function makeBatch(state: SendState, chapter: Chapter): Promise<Batch | un
   } catch (error) {
     if (!isPageferryError(error, "corrupt")) throw error;
     const last = chapter.shadow.entries().at(-1)?.txId ?? (0n as TxId);
-    chapter.update({ baseNeededFrom: last });
+    chapter.update({ baseNeededFrom: newest(chapter.cursor().baseNeededFrom, last) });
     state.alarms.raiseError("history", error);
+    state.onHole();
     return;
   }
 }
@@ -297,6 +339,7 @@ async function sendAgain(state: SendState): Promise<boolean> {
   } catch (error) {
     if (!isPageferryError(error, "corrupt")) throw error;
     // What the shadow no longer holds only a snapshot can stand for.
+    state.onHole();
     askForBase(state, chapter);
   }
   return true;
@@ -307,45 +350,6 @@ async function sendHeartbeat(state: SendState, chapter: Chapter): Promise<boolea
   if (!isDue || state.isDraining) return false;
   await deliver(state, chapter, [], []);
   return true;
-}
-
-async function sendItems(state: SendState, chapter: Chapter, batch: Batch): Promise<void> {
-  const items: EnvelopeItem[] = [];
-  const bodies: StagedBody[] = [];
-  for (const item of batch.items) {
-    if (item.bytes.length <= inlineBytesMax) {
-      items.push(item);
-      continue;
-    }
-    const body = bodyOf(item);
-    await state.contact.stage(body, state.signal);
-    bodies.push(body);
-    items.push({ name: item.name, digest: body.digest, size: body.size });
-  }
-  await deliver(state, chapter, items, bodies);
-}
-
-function bodyOf({ bytes }: BatchItem): StagedBody {
-  async function* open(): AsyncGenerator<Uint8Array> {
-    yield bytes;
-  }
-  return { digest: createHash("sha256").update(bytes).digest("hex"), size: bytes.length, open };
-}
-
-function deliver(
-  state: SendState,
-  chapter: Chapter,
-  items: readonly EnvelopeItem[],
-  bodies: readonly StagedBody[],
-): Promise<void> {
-  const isCurrent = state.chapters().at(-1) === chapter;
-  return state.contact.deliver(() => {
-    const last = chapter.shadow.entries().at(-1);
-    const newestTxId = (isCurrent ? state.lag.newestTxId() : undefined) ?? last?.txId ?? null;
-    const newestStampMs = (isCurrent ? state.lag.newestAtMs() : undefined) ?? last?.stampMs ?? null;
-    const begin = beginOf(chapter.cursor(), state.host);
-    return { database: state.database, begin, sentAtMs: state.now(), newestTxId, newestStampMs, items };
-  }, bodies);
 }
 
 /** The begin of a generation is completed: one above the highest epoch that anyone knows. */

@@ -24,6 +24,10 @@ export interface AgentSettings {
   readonly needsMs: number;
   /** A host that does not answer for this long is an alarm. Default 15 s. */
   readonly silentMs: number;
+  /** A host that refuses, such as a token, is asked again after this. Default 5 min. A fork waits for a restart. */
+  readonly refusedMs: number;
+  /** How often the agent looks whether its own files are there, while they change; else twelve times as rarely. Default 5 s. */
+  readonly inspectMs: number;
   /** The page table is checkpointed after this, if something changed. Default 60 s: a restart rolls forward at most that much. */
   readonly checkpointMs: number;
   /** And after this much of shadow. Default 64 MiB. */
@@ -44,6 +48,8 @@ export const defaultSettings: AgentSettings = {
   heartbeatMs: 20_000,
   needsMs: 60_000,
   silentMs: 15_000,
+  refusedMs: 300_000,
+  inspectMs: 5_000,
   checkpointMs: 60_000,
   checkpointBytes: 64 * 2 ** 20,
   recentBytesMax: 32 * 2 ** 20,

@@ -1,5 +1,5 @@
 // The shadow of one generation on disk: records in rolling files, appended in groups and fsynced, never changed in place.
-import { type FileHandle, open, rm } from "node:fs/promises";
+import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import type { TxId } from "@pageferry/format";
 import {
   fromFileSystem,
@@ -40,6 +40,8 @@ export interface ShadowLog {
   trim(upTo: TxId, before?: () => Promise<void>): Promise<void>;
   /** Writes `records` into one new file in the place of the file of `from` and all after it, whose records they stand for. */
   squash(from: LogEntry, records: AsyncIterable<NewRecord>): Promise<void>;
+  /** Looks whether the files are there as they were written. Records of one that is not are forgotten, and returned. */
+  inspect(): Promise<readonly LogEntry[]>;
   close(): Promise<void>;
 }
 
@@ -92,6 +94,7 @@ export async function openShadowLog(directory: string, options: ShadowLogOptions
     append: (records) => append(state, records),
     trim: (upTo, before) => trim(state, upTo, before),
     squash: (from, records) => squash(state, from, records),
+    inspect: () => inspect(state),
     close: () => closeActive(state),
   };
 }
@@ -133,6 +136,7 @@ async function activeFor(state: LogState, byteCount: number): Promise<ActiveFile
     await closeActive(state);
   }
   if (state.active === undefined) {
+    await makeDirectoryDurable(state.directory);
     state.newest += 1;
     const file = logFile(state.directory, state.newest, state.newest);
     state.active = { file, handle: await openLogFile(file, "wx") };
@@ -203,6 +207,35 @@ async function squash(state: LogState, from: LogEntry, records: AsyncIterable<Ne
     await rm(temporary, { force: true }).catch(() => {});
     throw fromFileSystem(error, `squashing the shadow in ${state.directory}`);
   }
+}
+
+async function inspect(state: LogState): Promise<LogEntry[]> {
+  const lost = new Set<LogFile>();
+  try {
+    for (const [file, size] of state.sizes) if (!(await isAsWritten(state, file, size))) lost.add(file);
+  } catch (error) {
+    throw fromFileSystem(error, `looking at the shadow in ${state.directory}`);
+  }
+  if (lost.size === 0) return [];
+  // What is appended to a file without a name is gone with this process.
+  if (state.active !== undefined && lost.has(state.active.file)) await closeActive(state).catch(() => {});
+  for (const file of lost) {
+    state.sizes.delete(file);
+    // Of one that was cut short, a restart would read the beginning.
+    await rm(file.path, { force: true }).catch(() => {});
+  }
+  const gone = state.entries.filter((entry) => lost.has(entry.file));
+  state.entries = state.entries.filter((entry) => !lost.has(entry.file));
+  return gone;
+}
+
+async function isAsWritten(state: LogState, file: LogFile, size: number): Promise<boolean> {
+  const found = await stat(file.path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") return;
+    throw error;
+  });
+  if (found === undefined || found.size < size) return false;
+  return file !== state.active?.file || found.ino === (await state.active.handle.stat()).ino;
 }
 
 async function writeSquashed(

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdir, rename } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { defaultCompression, txId } from "@pageferry/format";
+import { defaultCompression, type TxId, txId } from "@pageferry/format";
 import fc from "fast-check";
 import { temporary, until } from "../testing/agent-bench.ts";
 import { createRangeMerge, type RangePart } from "./range-merge.ts";
@@ -116,9 +116,11 @@ suite("the shadow", () => {
     await one.shadow.flush();
 
     await rename(path, `${path}-away`);
+    await writeFile(path, "a file in the place of the directory");
     await one.shadow.append(partOf(3, [11]));
     await until("trouble", () => one.troubles.length > 0);
     await one.shadow.append(partOf(4, [12]));
+    await rm(path);
     await rename(`${path}-away`, path);
     await one.shadow.flush();
 
@@ -171,6 +173,47 @@ suite("the shadow", () => {
     );
   });
 
+  test("whose directory is removed makes it again, and knows what was in it", async () => {
+    await using directory = await temporary();
+    const path = join(directory.path, "shadow");
+    await using one = await opened(path, "transaction", { fileBytesMax: 1 });
+    for (const id of [2, 3]) await one.shadow.append(partOf(id, [10]));
+    await one.shadow.flush();
+
+    await rm(path, { recursive: true });
+    const lost = await one.shadow.inspect();
+    await one.shadow.append(partOf(4, [12]));
+    await one.shadow.flush();
+
+    const idsOf = (entries: readonly { readonly txId: TxId }[]) => entries.map(({ txId: id }) => Number(id));
+    assert.deepEqual(idsOf(lost), [2, 3]);
+    assert.deepEqual(idsOf(one.shadow.entries()), [4]);
+    assert.deepEqual(idsOf(await one.shadow.inspect()), []);
+    assert.equal((await readdir(path)).length, 1);
+  });
+
+  test("notices a file that was cut short, replaced, or removed while it is written", async () => {
+    for (const damage of ["cut", "replaced", "removed"] as const) {
+      await using directory = await temporary();
+      await using one = await opened(directory.path, "transaction");
+      await one.shadow.append(partOf(2, [10]));
+      await one.shadow.flush();
+      const [name = ""] = await readdir(directory.path);
+      const path = join(directory.path, name);
+      const bytes = await readFile(path);
+
+      if (damage === "cut") await truncate(path, bytes.length - 1);
+      else await rm(path);
+      if (damage === "replaced") await writeFile(path, bytes);
+      const lost = await one.shadow.inspect();
+      await one.shadow.append(partOf(3, [11]));
+      await one.shadow.flush();
+
+      assert.deepEqual([lost.length, one.shadow.entries().length], [1, 1], damage);
+      await readLogEntry(one.shadow.entries()[0] ?? assert.fail("nothing is there"));
+    }
+  });
+
   test("closed in the middle of trouble gives up, and does not hang", async () => {
     await using directory = await temporary();
     const path = join(directory.path, "shadow");
@@ -178,11 +221,13 @@ suite("the shadow", () => {
     await one.shadow.append(partOf(2, [10]));
     await one.shadow.flush();
     await rename(path, `${path}-away`);
+    await writeFile(path, "a file in the place of the directory");
     await one.shadow.append(partOf(3, [11]));
     await until("trouble", () => one.troubles.length > 0);
 
     await one.shadow.close();
 
+    await rm(path);
     await mkdir(path);
     assert.deepEqual(one.durable, [2]);
   });

@@ -46,6 +46,8 @@ export interface Shadow {
   trim(upTo: TxId, before?: () => Promise<void>): Promise<void>;
   /** Puts what `squashed` makes of all its records in their place. Appends wait meanwhile. */
   squash(squashed: (entries: readonly LogEntry[]) => AsyncIterable<NewRecord>): Promise<void>;
+  /** Looks whether the files are there as they were written. Records of one that is not are forgotten, and returned. */
+  inspect(): Promise<readonly LogEntry[]>;
   /** Gives up what is not durable and closes the files; call `flush` first. */
   close(): Promise<void>;
 }
@@ -121,6 +123,7 @@ export async function openShadow(options: ShadowOptions): Promise<Shadow> {
         const [first] = entries;
         if (first !== undefined && entries.length > 1) await log.squash(first, squashed(entries));
       }),
+    inspect: () => inTurn(state, log.inspect),
     async close() {
       state.closed.abort();
       await state.writing;

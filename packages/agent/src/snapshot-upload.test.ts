@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { decodeSnapshot, defaultCompression, PageferryError, parseGeneration, txId } from "@pageferry/format";
 import { temporary, until } from "../testing/agent-bench.ts";
 import { createAlarms } from "./alarms.ts";
@@ -22,22 +23,25 @@ async function bench(change: Partial<SnapshotUploadOptions> = {}) {
   const directory = await temporary();
   const alarms = createAlarms(Date.now, { raised() {}, cleared() {} });
   const staged: Buffer[] = [];
-  const refused: unknown[] = [];
+  const failures: string[] = [];
   const uploads = createSnapshotUploads({
     scratchDir: directory.path,
     compression: defaultCompression,
     gate: createGate(1),
     alarms,
     stage: async (body) => void staged.push(await bytesOf(body)),
+    refusedMs: 30,
+    beforeStage: async () => {},
     onChange() {},
-    onRefused: (error) => void refused.push(error),
+    onFailed: () => void failures.push("failed"),
+    onFork: () => void failures.push("fork"),
     ...change,
   });
   return {
     uploads,
     alarms,
     staged,
-    refused,
+    failures,
     /** An image of `pages` pages as a source leaves it. */
     async base(id: number, pages: number, highWaterMark = pages): Promise<BaseEvent> {
       const imagePath = join(directory.path, `image-${id}`);
@@ -110,14 +114,66 @@ suite("the upload of a snapshot", () => {
     assert.deepEqual(await one.files(), []);
   });
 
-  test("that a host refuses is told to the sender", async () => {
-    const error = new PageferryError("unauthorized", "no");
-    await using one = await bench({ stage: () => Promise.reject(error) });
+  test("that a host refuses keeps what it made, says so, and brings it again until it is taken", async () => {
+    let isAllowed = false;
+    let tries = 0;
+    await using one = await bench({
+      stage: async () => {
+        tries += 1;
+        if (!isAllowed) throw new PageferryError("unauthorized", "no");
+      },
+    });
 
     one.uploads.take(generation, await one.base(7, 10));
+    await until("three tries", () => tries >= 3);
+    const codes = one.alarms.list().map(({ code }) => code);
+    const wasRefused = one.uploads.isRefused(generation);
+    isAllowed = true;
+    await until("ready", () => one.uploads.ready(generation) !== undefined);
+
+    assert.deepEqual([codes, wasRefused, one.uploads.isBusy(generation)], [["unauthorized"], true, true]);
+    assert.deepEqual([one.alarms.list(), one.failures], [[], []]);
+  });
+
+  test("that a host has another history of is told to the sender, and deleted in the end", async () => {
+    const error = new PageferryError("fork", "two histories");
+    await using one = await bench({ stage: () => Promise.reject(error), refusedMs: 60_000 });
+
+    one.uploads.take(generation, await one.base(7, 10));
+    await until("a fork", () => one.failures.includes("fork"));
+    await one.uploads.close();
+
+    assert.deepEqual(await one.files(), []);
+  });
+
+  test("whose image is gone is given up, which asks for another", async () => {
+    await using one = await bench();
+    const base = await one.base(7, 10);
+    await rm(base.imagePath);
+
+    one.uploads.take(generation, base);
     await until("an end", () => !one.uploads.isBusy(generation));
 
-    assert.deepEqual(one.refused, [error]);
-    assert.deepEqual(await one.files(), []);
+    assert.deepEqual([one.failures, one.staged], [["failed"], []]);
+    assert.deepEqual(
+      one.alarms.list().map(({ code }) => code),
+      ["not-found"],
+    );
+  });
+
+  test("waits with staging until what a restart goes on from is durable", async () => {
+    const order: string[] = [];
+    await using one = await bench({
+      beforeStage: async (id) => {
+        await setTimeout(20);
+        order.push(`table ${id}`);
+      },
+      stage: async () => void order.push("staged"),
+    });
+
+    one.uploads.take(generation, await one.base(7, 10));
+    await until("ready", () => one.uploads.ready(generation) !== undefined);
+
+    assert.deepEqual(order, ["table 7", "staged"]);
   });
 });

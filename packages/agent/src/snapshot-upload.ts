@@ -1,5 +1,6 @@
 // A base image becomes a snapshot object: encoded through a spool on disk, staged at the host, and only then named in an
 // envelope. Nothing here survives a crash; the cursor says that no snapshot was acknowledged, and another base is asked for.
+// What is lost on the way, be it by a deleted file, is made again; what the host refuses is kept, and brought again slowly.
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -14,10 +15,10 @@ import {
   snapshotName,
   type TxId,
 } from "@pageferry/format";
-import { fileSpool, fromFileSystem } from "@pageferry/format/node";
+import { fileSpool, fromFileSystem, makeDirectoryDurable } from "@pageferry/format/node";
 import type { Alarms } from "./alarms.ts";
 import type { Gate } from "./gate.ts";
-import type { StagedBody } from "./queue.ts";
+import { isBodyLost, type StagedBody } from "./queue.ts";
 import type { BaseEvent } from "./sources/capture-event.ts";
 import { createWake } from "./wake.ts";
 
@@ -39,10 +40,16 @@ export interface SnapshotUploadOptions {
   readonly alarms: Alarms;
   /** Stages a body, retrying for as long as it takes. */
   readonly stage: (body: StagedBody, signal: AbortSignal) => Promise<void>;
+  /** What a host refused, such as a token, is brought again after this, ms. */
+  readonly refusedMs: number;
+  /** Run before a snapshot is staged: what a restart needs to go on from it becomes durable first. */
+  readonly beforeStage: (txId: TxId, signal: AbortSignal) => Promise<void>;
   /** A snapshot became ready, or was given up. */
   readonly onChange: () => void;
-  /** What asking again does not help, such as a refused token. */
-  readonly onRefused: (error: unknown) => void;
+  /** A snapshot was given up; only another image helps. */
+  readonly onFailed: () => void;
+  /** The host has another history. */
+  readonly onFork: (error: unknown) => void;
 }
 
 /** The snapshots of one database on their way; one at a time, a newer one takes the place of an older. */
@@ -51,6 +58,8 @@ export interface SnapshotUploads {
   take(generation: Generation, base: BaseEvent): void;
   /** Whether one of this generation is on its way or ready. */
   isBusy(generation: Generation): boolean;
+  /** Whether the one of this generation rests because the host refused it. */
+  isRefused(generation: Generation): boolean;
   ready(generation: Generation): ReadySnapshot | undefined;
   /** The transaction of the oldest one of this generation that is on its way or ready. */
   oldestTxId(generation: Generation): TxId | null;
@@ -71,6 +80,7 @@ interface Upload {
   readonly txId: TxId;
   readonly controller: AbortController;
   readonly running: Promise<void>;
+  isRefused: boolean;
 }
 
 interface Ready extends ReadySnapshot {
@@ -84,11 +94,17 @@ export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotU
 
   async function run(generation: Generation, base: BaseEvent, signal: AbortSignal): Promise<void> {
     try {
-      const snapshot = await upload(options, generation, base, signal);
+      const setRefused = (isRefused: boolean) => {
+        if (current?.controller.signal === signal) current.isRefused = isRefused;
+      };
+      const snapshot = await upload(options, { generation, base, signal, setRefused });
       await ready.get(generation)?.spool.remove();
       ready.set(generation, snapshot);
     } catch (error) {
-      if (!signal.aborted) report(options, error);
+      if (!signal.aborted) {
+        options.alarms.raiseError("snapshot", error);
+        options.onFailed();
+      }
     } finally {
       await rm(base.imagePath, { force: true }).catch(() => {});
       if (current?.controller.signal === signal) current = undefined;
@@ -114,9 +130,10 @@ export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotU
       const before = abandon();
       const controller = new AbortController();
       const running = before.then(() => run(generation, base, controller.signal));
-      current = { generation, txId: base.txId, controller, running };
+      current = { generation, txId: base.txId, controller, running, isRefused: false };
     },
     isBusy: (generation) => current?.generation === generation || ready.has(generation),
+    isRefused: (generation) => current?.generation === generation && current.isRefused,
     ready: (generation) => ready.get(generation),
     oldestTxId(generation) {
       const running = current?.generation === generation ? current.txId : null;
@@ -130,32 +147,54 @@ export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotU
   };
 }
 
-function report(options: SnapshotUploadOptions, error: unknown): void {
-  if (isPageferryError(error) && error.remedy !== "retry" && error.code !== "corrupt") {
-    options.onRefused(error);
-  } else {
-    options.alarms.raiseError("snapshot", error);
-  }
+interface Task {
+  readonly generation: Generation;
+  readonly base: BaseEvent;
+  readonly signal: AbortSignal;
+  setRefused(isRefused: boolean): void;
 }
 
-async function upload(
-  options: SnapshotUploadOptions,
-  generation: Generation,
-  base: BaseEvent,
-  signal: AbortSignal,
-): Promise<Ready> {
+async function upload(options: SnapshotUploadOptions, task: Task): Promise<Ready> {
+  const { generation, base, signal } = task;
   const { encoded, spool } = await encodeUntilDone(options, generation, base, signal);
   try {
     // The image is as large as the database; its room is given back before the upload, which may take hours.
     await rm(base.imagePath, { force: true });
     const { sha256: digest, size, open } = encoded;
     const body = { digest, size, open };
-    await options.stage(body, signal);
+    await options.beforeStage(base.txId, signal);
+    await stageUntilTaken(options, body, task);
     const name = snapshotName({ generation, txId: base.txId, stampMs: base.stampMs });
     return { generation, txId: base.txId, item: { name, digest, size }, body, spool };
   } catch (error) {
     await spool.remove().catch(() => {});
     throw error;
+  }
+}
+
+/** What a host refuses may be allowed later: a token is renewed, a bound is raised. To read the database again would not help. */
+async function stageUntilTaken(
+  options: SnapshotUploadOptions,
+  body: StagedBody,
+  { signal, setRefused }: Task,
+): Promise<void> {
+  const pause = createWake();
+  for (;;) {
+    try {
+      await options.stage(body, signal);
+      options.alarms.clear("snapshot");
+      return;
+    } catch (error) {
+      // Damaged bytes stay damaged.
+      if (signal.aborted || isBodyLost(error) || !isPageferryError(error) || error.code === "corrupt")
+        throw error;
+      if (error.code === "fork") options.onFork(error);
+      options.alarms.raiseError("snapshot", error);
+      setRefused(true);
+      options.onChange();
+      await pause.wait(options.refusedMs, signal);
+      setRefused(false);
+    }
   }
 }
 
@@ -176,6 +215,7 @@ async function encodeUntilDone(
     const path = join(options.scratchDir, `snapshot-${generation}-${formatTxId(base.txId)}-${attempt}.spool`);
     const spool = fileSpool(path);
     try {
+      await makeDirectoryDurable(options.scratchDir);
       await rm(path, { force: true });
       const encoded = await options.gate.pass(() => encodeImage(options, base, spool, signal), signal);
       options.alarms.clear("snapshot");

@@ -3,7 +3,15 @@ import { randomBytes } from "node:crypto";
 import { readdir, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { formatTxId, type Needs, PageferryError, type TxId } from "@pageferry/format";
-import { abandon, type Chapter, historyAlarm, lastTxIdOf, needsBase, newest } from "./chapter.ts";
+import {
+  abandon,
+  type Chapter,
+  historyAlarm,
+  inspectShadow,
+  lastTxIdOf,
+  needsBase,
+  newest,
+} from "./chapter.ts";
 import type { TableCheckpoint } from "./cursor.ts";
 import type { DatabaseState } from "./database-state.ts";
 import { planHealing } from "./healing.ts";
@@ -19,6 +27,7 @@ import {
 } from "./retention.ts";
 import { shadowCompression } from "./settings.ts";
 import type { CheckpointEvent } from "./sources/capture-event.ts";
+import { createWake } from "./wake.ts";
 
 /** An acknowledgement that a crash forgets is only sent again; it need not be fsynced each second. */
 const cursorSaveMs = 5000;
@@ -34,6 +43,10 @@ const flushMs = 10_000;
 
 /** Room on a full disk is made at most this often. */
 const relieveAgainMs = 5000;
+
+/** A snapshot waits at most this long for the page table that a restart goes on from. */
+const tableFirstMs = 10_000;
+const tableLookMs = 20;
 
 /** What was healed is healed again only after this: a host needs a while to put things away. */
 const healAgainMs = 5 * 60_000;
@@ -54,19 +67,21 @@ export function tick(state: DatabaseState): void {
   checkBounds(state);
 }
 
-/** Runs upkeep one after the other; a failure is an alarm, and the next tick tries again. */
+/** Runs upkeep one after the other; a failure is an alarm until something succeeds, and the next tick tries again. */
 export function inBackground(state: DatabaseState, act: () => Promise<void>): void {
-  state.upkeep = state.upkeep.then(act).catch((error: unknown) => {
-    if (!state.abort.signal.aborted) state.alarms.raiseError("shadow", error);
+  const done = () => state.alarms.clear("upkeep");
+  state.upkeep = state.upkeep.then(act).then(done, (error: unknown) => {
+    if (!state.abort.signal.aborted) state.alarms.raiseError("upkeep", error);
   });
 }
 
-/** Asks the source for the page table of the newest state, unless one is being written. */
-export function requestCheckpoint(state: DatabaseState): void {
+/** Asks the source for the page table of the newest state, unless one is being written; `now`: also then, it may be older. */
+export function requestCheckpoint(state: DatabaseState, when?: "now"): void {
   const chapter = state.chapters.at(-1);
   const nowMs = performance.now();
   // One that a full disk swallowed is asked for again, under another name.
-  const isAsked = state.checkpointing !== undefined && nowMs < state.checkpointedMs + checkpointAgainMs;
+  const isRecent = nowMs < state.checkpointedMs + checkpointAgainMs;
+  const isAsked = when !== "now" && state.checkpointing !== undefined && isRecent;
   if (isAsked || state.source === undefined || chapter === undefined) return;
   const file = nextTableFile(state);
   state.checkpointing = { file, generation: chapter.generation, bytes: state.bytesSinceCheckpoint };
@@ -98,6 +113,25 @@ export async function acceptCheckpoint(state: DatabaseState, event: CheckpointEv
   }
 }
 
+/**
+ * Waits for the first page table of a generation. A process that dies with a snapshot at the host and no table of it would have
+ * to begin again from nothing.
+ */
+export async function untilTable(state: DatabaseState, base: TxId, signal: AbortSignal): Promise<void> {
+  const pause = createWake();
+  const endMs = performance.now() + tableFirstMs;
+  const isThere = () => {
+    const { checkpoint } = state.cursor.value();
+    return (
+      checkpoint !== null &&
+      checkpoint.generation === state.chapters.at(-1)?.generation &&
+      checkpoint.txId >= base
+    );
+  };
+  while (!isThere() && performance.now() < endMs && !signal.aborted) await pause.wait(tableLookMs, signal);
+  if (!signal.aborted) await state.cursor.save().catch(() => {});
+}
+
 async function useCheckpoint(state: DatabaseState, checkpoint: TableCheckpoint): Promise<void> {
   state.cursor.update({ checkpoint });
   await state.cursor.save();
@@ -123,6 +157,11 @@ async function removeTables(directory: string, kept: string | undefined): Promis
 }
 
 const reserveFile = "reserve";
+
+/** Gives the room of the reserve to a disk that is full. */
+export async function giveReserve(directory: string): Promise<void> {
+  await rm(join(directory, reserveFile), { force: true }).catch(() => {});
+}
 
 /** Room for a page table and a cursor, which a full disk is freed with. */
 async function keepReserve(directory: string, tableFile: string): Promise<void> {
@@ -150,7 +189,7 @@ export function relieve(state: DatabaseState): void {
   state.sender.hastenNeeds();
   inBackground(state, async () => {
     const { directory } = state.place;
-    await rm(join(directory, reserveFile), { force: true });
+    await giveReserve(directory);
     await tidy(state);
     const { checkpoint } = state.cursor.value();
     const chapter = state.chapters.at(-1);
@@ -248,6 +287,8 @@ async function squash(state: DatabaseState): Promise<void> {
   const isTooMuch = () => shadowBytes(state.chapters) > settings.shadowBytesMax * 0.9;
   await tidy(state);
   for (const chapter of state.chapters) {
+    // One that is gone would stop it every time.
+    await inspectShadow(chapter);
     chapter.recent.clear();
     await squashChapter(chapter, shadowCompression(settings));
   }

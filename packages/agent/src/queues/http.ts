@@ -8,6 +8,7 @@ import {
   parseNeeds,
 } from "@pageferry/format";
 import { type Queue, type QueueCallOptions, type StagedBody, throttled } from "../queue.ts";
+import { type Answer, type Exchange, exchange, StalledError } from "./exchange.ts";
 
 /** Where the host is and how to speak to it. */
 export interface HttpQueueOptions {
@@ -15,9 +16,12 @@ export interface HttpQueueOptions {
   readonly url: string;
   /** Bearer token with the scopes `ingest` and `needs`. It appears in no error and no log. */
   readonly token?: string;
-  /** How long one call may take. Default 30 s. Staging is bounded by `stallMs` instead. */
+  /**
+   * How long a call may stand still, ms. Default 30 s. As long as its body moves it goes on, and the answer to a large body may
+   * take longer by what a line of 2 KiB a second needs for what was not seen to arrive.
+   */
   readonly timeoutMs?: number;
-  /** How long a staged body may stand still, and how long its answer may take. Default 60 s. */
+  /** The same for staged bodies. Default 60 s. */
   readonly stallMs?: number;
   /** Milliseconds since the epoch, for a Retry-After that is a date. */
   readonly now?: () => number;
@@ -35,85 +39,84 @@ const detailLengthMax = 300;
 /** What a host that is at its limit leaves open. */
 const defaultRetryAfterMs = 5_000;
 
-interface Call {
-  readonly method: "POST" | "PUT" | "GET";
+interface Call extends Omit<Exchange, "url"> {
   readonly path: string;
-  readonly headers: Record<string, string>;
-  readonly body?: Uint8Array | ReadableStream<Uint8Array>;
-  readonly signal: AbortSignal | undefined;
-  readonly timeout: AbortSignal;
-  readonly answerBytesMax: number;
+  /** Every other status is no answer of a host. */
+  readonly expected: readonly number[];
 }
 
 /** A queue over HTTP. Throws `bad-config` for a URL it cannot use. */
 export function createHttpQueue(options: HttpQueueOptions): Queue {
   const { root, name } = parseRoot(options.url);
   const { token, timeoutMs = 30_000, stallMs = 60_000, now = Date.now } = options;
+  if (token !== undefined && /[^\x21-\x7e]/.test(token)) {
+    throw new PageferryError(
+      "bad-config",
+      "queue token: it holds what a header cannot, such as a line break",
+    );
+  }
   const authorization: Record<string, string> =
     token === undefined ? {} : { authorization: `Bearer ${token}` };
 
-  async function call(request: Call): Promise<Uint8Array> {
-    const what = `${name}: ${request.method} ${request.path}`;
-    let response: Response;
-    let answer: Uint8Array;
+  async function call({ path, expected, ...request }: Call): Promise<Uint8Array> {
+    const what = `${name}: ${request.method} ${path}`;
+    const headers = { ...authorization, accept: "application/json", ...request.headers };
+    let answer: Answer;
     try {
-      response = await fetch(`${root}${request.path}`, {
-        method: request.method,
-        headers: { ...authorization, accept: "application/json", ...request.headers },
-        signal: either(request.signal, request.timeout),
-        redirect: "manual",
-        ...(request.body === undefined ? {} : { body: request.body, duplex: "half" }),
-      } as RequestInit);
-      answer = await readBounded(response, request.answerBytesMax, what);
+      answer = await exchange({ ...request, url: `${root}${path}`, headers });
     } catch (error) {
       request.signal?.throwIfAborted();
-      if (isPageferryError(error)) {
-        throw error;
-      }
-      throw new PageferryError("unavailable", `${what}: ${reasonOf(error, request.timeout)}`, {
-        cause: error,
-      });
+      if (isPageferryError(error)) throw error;
+      throw new PageferryError("unavailable", `${what}: ${reasonOf(error)}`, { cause: error });
     }
-    if (!response.ok) {
-      throw errorOf(response, answer, what, { token, nowMs: now() });
+    const { status, isTooLong } = answer;
+    if (status < 200 || status >= 300) throw errorOf(answer, what, { token, nowMs: now() });
+    // A page to sign in at says 200 to everything: only what a host says counts as its word.
+    if (!expected.includes(status)) {
+      const message = `${what}: status ${status}, which no pageferry host answers here; is something in between?`;
+      throw new PageferryError("unavailable", message);
     }
-    return answer;
+    if (isTooLong) {
+      const message = `${what}: the answer is longer than ${request.answerBytesMax} bytes`;
+      throw new PageferryError("unavailable", message);
+    }
+    return answer.body;
   }
 
   return {
     name,
     async send(envelope, { signal }: QueueCallOptions = {}) {
-      using deadline = startDeadline(timeoutMs);
       await call({
         method: "POST",
         path: "/v1/ingest",
+        expected: [202],
         headers: { "content-type": "application/cbor" },
         body: envelope,
         signal,
-        timeout: deadline.signal,
+        stallMs: timeoutMs,
         answerBytesMax: problemBytesMax,
       });
     },
     async stage(database: string, body: StagedBody, { signal }: QueueCallOptions = {}) {
-      using deadline = startDeadline(stallMs);
       await call({
         method: "PUT",
         path: `/v1/stage/${body.digest}?database=${encodeURIComponent(database)}`,
-        headers: { "content-type": "application/octet-stream", "content-length": String(body.size) },
-        body: ReadableStream.from(deadline.of(body.open())),
+        expected: [200, 201],
+        headers: { "content-type": "application/octet-stream" },
+        body,
         signal,
-        timeout: deadline.signal,
+        stallMs,
         answerBytesMax: problemBytesMax,
       });
     },
     async needs(database: string, { signal }: QueueCallOptions = {}) {
-      using deadline = startDeadline(timeoutMs);
       const answer = await call({
         method: "GET",
         path: `/v1/databases/${encodeURIComponent(database)}/needs`,
+        expected: [200],
         headers: {},
         signal,
-        timeout: deadline.signal,
+        stallMs: timeoutMs,
         answerBytesMax: needsBytesMax,
       });
       return needsOf(answer, `${name}: needs of ${database}`);
@@ -135,35 +138,9 @@ function parseRoot(text: string): { readonly root: string; readonly name: string
   return { root, name: root };
 }
 
-function either(signal: AbortSignal | undefined, timeout: AbortSignal): AbortSignal {
-  return signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
-}
-
-async function readBounded(response: Response, bytesMax: number, what: string): Promise<Uint8Array> {
-  if (response.body === null) {
-    return new Uint8Array();
-  }
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body as ReadableStream<Uint8Array>) {
-    size += chunk.length;
-    if (size > bytesMax) {
-      if (!response.ok) {
-        break;
-      }
-      throw new PageferryError("unavailable", `${what}: the answer is longer than ${bytesMax} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-function reasonOf(error: unknown, timeout: AbortSignal): string {
-  if (timeout.aborted) {
-    return "no answer in time";
-  }
-  const cause = error instanceof Error ? error.cause : undefined;
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+function reasonOf(error: unknown): string {
+  if (error instanceof StalledError) return `no answer in time, ${error.message}`;
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
   return typeof code === "string" ? code : "the connection failed";
 }
 
@@ -172,25 +149,32 @@ interface ErrorContext {
   readonly nowMs: number;
 }
 
-function errorOf(
-  response: Response,
-  answer: Uint8Array,
-  what: string,
-  context: ErrorContext,
-): PageferryError {
-  const problem = parseProblem(answer);
+function errorOf(answer: Answer, what: string, context: ErrorContext): PageferryError {
+  const { status, headers } = answer;
+  const problem = parseProblem(answer.body);
   const words = shown(problem.detail ?? problem.title, context.token);
-  const message = `${what}: status ${response.status}${words === "" ? "" : `, ${words}`}`;
-  const { status } = response;
-  // 408 is a slow line, 3xx a sign-in page or a proxy in the way: both pass. What a host says of itself in 5xx does, too.
-  if (status === 408 || status === 429 || status >= 500 || status < 400) {
+  const message = `${what}: status ${status}${words === "" ? "" : `, ${words}`}`;
+  if (status >= 300 && status < 400) return redirected(message, headers.location, context);
+  // 408 is a slow line, which passes. What a host says of itself in 5xx does, too.
+  if (status === 408 || status === 429 || status >= 500 || status < 300) {
     const code = problem.code === "disk-full" ? "disk-full" : "unavailable";
     const mayAsk = status === 429 || status === 503 || status === 507;
-    const askedMs = mayAsk ? retryAfterMs(response.headers.get("retry-after"), context.nowMs) : undefined;
+    const askedMs = mayAsk ? retryAfterMs(headers["retry-after"], context.nowMs) : undefined;
     return askedMs === undefined ? new PageferryError(code, message) : throttled(message, askedMs, code);
   }
   const hint = shown(problem.hint, context.token);
   return new PageferryError(codeOf(status, problem.code), message, hint === "" ? {} : { hint });
+}
+
+/** Not followed: the token and the database would go wherever the answer says. */
+function redirected(message: string, location: string | undefined, { token }: ErrorContext): PageferryError {
+  const target = location === undefined ? null : URL.parse(location);
+  // Without query and password: those may hold what is nobody's business.
+  const place = target === null ? location?.replace(/[?#].*$/s, "") : `${target.origin}${target.pathname}`;
+  const where = place === undefined ? "does not say where to" : `points to ${shown(place, token)}`;
+  return new PageferryError("bad-config", `${message}: it ${where}, and is not followed`, {
+    hint: "If that is your host, set the queue's url to it; if it is a page to sign in at, sign in.",
+  });
 }
 
 const codeOfStatus: Readonly<Record<number, ErrorCode>> = {
@@ -236,8 +220,8 @@ function shown(text: string | undefined, token: string | undefined): string {
   return redacted.slice(0, detailLengthMax);
 }
 
-function retryAfterMs(header: string | null, nowMs: number): number {
-  if (header === null) {
+function retryAfterMs(header: string | undefined, nowMs: number): number {
+  if (header === undefined) {
     return defaultRetryAfterMs;
   }
   if (/^\d{1,9}$/.test(header.trim())) {
@@ -257,29 +241,4 @@ function needsOf(answer: Uint8Array, what: string): Needs {
     }
     throw new PageferryError("unavailable", `${what}: ${cause.message}`, { cause });
   }
-}
-
-/** A time limit. Unlike `AbortSignal.timeout` it costs nothing any more when the call was in time. */
-interface Deadline extends Disposable {
-  readonly signal: AbortSignal;
-  /** Begins anew with each chunk taken: hours are fine for a large body, a minute without a byte is not. */
-  of(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>;
-}
-
-function startDeadline(ms: number): Deadline {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(), ms);
-  return {
-    signal: controller.signal,
-    async *of(chunks) {
-      for await (const chunk of chunks) {
-        timer.refresh();
-        yield chunk;
-      }
-      timer.refresh();
-    },
-    [Symbol.dispose]() {
-      clearTimeout(timer);
-    },
-  };
 }
