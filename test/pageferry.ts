@@ -1,15 +1,20 @@
-// The pageferry command, run from sources as a user runs it, and the archive it leaves behind.
+// The pageferry command, run from sources or as built, and the archive it leaves behind.
 import { readFile } from "node:fs/promises";
 import { type ProcessResult, type RunningProcess, runProcess, startProcess } from "./processes.ts";
 import { freePort } from "./temporary.ts";
 
 const root = new URL("..", import.meta.url).pathname;
-const bin = `${root}packages/cli/src/bin.ts`;
-const nodeFlags = ["-C", "@pageferry/source", "--disable-warning=ExperimentalWarning"];
+const fromSources = [
+  "-C",
+  "@pageferry/source",
+  "--disable-warning=ExperimentalWarning",
+  `${root}packages/cli/src/bin.ts`,
+];
+const asBuilt = [`${root}packages/cli/dist/bin.js`];
 
-/** What comes before pageferry's own arguments: a program and its first arguments. */
+/** What comes before pageferry's own arguments: a program and its first arguments. Benchmarks run what users install. */
 export function pageferryCommand(args: readonly string[]): readonly [string, string[]] {
-  return [process.execPath, [...nodeFlags, bin, ...args]];
+  return [process.execPath, [...(process.env.PAGEFERRY_BUILT === "1" ? asBuilt : fromSources), ...args]];
 }
 
 /** Runs `pageferry ARGS` to its end. */

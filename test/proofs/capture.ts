@@ -4,15 +4,15 @@ import { type CaptureScenario, runCapture } from "../capture-run.ts";
 
 const large = { noFreelistSync: true, initialMB: 2000, value: 1024, keys: 10 };
 const scenarios: readonly CaptureScenario[] = [
-  { name: "fsync", seconds: 60, images: 1000, application: {} },
+  { name: "fsync", seconds: 60, images: 1150, application: {} },
   { name: "fsync-25MB", seconds: 60, images: 150, application: { initialMB: 25 } },
   { name: "nosync", seconds: 60, images: 300, application: { noSync: true } },
   { name: "nofreelistsync", seconds: 60, images: 300, application: { noFreelistSync: true } },
   {
-    name: "nofreelistsync-25MB",
+    name: "nofreelistsync-25MB-100",
     seconds: 60,
     images: 100,
-    application: { noFreelistSync: true, initialMB: 25 },
+    application: { noFreelistSync: true, initialMB: 25, rate: 100 },
   },
   { name: "etcd", seconds: 60, images: 60, application: { etcdPuts: 40 } },
   { name: "2GB-nofreelistsync-20", seconds: 30, images: 3, application: { ...large, rate: 20 } },

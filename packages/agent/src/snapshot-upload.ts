@@ -72,6 +72,9 @@ export interface SnapshotUploads {
 /** Bytes of an image read at a time. */
 const chunkBytes = 1024 * 1024;
 
+/** Frames compressed at a time: more would take memory, and cores from the application. */
+const framesAtOnce = 2;
+
 /** Between attempts to encode onto a full disk. */
 const retryMs = 5000;
 
@@ -244,15 +247,21 @@ function encodeImage(
     stateHash: base.stateHash,
     stampMs: base.stampMs,
   };
-  return encodeSnapshot(chunksOf(base.imagePath), input, { spool, compression: options.compression, signal });
+  return encodeSnapshot(chunksOf(base.imagePath), input, {
+    spool,
+    compression: options.compression,
+    parallelism: framesAtOnce,
+    signal,
+  });
 }
 
 async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, "r");
+    // The encoder copies what it is given: one piece of memory does for the whole image.
+    const chunk = Buffer.allocUnsafeSlow(chunkBytes);
     for (let at = 0; ; ) {
-      const chunk = Buffer.allocUnsafeSlow(chunkBytes);
       const { bytesRead } = await handle.read(chunk, 0, chunkBytes, at);
       if (bytesRead === 0) return;
       at += bytesRead;

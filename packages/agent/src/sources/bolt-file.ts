@@ -23,6 +23,9 @@ interface CaptureThread {
 let thread: CaptureThread | undefined;
 let nextId = 1;
 
+/** Young objects are few beside pages, which lie outside the heap; left alone, the thread would keep 48 MB for them. */
+const youngMb = 12;
+
 function joinThread(id: number, take: (report: WorkerReport | Error) => void): CaptureThread {
   thread ??= startThread();
   thread.sources.set(id, take);
@@ -31,7 +34,10 @@ function joinThread(id: number, take: (report: WorkerReport | Error) => void): C
 
 function startThread(): CaptureThread {
   const file = import.meta.url.endsWith(".ts") ? "./bolt-file-worker.ts" : "./bolt-file-worker.js";
-  const worker = new Worker(new URL(file, import.meta.url), { name: "pageferry-capture" });
+  const worker = new Worker(new URL(file, import.meta.url), {
+    name: "pageferry-capture",
+    resourceLimits: { maxYoungGenerationSizeMb: youngMb },
+  });
   const started: CaptureThread = { worker, sources: new Map() };
   worker.on("message", (report: WorkerReport) => started.sources.get(report.id)?.(report));
   worker.on("error", (error) => {

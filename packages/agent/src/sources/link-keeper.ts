@@ -63,7 +63,12 @@ export function createLinkKeeper(clockMs: () => number): KeepLinks {
 
 function start(wake: Int32Array<SharedArrayBuffer>, onEnd: () => void): Worker {
   const file = import.meta.url.endsWith(".ts") ? "./link-keeper-worker.ts" : "./link-keeper-worker.js";
-  const worker = new Worker(new URL(file, import.meta.url), { workerData: wake, name: "pageferry-links" });
+  const worker = new Worker(new URL(file, import.meta.url), {
+    workerData: wake,
+    name: "pageferry-links",
+    // It looks at metas and keeps freelists, which lie outside the heap.
+    resourceLimits: { maxYoungGenerationSizeMb: 3 },
+  });
   // Without it capture goes on, with more breaks; the next order starts another.
   worker.on("error", onEnd);
   worker.unref();
