@@ -60,8 +60,7 @@ export interface Bucket {
 }
 
 /** What is known of a bucket since the connection was made. */
-interface Opened {
-  readonly link: NatsLink;
+interface Facts {
   readonly messageMax: number;
   readonly isReplicated: boolean;
   readonly isDirect: boolean;
@@ -85,14 +84,21 @@ interface StreamInfo {
 interface Context {
   readonly options: BucketOptions;
   readonly stream: string;
-  opening: Promise<Opened> | undefined;
+  connecting: Promise<NatsLink> | undefined;
+  inspecting: { readonly link: NatsLink; readonly facts: Promise<Facts> } | undefined;
   /** Where to begin among several servers: the one that answered last. */
   firstServer: number;
 }
 
 /** Nothing is connected before the first call, and a connection that was lost is made anew by the next one. */
 export function openBucket(options: BucketOptions): Bucket {
-  const context: Context = { options, stream: `OBJ_${options.bucket}`, opening: undefined, firstServer: 0 };
+  const context: Context = {
+    options,
+    stream: `OBJ_${options.bucket}`,
+    connecting: undefined,
+    inspecting: undefined,
+    firstServer: 0,
+  };
   return {
     name: options.bucket,
     where: options.where,
@@ -107,53 +113,63 @@ export function openBucket(options: BucketOptions): Bucket {
     },
     subjects: (filter, signal) => subjects(context, filter, signal),
     async close() {
-      const { opening } = context;
-      context.opening = undefined;
-      const open = await opening?.catch(() => undefined);
-      await open?.link.close();
+      const { connecting } = context;
+      context.connecting = undefined;
+      const link = await connecting?.catch(() => undefined);
+      await link?.close();
     },
   };
 }
 
 /** The connection and the bucket behind it, which exists and is one that may be trusted with a backup. */
-async function opened(context: Context, signal: AbortSignal | undefined): Promise<Opened> {
+async function opened(
+  context: Context,
+  signal: AbortSignal | undefined,
+): Promise<Facts & { readonly link: NatsLink }> {
   signal?.throwIfAborted();
-  const { opening } = context;
-  if (opening !== undefined) {
-    const open = await orAborted(opening, signal);
-    if (!open.link.isClosed()) return open;
-  }
-  // Of several calls that see the same lost connection the first makes the new one.
-  if (context.opening === opening) {
-    const made = open(context);
-    context.opening = made;
-    made.catch(() => {
-      if (context.opening === made) context.opening = undefined;
+  const link = await connected(context, signal);
+  let { inspecting } = context;
+  if (inspecting?.link !== link) {
+    const made = { link, facts: inspect(context, link) };
+    inspecting = made;
+    context.inspecting = made;
+    made.facts.catch(() => {
+      if (context.inspecting === made) context.inspecting = undefined;
     });
   }
-  return orAborted(context.opening ?? open(context), signal);
+  return { link, ...(await orAborted(inspecting.facts, signal)) };
 }
 
-async function open(context: Context): Promise<Opened> {
+async function connected(context: Context, signal: AbortSignal | undefined): Promise<NatsLink> {
+  const { connecting } = context;
+  if (connecting !== undefined) {
+    const link = await orAborted(connecting, signal);
+    if (!link.isClosed()) return link;
+  }
+  // Of several calls that see the same lost connection the first makes the new one.
+  if (context.connecting === connecting || context.connecting === undefined) {
+    const made = connectOnce(context);
+    context.connecting = made;
+    made.catch(() => {
+      if (context.connecting === made) context.connecting = undefined;
+    });
+  }
+  return orAborted(context.connecting, signal);
+}
+
+function connectOnce(context: Context): Promise<NatsLink> {
   const { options } = context;
   const first = context.firstServer;
-  const servers = [...options.servers.slice(first), ...options.servers.slice(0, first)];
-  const link = await connectNats({
+  return connectNats({
     ...options,
-    servers,
+    servers: [...options.servers.slice(first), ...options.servers.slice(0, first)],
     onServer: (server) => {
       context.firstServer = Math.max(0, options.servers.indexOf(server));
     },
   });
-  try {
-    return { link, ...(await inspect(context, link)) };
-  } catch (error) {
-    await link.close();
-    throw error;
-  }
 }
 
-async function inspect(context: Context, link: NatsLink): Promise<Omit<Opened, "link">> {
+async function inspect(context: Context, link: NatsLink): Promise<Facts> {
   const { bucket, where } = context.options;
   const { config } = await ensureStream(context, link);
   const isBounded = (config.max_bytes ?? -1) > 0 || (config.max_msgs ?? -1) > 0;
@@ -232,17 +248,8 @@ async function api<Answer>(
 
 function failed(context: Context, error: ApiError): PageferryError {
   // The bucket went while we were connected: the next call looks for it again, and makes it where it may.
-  if (error.err_code === apiErrors.noStream) forget(context);
+  if (error.err_code === apiErrors.noStream) context.inspecting = undefined;
   return fromApi(error, context.options.where, context.options.bucket);
-}
-
-function forget(context: Context): void {
-  const { opening } = context;
-  context.opening = undefined;
-  void opening?.then(
-    ({ link }) => link.close(),
-    () => undefined,
-  );
 }
 
 /** Where nobody listens on the bucket's subjects, the bucket is gone or JetStream is not up: says which. */
@@ -251,7 +258,7 @@ async function explained<Result>(context: Context, ask: () => Promise<Result>): 
     return await ask();
   } catch (error) {
     if (((error as Error).cause as { code?: unknown } | undefined)?.code === "503") {
-      forget(context);
+      context.inspecting = undefined;
       await opened(context, undefined);
     }
     throw error;
