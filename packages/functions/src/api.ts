@@ -19,7 +19,10 @@ import {
 import { type Context, Hono } from "hono";
 import { openObject, planManifest, pointsJson } from "./archive-api.ts";
 import { checkBearer } from "./auth.ts";
+import { answerInTheEnd } from "./late-answer.ts";
 import { problemOf } from "./problem.ts";
+import type { RepairReport } from "./repair.ts";
+import type { RepairRequest } from "./repairer.ts";
 import type { ReplayReport, ReplayRequest } from "./replay.ts";
 import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
 import type { Stage } from "./stage.ts";
@@ -48,6 +51,7 @@ export interface ApiOptions {
   readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
   /** A database's replicas, healthiest first. */
   readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
+  readonly repair: (database: DatabaseName, request: RepairRequest) => Promise<RepairReport>;
   readonly alarms: () => readonly AlarmStatus[];
   /** Told what nobody foresaw. */
   readonly onUnexpected: (error: unknown, where: string) => void;
@@ -81,6 +85,7 @@ export function createApi(options: ApiOptions): Hono {
   addDatabases(app, options);
   addReplay(app, options);
   addArchive(app, options);
+  addRepair(app, options);
   return app;
 }
 
@@ -198,6 +203,15 @@ function addArchive(app: Hono, options: ApiOptions): void {
       "content-length": String(range.length),
     };
     return new Response(body as ReadableStream, { status: 206, headers: { ...headers, ...partial } });
+  });
+}
+
+function addRepair(app: Hono, options: ApiOptions): void {
+  app.post("/v1/databases/:database/repair", async (context) => {
+    const { replica, verify, dryRun } = context.req.query();
+    const { signal } = context.req.raw;
+    const request = { replica, verify: verify === "true", dryRun: dryRun === "true", signal };
+    return answerInTheEnd(options.repair(await known(context, options), request), signal);
   });
 }
 

@@ -24,6 +24,9 @@ export {
   type QueueOptions,
   type Settlement,
 } from "./queue.ts";
+export { type RepairOptions, type RepairReport, type ReplicaRepair, repairDatabase } from "./repair.ts";
+export { planRepair, type RepairCopy, type RepairPlan, type RepairPlanOptions } from "./repair-plan.ts";
+export { type RepairRequest, retentionPolicy } from "./repairer.ts";
 export { createReplica, type Replica, type ReplicaOptions, type SnapshotToPut } from "./replica.ts";
 export type { LargeBody, PutOutcome, ReplicaItem } from "./replica-put.ts";
 export {

@@ -24,6 +24,8 @@ import { type IngestOptions, ingest } from "../ingest.ts";
 import { startMaintenance } from "../maintenance.ts";
 import { type DurableQueue, openQueue, queueBytesMaxDefault } from "../queue.ts";
 import { createRelief, laneBounds, type Relief } from "../relief.ts";
+import type { RepairReport } from "../repair.ts";
+import { type RepairRequest, startRepairer } from "../repairer.ts";
 import { replay } from "../replay.ts";
 import { openReplicaSet, type ReplicaSet } from "../replicas.ts";
 import { createRoom } from "../room.ts";
@@ -105,6 +107,8 @@ export interface LocalHost extends AsyncDisposable {
   readonly queue: HostQueue;
   status(database: string): Promise<DatabaseStatus>;
   databases(): Promise<readonly DatabaseName[]>;
+  /** Brings to each replica what another one has, or to one of them. What fails is in the report. */
+  repair(database: string, request?: RepairRequest): Promise<RepairReport>;
   alarms(): readonly AlarmStatus[];
   /** Takes nothing more, lets go what waits until the deadline (default 10 s), and closes. What still waits is durable. */
   close(options?: { readonly deadlineMs?: number }): Promise<void>;
@@ -148,12 +152,15 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   undo.defer(() => consumer.stop());
   const maintenance = startMaintenance({ ...standing, stage, databases, config, now });
   undo.defer(() => maintenance.stop());
+  const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
+  undo.defer(() => repairer.stop());
   const api = createApi({
     token,
     stage,
     ingest: (bytes) => ingest(bytes, door),
     replay: (request) => replay(request, { queue, targets, forks }),
     ...databases,
+    repair: repairer.repair,
     alarms: () => alarms.list().map(alarmStatus),
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
   });
@@ -176,6 +183,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     queue: queuePort(server?.url ?? `queue in ${dataDir}`, door, databases),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
+    repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
     alarms: () => alarms.list().map(alarmStatus),
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
     [Symbol.asyncDispose]: () => close(closeDeadlineMs),

@@ -1,0 +1,39 @@
+// An answer to what may take hours: the line is kept awake with spaces, which JSON allows before its value, and the answer comes at the end.
+// Its status was sent long before, so an error is told in the body, with `code`, like a problem.
+
+import { problemOf } from "./problem.ts";
+
+/** Proxies and clients give up lines that are silent for a minute. */
+const spaceMs = 10_000;
+
+/** Answers 200 at once with the JSON of `work`, once it is there; or a problem, where it fails. */
+export function answerInTheEnd(work: Promise<unknown>, signal: AbortSignal): Response {
+  const encoder = new TextEncoder();
+  let timer: NodeJS.Timeout | undefined;
+  let isOpen = true;
+  const body = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      const end = (text: string): void => {
+        clearInterval(timer);
+        if (!isOpen || signal.aborted) return;
+        controller.enqueue(encoder.encode(text));
+        controller.close();
+      };
+      timer = setInterval(() => {
+        if (isOpen && !signal.aborted) controller.enqueue(encoder.encode(" "));
+      }, spaceMs);
+      controller.enqueue(encoder.encode(" "));
+      work.then(
+        (value) => end(JSON.stringify(value)),
+        (error: unknown) => end(problemOf(error, true).body),
+      );
+    },
+    cancel() {
+      isOpen = false;
+      clearInterval(timer);
+    },
+  });
+  return new Response(body, {
+    headers: { "content-type": "application/json", "cache-control": "no-store" },
+  });
+}

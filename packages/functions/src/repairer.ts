@@ -1,0 +1,273 @@
+// The host's repairs: by hand for one database, by themselves every hour, and soon after a replica came back or its lane let something go.
+// One at a time for a database; a replica whose lanes still bring it what it lacks is left to them.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Config, type DatabaseName, PageferryError } from "@pageferry/format";
+import type { Alarms } from "./alarms.ts";
+import type { Repairs } from "./behind.ts";
+import type { DurableQueue } from "./queue.ts";
+import { type RepairReport, type ReplicaRepair, repairDatabase } from "./repair.ts";
+import { whyOf } from "./repair-copy.ts";
+import type { Replica } from "./replica.ts";
+import type { CallOptions } from "./store.ts";
+import type { Target } from "./targets.ts";
+
+/** How often everything is compared. */
+const allIntervalMs = 60 * 60_000;
+
+/** The first time is soon after the start: what a crash left behind waits no hour. */
+const firstAfterMs = 60_000;
+
+/** How often it is looked whether something is due. */
+const turnMs = 5000;
+
+/** What failed is tried again after this long. */
+const againMs = 60_000;
+
+export interface RepairerOptions {
+  readonly targets: readonly Target[];
+  /** What lanes let go of. */
+  readonly repairs: Pick<Repairs, "needsRepair" | "repaired">;
+  readonly queue: Pick<DurableQueue, "depths">;
+  readonly databases: () => Promise<readonly DatabaseName[]>;
+  readonly alarms: Alarms;
+  readonly config: Partial<Pick<Config, "retention" | "snapshotIntervalMs">>;
+  readonly now: () => number;
+}
+
+/** What is asked for by hand. */
+export interface RepairRequest extends CallOptions {
+  /** Only this replica is repaired; the others give. `not-found` for one that is not configured. */
+  readonly replica?: string | undefined;
+  readonly verify?: boolean;
+  readonly dryRun?: boolean;
+}
+
+export interface Repairer {
+  /** Repairs a database now. Errors: those of `repairDatabase`, `not-found`. */
+  repair(database: DatabaseName, request?: RepairRequest): Promise<RepairReport>;
+  /** Ends what is under way; it goes on where it was at the next start. */
+  stop(): Promise<void>;
+}
+
+/** What prune keeps, as repair must know it. */
+export interface RetentionPolicy {
+  readonly snapshotRetentionMs: number;
+  readonly snapshotIntervalMs: number;
+}
+
+/** Snapshots come a little early or late: only clearly closer ones are thinned. */
+const spacingShare = 0.9;
+
+/**
+ * What prune keeps by this configuration. Undefined where nothing is removed: daily and weekly points need a plan of their own, and until it
+ * is there everything of theirs stays.
+ */
+export function retentionPolicy({
+  retention,
+  snapshotIntervalMs = 0,
+}: RepairerOptions["config"]): RetentionPolicy | undefined {
+  if (retention === undefined || retention.daily > 0 || retention.weekly > 0) return undefined;
+  const intervalMs = retention.snapshotIntervalMs || snapshotIntervalMs;
+  return {
+    snapshotRetentionMs: retention.snapshotRetentionMs,
+    snapshotIntervalMs: intervalMs * spacingShare,
+  };
+}
+
+type IsTarget = (target: Target) => boolean;
+
+/** Begins to repair by itself. */
+export function startRepairer(options: RepairerOptions): Repairer {
+  const { targets, alarms } = options;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const running = new Map<DatabaseName, Promise<unknown>>();
+  const run = async (
+    database: DatabaseName,
+    request: RepairRequest,
+    isTarget: IsTarget,
+  ): Promise<RepairReport> => {
+    const until = request.signal === undefined ? signal : AbortSignal.any([request.signal, signal]);
+    const work = () => repairTargets(database, options, { ...request, signal: until }, isTarget);
+    const mine = (running.get(database) ?? Promise.resolve()).then(work, work);
+    running.set(database, mine);
+    try {
+      return await mine;
+    } finally {
+      if (running.get(database) === mine) running.delete(database);
+    }
+  };
+  const loop = everyTurn(options, run, signal);
+  return {
+    async repair(database, request = {}) {
+      const { replica } = request;
+      const isNamed = (target: Target) => replica === undefined || target.name === replica;
+      if (!targets.some(isNamed)) {
+        const hint = `There are ${targets.map(({ name }) => name).join(", ")}.`;
+        throw new PageferryError("not-found", `replica ${replica?.slice(0, 200)} is not configured`, {
+          hint,
+        });
+      }
+      const report = await run(database, request, isNamed);
+      if (!report.dryRun) tell(report, alarms);
+      return report;
+    },
+    async stop() {
+      stopping.abort();
+      await Promise.allSettled([loop, ...running.values()]);
+    },
+  };
+}
+
+/** Looks every few seconds what is due, and repairs it. */
+async function everyTurn(
+  options: RepairerOptions,
+  run: (database: DatabaseName, request: RepairRequest, isTarget: IsTarget) => Promise<RepairReport>,
+  signal: AbortSignal,
+): Promise<void> {
+  // With one replica there is nobody to copy from.
+  if (options.targets.length < 2) return;
+  const agenda = createAgenda(options);
+  while (!signal.aborted) {
+    await sleep(turnMs, undefined, { signal, ref: false }).catch(() => undefined);
+    const databases = signal.aborted ? [] : await options.databases().catch(() => []);
+    agenda.look(databases);
+    for (const database of databases) {
+      const due = agenda.take(database);
+      if (due.length === 0) continue;
+      try {
+        const report = await run(database, {}, (target) => due.some((one) => one.target === target));
+        for (const one of due) {
+          const isDone = rowsOf(report, one.target).every((row) => row.error === null && row.failures === 0);
+          if (isDone && one.need !== undefined) options.repairs.repaired(one.need);
+          if (!isDone) agenda.again(one.target, database);
+        }
+        tell(report, options.alarms);
+      } catch (error) {
+        if (signal.aborted) return;
+        for (const one of due) agenda.again(one.target, database);
+        const message = `${database} could not be repaired: ${whyOf(error)}`;
+        options.alarms.raise({ code: "repair", database, message, hint: "It is tried again by itself." });
+      }
+    }
+  }
+}
+
+/** What is due for whom. */
+function createAgenda({ targets, queue, repairs }: RepairerOptions) {
+  const wasDown = new Set<Target>();
+  /** When, by replica and database. */
+  const dueMs = new Map<string, number>();
+  let allDueMs = performance.now() + firstAfterMs;
+  const wordOf = (target: Target, database: string): string => `${target.name}\n${database}`;
+  const isBusy = (target: Target, database: string): boolean =>
+    target.health().failures > 0 ||
+    queue
+      .depths(database)
+      .some(({ lane, messages }) => messages > 0 && (lane === target.lane || lane === target.copyLane));
+  return {
+    /** Notes who came back, and that the hour is over. */
+    look(databases: readonly DatabaseName[]): void {
+      const nowMs = performance.now();
+      const isAllDue = nowMs >= allDueMs;
+      if (isAllDue) allDueMs = nowMs + allIntervalMs;
+      for (const target of targets) {
+        const isDown = target.health().failures > 0;
+        const isBack = wasDown.has(target) && !isDown;
+        if (isDown) wasDown.add(target);
+        else wasDown.delete(target);
+        if (isBack || isAllDue) for (const database of databases) dueMs.set(wordOf(target, database), nowMs);
+      }
+    },
+    /** Whom to repair now. */
+    take(database: DatabaseName) {
+      const nowMs = performance.now();
+      return targets.flatMap((target) => {
+        const word = wordOf(target, database);
+        const need = repairs.needsRepair(target.name, database);
+        const atMs = dueMs.get(word) ?? (need === undefined ? Number.POSITIVE_INFINITY : 0);
+        if (atMs > nowMs || isBusy(target, database)) return [];
+        dueMs.delete(word);
+        return [{ target, need }];
+      });
+    },
+    again(target: Target, database: DatabaseName): void {
+      dueMs.set(wordOf(target, database), performance.now() + againMs);
+    },
+  };
+}
+
+/** A row's replica is the configured one's, with the database below it or without. */
+function rowsOf(report: RepairReport, target: Target): ReplicaRepair[] {
+  return report.replicas.filter(
+    ({ replica }) => replica === target.name || replica.startsWith(`${target.name}/`),
+  );
+}
+
+async function repairTargets(
+  database: DatabaseName,
+  { targets, config, now }: RepairerOptions,
+  request: RepairRequest,
+  isTarget: IsTarget,
+): Promise<RepairReport> {
+  const byHealth = targets.toSorted((a, b) => a.health().failures - b.health().failures);
+  const opened = await Promise.allSettled(byHealth.map((target) => openTarget(target, database)));
+  const replicas: Replica[] = [];
+  const repaired = new Set<Replica>();
+  const missed: ReplicaRepair[] = [];
+  for (const [at, result] of opened.entries()) {
+    const target = byHealth[at] as Target;
+    if (result.status === "fulfilled") {
+      replicas.push(result.value);
+      if (isTarget(target)) repaired.add(result.value);
+    } else if (isTarget(target)) {
+      missed.push(missedRow(target.name, request, result.reason));
+    }
+  }
+  const report = await repairDatabase({
+    ...{ database, replicas, retention: retentionPolicy(config), now, signal: request.signal },
+    ...{ verify: request.verify ?? false, dryRun: request.dryRun ?? false },
+    isTarget: (replica) => repaired.has(replica),
+  });
+  const isWhole = report.isWhole && missed.length === 0;
+  return { ...report, isWhole, replicas: [...report.replicas, ...missed] };
+}
+
+/** One that is left alone is not asked: it would only make the others wait. */
+async function openTarget(target: Target, database: DatabaseName): Promise<Replica> {
+  const { waitMs, error } = target.health();
+  if (waitMs > 0) throw new PageferryError("unavailable", `${target.name} is left alone for now: ${error}`);
+  return target.set.of(database);
+}
+
+function missedRow(replica: string, { verify }: RepairRequest, error: unknown): ReplicaRepair {
+  return {
+    replica,
+    copied: 0,
+    bytes: 0,
+    healed: 0,
+    checked: verify === true ? 0 : null,
+    broken: [],
+    failed: [],
+    failures: 0,
+    error: whyOf(error),
+  };
+}
+
+/** One that cannot be reached has an alarm already; what no other replica could give needs somebody. */
+function tell({ database, replicas }: RepairReport, alarms: Alarms): void {
+  alarms.clear({ code: "repair", database });
+  for (const { replica, failures, failed, error } of replicas) {
+    const alarm = { code: "repair", database, replica };
+    if (error !== null) continue;
+    if (failures === 0) alarms.clear(alarm);
+    else {
+      const [first] = failed;
+      const message = `${replica} could not be given ${failures} objects of ${database}, the first: ${first?.object}: ${first?.why}`;
+      const hint =
+        "Look with `pageferry repair --verify --dry-run`; what depends on them cannot be restored from it alone.";
+      alarms.raise({ ...alarm, message, hint });
+    }
+  }
+}
