@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
+import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import { isPageferryError } from "@pageferry/format";
 import { openStore, type StoreBody } from "@pageferry/functions";
 import { conformance } from "@pageferry/functions/conformance";
@@ -65,12 +65,12 @@ function conforms<Started extends S3Admin & AsyncDisposable>(
 
 conforms("s3 (versitygw)", withoutS3Server, () => startS3(), {});
 conforms("s3 (versitygw, TLS)", withoutS3Server, () => startS3({ tls: true }), {
-  largeBytes: 40 * mebibyte,
-  manyObjects: 1500,
+  largeBytes: 24 * mebibyte,
+  manyObjects: 1100,
 });
 conforms("s3 (ministack)", withoutMinistack, () => startMinistack(), {
-  largeBytes: 40 * mebibyte,
-  manyObjects: 2500,
+  largeBytes: 24 * mebibyte,
+  manyObjects: 1100,
 });
 
 suite("an s3 store", { skip: withoutS3Server }, () => {
@@ -128,7 +128,7 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
     await using other = s3Store({ ...server.entry(bucket), prefix: "one2" });
     await store.put("a", text("1"));
     await other.put("a", text("2"));
-    await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: "one/folder/" }));
+    await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: "one/folder/", Body: "" }));
 
     assert.deepEqual(await Array.fromAsync(store.list("")), [{ name: "a", size: 1 }]);
     assert.deepEqual(await namesIn(other), ["a"]);
@@ -140,8 +140,8 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
   test("is opened by its URL, and takes keys from the environment", async () => {
     const bucket = await server.makeBucket();
     const { accessKey = "", secretKey = "" } = server.entry(bucket);
-    process.env["AWS_ACCESS_KEY_ID"] = accessKey;
-    process.env["AWS_SECRET_ACCESS_KEY"] = secretKey;
+    process.env.AWS_ACCESS_KEY_ID = accessKey;
+    process.env.AWS_SECRET_ACCESS_KEY = secretKey;
 
     try {
       await using store = await openStore(
@@ -152,8 +152,8 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
       assert.deepEqual(await namesIn(store), ["a"]);
       assert.equal(store.name, `s3://${bucket}/app?endpoint=${server.endpoint}`);
     } finally {
-      delete process.env["AWS_ACCESS_KEY_ID"];
-      delete process.env["AWS_SECRET_ACCESS_KEY"];
+      delete process.env.AWS_ACCESS_KEY_ID;
+      delete process.env.AWS_SECRET_ACCESS_KEY;
     }
   });
 
@@ -302,7 +302,12 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
     });
 
     test("by looking first where a server overwrites in spite of the condition", async () => {
-      await using behind = await openBehindProxy(() => ({ without: ["if-none-match"] }));
+      await using behind = await openBehindProxy(async ({ method, path, headers }) => {
+        if (!isPut(method, path) || headers["if-none-match"] === undefined) return undefined;
+        const Key = path.replace(/^\/[^/]+\/|\?.*/g, "");
+        await server.client.send(new DeleteObjectCommand({ Bucket: behind.bucket, Key }));
+        return undefined;
+      });
       await behind.store.put("first", text("shows what the server does"));
 
       await behind.store.put("a", text("one"));
@@ -523,7 +528,9 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
     });
 
     test("exactly the range, or an error where a server ignores ranges", async () => {
-      await using behind = await openBehindProxy(() => ({ without: ["range"] }));
+      await using behind = await openBehindProxy(({ headers }) =>
+        headers.range === undefined ? undefined : { answer: { status: 200, body: "ten bytes." } },
+      );
       await behind.store.put("a", text("ten bytes."));
 
       await assert.rejects(behind.store.get("a", { offset: 2, length: 3 }), { code: "unavailable" });

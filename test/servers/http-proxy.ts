@@ -23,8 +23,6 @@ export interface Verdict {
   readonly reset?: boolean;
   /** The server does it, and its answer is lost. */
   readonly loseAnswer?: boolean;
-  /** Headers the server does not get to see. */
-  readonly without?: readonly string[];
   /** The server's answer, as text, is changed. */
   readonly rewrite?: (body: string) => string;
 }
@@ -66,9 +64,7 @@ export async function startHttpProxy(target: string): Promise<HttpProxy> {
       outgoing.writeHead(status, { ...answered, "content-length": Buffer.byteLength(body) });
       return void outgoing.end(method === "HEAD" ? undefined : body);
     }
-    const passed = { ...headers };
-    for (const name of verdict.without ?? []) delete passed[name];
-    const onward = request(new URL(path, target), { method, headers: passed, agent: false }, (answer) => {
+    const onward = request(new URL(path, target), { method, headers, agent: false }, (answer) => {
       if (verdict.loseAnswer === true) {
         answer.resume();
         answer.on("end", () => socket.destroy());

@@ -77,7 +77,7 @@ export async function startS3(options: S3ServerOptions = {}): Promise<S3Server> 
   const endpoint = `${certificates === undefined ? "http" : "https"}://127.0.0.1:${port}`;
   const args = [
     ...["--port", `127.0.0.1:${port}`, "--access", accessKey, "--secret", secretKey],
-    ...["--health", "/_/health", "--quiet", "--iam-dir", places.users, "--iam-cache-disable"],
+    ...["--health", "/_/health", "--quiet", "--keep-alive", "--iam-dir", places.users, "--iam-cache-disable"],
     ...(certificates === undefined ? [] : ["--cert", certificates.cert, "--key", certificates.key]),
     ...["posix", "--versioning-dir", places.versions, places.data],
   ];

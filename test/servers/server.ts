@@ -9,7 +9,7 @@ import type { RunningProcess } from "../processes.ts";
 import { until } from "../temporary.ts";
 
 /** Where setup/servers.sh keeps what it downloaded and built. */
-const serversDirectory = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "pageferry-test");
+const serversDirectory = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "pageferry-test");
 
 const pins = readFileSync(new URL("../setup/servers.sh", import.meta.url), "utf8");
 
@@ -22,7 +22,7 @@ export function serverHome(name: string): string {
 
 /** Why a server's tests are skipped on this machine; false where they run. CI skips nothing: there they fail. */
 export function skippedWithout(file: string): string | false {
-  if (existsSync(file) || process.env["CI"] !== undefined) return false;
+  if (existsSync(file) || process.env.CI !== undefined) return false;
   return `${file} is not installed: npm run setup`;
 }
 

@@ -38,6 +38,7 @@ const refused: Meaning = {
 
 const meaningByName: Readonly<Record<string, Meaning>> = {
   NoSuchKey: { code: "not-found" },
+  NotFound: { code: "not-found" },
   EntityTooLarge: { code: "too-large" },
   KeyTooLongError: { code: "bad-name" },
   InvalidBucketName: { code: "bad-config", hint: "Correct `bucket`." },

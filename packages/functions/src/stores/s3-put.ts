@@ -51,14 +51,19 @@ async function rounds(
   write: (isNew: boolean) => Promise<Outcome>,
 ): Promise<"stored" | "present"> {
   const { writeOnce, where, call } = target;
+  let phantoms = 0;
   for (let round = 1; round <= roundsMax; round++) {
-    const isNew = writeOnce[way] !== "ignored";
+    // A server that finds an object twice where there is none takes a delete marker for one.
+    const isNew = writeOnce[way] !== "ignored" && phantoms < 2;
     // What is large is looked for first: to be told only after the last part that it is there costs too much.
     if ((way === "parts" || !isNew) && (await isPresent(target))) return "present";
     const outcome = await write(isNew);
     if (outcome === "stored" || outcome === "present") return outcome;
     if (isNew) writeOnce[way] = outcome === "refused" ? "ignored" : "kept";
-    if (outcome === "exists" && (await isPresent(target))) return "present";
+    if (outcome === "exists") {
+      if (await isPresent(target)) return "present";
+      phantoms += 1;
+    }
     if (outcome === "again") await sleep(25 * 2 ** round * (0.5 + Math.random()), undefined, call);
   }
   throw new PageferryError("unavailable", `${where}: other writers of this name were at work all the time`);

@@ -177,11 +177,12 @@ export async function* listObjects(
       const name = key.slice(base.length);
       if (isObjectName(name)) yield { name, size: Size };
     }
+    if (page.IsTruncated === undefined) throw broken("the answer does not say whether there is more");
     const next = page.NextContinuationToken;
-    if (page.IsTruncated === true && (next === undefined || next === "" || next === token)) {
+    if (page.IsTruncated && (next === undefined || next === "" || next === token)) {
       throw broken("the server says there is more and does not say how to go on");
     }
-    token = page.IsTruncated === true ? next : undefined;
+    token = page.IsTruncated ? next : undefined;
   } while (token !== undefined);
 }
 

@@ -111,7 +111,8 @@ async function* feed(
       }
     }
   } catch (error) {
-    progress.bodyError = error;
+    // Ended from outside because a part failed, it is not the body that is at fault.
+    if (progress.failure === undefined) progress.bodyError = error;
     throw error;
   }
 }
