@@ -49,6 +49,8 @@ export interface ConsumerOptions {
   readonly relief?: Relief;
   /** How long to wait for more messages to pack together. Default 0. */
   readonly packWindowMs?: number;
+  /** After this a batch goes on in the lanes of those that are not done with it. Default 5 s. */
+  readonly deadlineMs?: number;
 }
 
 export interface Consumer {
@@ -127,7 +129,9 @@ async function fanOutOnce(run: Run): Promise<void> {
   const { messages, settlements } = decoded(deliveries);
   queue.settle(settlements);
   if (messages.length === 0) return;
-  const settled = fanOut(messages, targets, { signal }).then((done) => settleAtLast(run, done));
+  const { deadlineMs } = run;
+  const bounds = { signal, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
+  const settled = fanOut(messages, targets, bounds).then((done) => settleAtLast(run, done));
   for (const target of targets) void target.idle().then(() => run.progress.wake("idle"));
   // One replica that is slow must not hold up the next batch for the others; fanOut itself never throws.
   await Promise.race([settled, run.progress.wait("idle", pollMs, signal)]);

@@ -68,11 +68,13 @@ export function createRelief(options: ReliefOptions): Relief {
     let dropped = 0;
     try {
       for (const lane of wanted) {
-        for (let some = -1; some !== 0 && !isStopped; dropped += Math.max(0, some)) {
+        let gone = 0;
+        for (let some = -1; some !== 0 && !isStopped; gone += Math.max(0, some)) {
           some = queue.shed(lane, keep);
           await nextTurn();
         }
-        notBeforeMs.set(lane, performance.now() + againMs);
+        if (gone === 0) notBeforeMs.set(lane, performance.now() + againMs);
+        dropped += gone;
       }
     } catch (error) {
       if (!isStopped) options.onError(error);

@@ -385,6 +385,87 @@ suite("bad days", () => {
     assert.equal((await namesIn(join(dataDir, "replica/app/quarantine"))).length, 1);
   });
 
+  test("a generation with two histories is refused from then on, also after a restart, until somebody decides", async (t) => {
+    const { call, dataDir, host } = await start(t);
+    const fork = historyOf("a1", "other");
+    const next = historyOf("b2", "", { epoch: 2 });
+    await post(call, history.envelope([history.segment(4, 5)]));
+    await until(isStored(dataDir, history.segment(4, 5).name));
+    await post(call, fork.envelope([fork.segment(4, 5)]));
+    await until(async () => host.alarms().length > 0);
+
+    const refused = [
+      await post(call, history.envelope([history.segment(5, 6)])),
+      await post(call, history.envelope([])),
+    ];
+
+    for (const answer of refused) {
+      assert.equal(answer.status, 409);
+      assert.equal(((await answer.json()) as { code: string }).code, "fork");
+    }
+    await host.close();
+    const again = await start(t, dataDir);
+    assert.deepEqual(
+      again.host.alarms().map(({ code }) => code),
+      ["fork"],
+    );
+    assert.equal((await post(again.call, history.envelope([]))).status, 409);
+    const replayed = await again.call("POST", "/v1/replay?database=app&forks=true");
+    assert.equal(((await replayed.json()) as { forks: number }).forks, 1);
+    assert.equal((await post(again.call, history.envelope([history.segment(5, 6)]))).status, 202);
+    assert.equal((await post(again.call, next.envelope([next.segment(4, 5)]))).status, 202);
+    await again.host.close();
+  });
+
+  test("a newer generation takes the place of a forked one", async (t) => {
+    const { call, dataDir, host } = await start(t);
+    const fork = historyOf("a1", "other");
+    const next = historyOf("b2", "", { epoch: 2 });
+    await post(call, history.envelope([history.segment(4, 5)]));
+    await until(isStored(dataDir, history.segment(4, 5).name));
+    await post(call, fork.envelope([fork.segment(4, 5)]));
+    await until(async () => host.alarms().length > 0);
+
+    assert.equal((await post(call, next.envelope([next.snapshot(4)]))).status, 202);
+
+    await host.close();
+    assert.deepEqual((await start(t, dataDir)).host.alarms(), []);
+  });
+
+  test("a message at fault is set aside, and comes back when its cause is mended; twice is harmless", async (t) => {
+    const directory = await temporaryDirectory(t);
+    const [good, gone] = [join(directory, "good"), join(directory, "gone")];
+    const { writeFile } = await import("node:fs/promises");
+    await writeFile(gone, "x");
+    const replicas = [good, gone].map((path) => ({ type: "file" as const, path }));
+    const { call, host } = await start(t, join(directory, "data"), { replicas });
+    const { name, bytes } = history.snapshot(4);
+    const digest = createHash("sha256").update(bytes).digest("hex");
+    const staged = join(directory, "data/stage", digest);
+    await call("PUT", `/v1/stage/${digest}?database=app`, bytes);
+    await post(call, history.envelope([{ name, digest, size: bytes.length }]));
+    await until(async () => (await host.status("app")).replicas[1]?.waiting === 1);
+    // Somebody tidied up where he should not have.
+    await rm(staged);
+    await rm(gone);
+    await until(async () => (await host.status("app")).replicas[1]?.deadLetters === 1);
+    await writeFile(staged, bytes);
+    const replay = (query: string) => call("POST", `/v1/replay${query}`);
+
+    const answers = [
+      await replay(`?replica=${encodeURIComponent(`file://${gone}`)}&database=app`),
+      await replay(`?replica=${encodeURIComponent(`file://${gone}`)}&database=app`),
+    ];
+
+    assert.deepEqual(await Promise.all(answers.map((answer) => answer.json())), [
+      { replayed: [{ replica: `file://${gone}`, messages: 1 }], forks: 0 },
+      { replayed: [{ replica: `file://${gone}`, messages: 0 }], forks: 0 },
+    ]);
+    await until(async () => (await namesIn(gone)).includes(`app/${name}`));
+    assert.equal((await replay("?replica=s3://none")).status, 404);
+    assert.equal((await replay("?database=..")).status, 400);
+  });
+
   test("two live agents on one database, each with its own generation: an alarm", async (t) => {
     const { call, host } = await start(t);
     const other = historyOf("b2", "", { epoch: 2, host: "elsewhere" });
