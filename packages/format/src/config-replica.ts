@@ -160,7 +160,7 @@ const readers: Readonly<Record<string, (url: URL) => Record<string, unknown>>> =
   "tls:": natsEntry,
   "sftp:": (url) => ({
     type: "sftp",
-    host: url.hostname,
+    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
     path: decodeURIComponent(url.pathname),
     ...given({ port: url.port, user: url.username, password: url.password }),
   }),
@@ -194,7 +194,7 @@ export function replicaLabel(replica: ReplicaConfig): string {
     case "nats":
       return `${serversWithoutUsers(replica.url)}/${joined(replica.bucket, replica.prefix)}`;
     case "sftp":
-      return `sftp://${replica.host}:${replica.port}${replica.path.replace(/^(~\/)?(?!\/)/, "/~/")}`;
+      return `sftp://${replica.host.includes(":") ? `[${replica.host}]` : replica.host}:${replica.port}${replica.path.replace(/^(~\/)?(?!\/)/, "/~/")}`;
   }
 }
 

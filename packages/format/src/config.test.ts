@@ -197,6 +197,31 @@ suite("a configuration", () => {
     assert.match(messageOf({ replicas: ["s3://bucket?force-path-stile=true"] }), /is not a known key/);
   });
 
+  test("takes an sftp URL with Litestream's parameters, and calls its replica by where it lies", () => {
+    const parsed = [
+      "sftp://me@[::1]:2222/~/bolt?key-path=/k&passphrase=p&host-key=SHA256:x&known-hosts=/kh&concurrent-writes=true",
+      "sftp://me@h/srv/bolt",
+    ].map((url) => parseConfig({ replicas: [url] }).replicas[0] as ReplicaConfig);
+    const relative = { type: "sftp", host: "h", port: 22, user: "u", path: "bolt" } as const;
+
+    assert.deepEqual(parsed[0], {
+      type: "sftp",
+      host: "::1",
+      port: 2222,
+      user: "me",
+      keyPath: "/k",
+      passphrase: "p",
+      path: "/~/bolt",
+      hostKey: "SHA256:x",
+      knownHosts: "/kh",
+    });
+    assert.deepEqual([...parsed, relative].map(replicaLabel), [
+      "sftp://[::1]:2222/~/bolt",
+      "sftp://h:22/srv/bolt",
+      "sftp://h:22/~/bolt",
+    ]);
+  });
+
   test("calls an s3 replica by a word without spaces and secrets, which tells two endpoints apart", () => {
     const labels = ["s3://K:S@b/p", "s3://K:S@b/p?endpoint=http://me:pw@minio.lan:9000"].map((url) =>
       replicaLabel(parseConfig({ replicas: [url] }).replicas[0] as ReplicaConfig),
@@ -321,6 +346,8 @@ suite("a mistake in a configuration", () => {
       },
       { replicas: [`sftp://me:${secret}@h/b`, `sftp://me:${secret}@h/b`] },
       { replicas: [{ type: "sftp", host: 1, password: secret, path: 5 }] },
+      { replicas: [`sftp://me@h/b?passphrase=${secret}&regoin=x`] },
+      { replicas: [{ type: "sftp", passphrase: { nested: secret } }] },
       { replicas: [{ type: secret }], compression: variable, granularity: variable, baseDeadline: variable },
       { databases: [{ path: 1, name: variable }], listen: { port: variable }, maxReadRate: variable },
     ];

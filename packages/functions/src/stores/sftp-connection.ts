@@ -161,6 +161,17 @@ function watchRequests(
     }
     waiting.set(end, performance.now());
   };
+  /** What is asked in one turn of the event loop goes out in one system call: with small objects these cost most. */
+  let isGathering = false;
+  const gather = () => {
+    if (isGathering) return;
+    isGathering = true;
+    socket.cork();
+    setImmediate(() => {
+      isGathering = false;
+      socket.uncork();
+    });
+  };
   const drop = (end: (error: PageferryError) => void) => {
     if (waiting.delete(end) && waiting.size === 0) clearInterval(timer);
   };
@@ -179,6 +190,7 @@ function watchRequests(
         reject(error);
       };
       add(end);
+      gather();
       try {
         send(sftp, (error, value) => {
           if (error === undefined || error === null) {
