@@ -100,10 +100,13 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServerPr
     async reload(config) {
       await write(config);
       const before = child?.output().length ?? 0;
+      const said = () => child?.output().slice(before) ?? "";
       child?.kill("SIGHUP");
-      await until("the configuration is read", () =>
-        /Reloaded server configuration/.test(child?.output().slice(before) ?? ""),
-      );
+      await until("the configuration is read", () => /Reloaded server configuration/.test(said()), {
+        timeoutMs: 20_000,
+      }).catch((error: unknown) => {
+        throw new Error(`nats-server did not read its configuration:\n${child?.output()}`, { cause: error });
+      });
     },
     log: () => child?.output() ?? "",
     async [Symbol.asyncDispose]() {
@@ -258,9 +261,11 @@ export function makeOperator(): Operator {
     data: -1,
     payload: -1,
   });
+  // One for both configurations: a server that is told of another operator wants to be started anew.
+  const operatorJwt = jwt(operator, operator.getPublicKey(), "OP", { type: "operator" });
   const config = (revocations: object) =>
     [
-      `operator: "${jwt(operator, operator.getPublicKey(), "OP", { type: "operator" })}"`,
+      `operator: "${operatorJwt}"`,
       `system_account: ${system.getPublicKey()}`,
       "resolver: MEMORY",
       `resolver_preload: { ${account.getPublicKey()}: "${accountJwt(revocations)}", ${system.getPublicKey()}: "${systemJwt}" }`,

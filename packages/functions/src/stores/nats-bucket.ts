@@ -257,10 +257,10 @@ async function explained<Result>(context: Context, ask: () => Promise<Result>): 
   try {
     return await ask();
   } catch (error) {
-    if (((error as Error).cause as { code?: unknown } | undefined)?.code === "503") {
-      context.inspecting = undefined;
-      await opened(context, undefined);
-    }
+    const { code } = ((error as Error).cause ?? {}) as { readonly code?: unknown };
+    // What was on its way while the bucket was deleted is never answered: the next call looks.
+    if (code === "503" || code === "TIMEOUT") context.inspecting = undefined;
+    if (code === "503") await opened(context, undefined);
     throw error;
   }
 }
