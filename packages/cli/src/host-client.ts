@@ -10,6 +10,8 @@ import type { Io } from "./io.ts";
 export interface HostClient {
   /** GET, parsed as JSON. */
   getJson(url: string, signal: AbortSignal): Promise<unknown>;
+  /** POST without a body, parsed as JSON. Asked once: who calls may repeat it. */
+  postJson(url: string, signal: AbortSignal): Promise<unknown>;
   /** GET, whole, at most `jsonBytesMax` bytes. */
   getBytes(url: string, signal: AbortSignal): Promise<Uint8Array>;
   /** GET, as a stream, of a range of bytes or of all. */
@@ -58,6 +60,7 @@ export function createHostClient(origin: string, token: string | undefined): Hos
     url: string,
     headers: Record<string, string>,
     signal?: AbortSignal,
+    method = "GET",
   ): Promise<Response> {
     const isOurs = new URL(url).origin === origin;
     const authorization: Record<string, string> =
@@ -67,6 +70,7 @@ export function createHostClient(origin: string, token: string | undefined): Hos
     let response: Response;
     try {
       response = await fetch(url, {
+        method,
         headers: { ...headers, ...authorization },
         redirect: isOurs ? "error" : "follow",
         signal: signal === undefined ? timeout.signal : AbortSignal.any([signal, timeout.signal]),
@@ -94,7 +98,14 @@ export function createHostClient(origin: string, token: string | undefined): Hos
   }
 
   async function getBytes(url: string, signal: AbortSignal): Promise<Uint8Array> {
-    const response = await withTries(() => request(url, { accept: "application/json" }, signal), signal);
+    return bytesOf(
+      await withTries(() => request(url, { accept: "application/json" }, signal), signal),
+      url,
+      signal,
+    );
+  }
+
+  async function bytesOf(response: Response, url: string, signal: AbortSignal): Promise<Uint8Array> {
     const chunks: Uint8Array[] = [];
     let size = 0;
     for await (const chunk of streamOf(response, url, signal)) {
@@ -109,12 +120,11 @@ export function createHostClient(origin: string, token: string | undefined): Hos
   return {
     getBytes,
     async getJson(url, signal) {
-      const bytes = await getBytes(url, signal);
-      try {
-        return JSON.parse(Buffer.from(bytes).toString("utf8"));
-      } catch (cause) {
-        throw new PageferryError("unavailable", `${nameOf(url)}: the answer is not JSON`, { cause });
-      }
+      return jsonOf(await getBytes(url, signal), url);
+    },
+    async postJson(url, signal) {
+      const response = await request(url, { accept: "application/json" }, signal, "POST");
+      return jsonOf(await bytesOf(response, url, signal), url);
     },
     async getStream(url, { offset = 0, length }, signal) {
       const isRange = offset > 0 || length !== undefined;
@@ -130,6 +140,14 @@ export function createHostClient(origin: string, token: string | undefined): Hos
       return streamOf(response, url, signal);
     },
   };
+}
+
+function jsonOf(bytes: Uint8Array, url: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch (cause) {
+    throw new PageferryError("unavailable", `${nameOf(url)}: the answer is not JSON`, { cause });
+  }
 }
 
 async function* streamOf(response: Response, url: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {

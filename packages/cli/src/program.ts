@@ -6,6 +6,7 @@ import type { CommandSpec } from "./command.ts";
 import { checkCommand } from "./commands/check.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { pointsCommand } from "./commands/points.ts";
+import { replayCommand } from "./commands/replay.ts";
 import { replicateCommand } from "./commands/replicate.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { serveCommand } from "./commands/serve.ts";
@@ -19,6 +20,7 @@ const commands = [
   restoreCommand,
   pointsCommand,
   statusCommand,
+  replayCommand,
   checkCommand,
   serveCommand,
   replicateCommand,

@@ -9,6 +9,9 @@ interface ReplicaLine {
   readonly lagMs: number | null;
   readonly waiting: number;
   readonly waitingBytes: number;
+  readonly deadLetters?: number;
+  readonly breaker?: string;
+  readonly needsRepair?: boolean;
 }
 
 interface AlarmLine {
@@ -54,12 +57,23 @@ export function formatStatus({ databases, alarms }: HostStatus): string {
       replica.txid ?? "-",
       replica.lagMs === null ? "unknown" : formatDuration(Math.round(replica.lagMs)),
       replica.waiting === 0 ? "-" : `${replica.waiting} (${formatBytes(replica.waitingBytes)})`,
+      healthOf(replica),
     ]),
   );
-  const header = ["DATABASE", "NEWEST", "COMMITTED", "REPLICA", "STORED", "LAG", "WAITING"];
+  const header = ["DATABASE", "NEWEST", "COMMITTED", "REPLICA", "STORED", "LAG", "WAITING", "STATE"];
   const told = alarms.map(({ code, database, replica, message, hint, since }) => {
     const where = [database, replica].filter((word) => word !== undefined).join(" in ");
     return `alarm since ${since}: ${code}: ${where === "" ? "" : `${where}: `}${message}\n  hint: ${hint}\n`;
   });
   return `${formatTable(header, rows)}${told.join("")}`;
+}
+
+/** What is not as it should be, in a word or two; what to do about it is in the alarms. */
+function healthOf({ breaker = "closed", needsRepair = false, deadLetters = 0 }: ReplicaLine): string {
+  const words = [
+    ...(breaker === "open" ? ["away"] : breaker === "half-open" ? ["being asked"] : []),
+    ...(needsRepair ? ["needs repair"] : []),
+    ...(deadLetters > 0 ? [`${deadLetters} set aside`] : []),
+  ];
+  return words.length === 0 ? "ok" : words.join(", ");
 }

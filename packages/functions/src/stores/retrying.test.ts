@@ -248,7 +248,7 @@ suite("a store that tries again", () => {
 
   test("ends at once when it is told to, also between two attempts", async () => {
     const store = retrying(
-      { ...memoryStore(), put: () => Promise.reject(new PageferryError("unavailable", "x")) },
+      { ...memoryStore(), put: () => Promise.reject(new PageferryError("unavailable", "x")) } as Store,
       { attempts: 10, firstPauseMs: 5000, longestPauseMs: 5000 },
     );
     const stop = new AbortController();

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { formatStatus, parseStatus } from "./status-format.ts";
+
+const replica = { name: "s3://b", txid: "1", lagMs: 0, waiting: 0, waitingBytes: 0 };
+
+const lastLine = (more: object): string => {
+  const database = { name: "app", txid: "1", time: null, replicas: [{ ...replica, ...more }] };
+  return (
+    formatStatus(parseStatus({ databases: [database] }))
+      .trimEnd()
+      .split("\n")
+      .at(-1) ?? ""
+  );
+};
+
+suite("a replica in the status", () => {
+  test("is ok, or away, or being asked, as its circuit breaker has it", () => {
+    assert.match(lastLine({ breaker: "closed" }), /- {2}ok$/);
+    assert.match(lastLine({ breaker: "open" }), /- {2}away$/);
+    assert.match(lastLine({ breaker: "half-open" }), /- {2}being asked$/);
+  });
+
+  test("tells what else is to be done about it", () => {
+    const line = lastLine({
+      breaker: "open",
+      needsRepair: true,
+      deadLetters: 3,
+      waiting: 2,
+      waitingBytes: 2048,
+    });
+
+    assert.match(line, /2 \(2\.0 KiB\) {2}away, needs repair, 3 set aside$/);
+  });
+
+  test("of an older host is taken to be ok", () => {
+    assert.match(lastLine({}), /- {2}ok$/);
+  });
+});
