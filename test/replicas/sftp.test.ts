@@ -78,7 +78,7 @@ if (skip === false) {
   conformanceOn("SFTP", server);
   // Neither hard links, nor fsync, nor a word on the room that is left: what a plain SFTP server has.
   const plain = sharedServer({ sftp: "-P hardlink,fsync,statvfs" });
-  conformanceOn("plain SFTP", plain, { manyObjects: 500, largeBytes: 20_000_000 });
+  conformanceOn("plain SFTP", plain, { manyObjects: 200, largeBytes: 8_000_000 });
 } else {
   test("the SFTP store keeps the contract of stores", { skip }, () => undefined);
 }
@@ -217,6 +217,31 @@ suite("publishing over SFTP:", { skip }, () => {
       assert.deepEqual(await readdir(join(login.path, "a")), ["large"]);
     });
   }
+
+  test("makes an object durable before it has its name, and the name before it is stored; only what may change is renamed over", async (t) => {
+    await using sshd = await startSshd({ isRecorded: true });
+    const { path, ...login } = loginTo(sshd);
+    const store = storeFor(t, { ...login, path });
+    await store.put("a/first", text("x"));
+    const before = (await sshd.requests()).length;
+
+    await store.put("a/b", text("x"));
+    await store.replace("a/needs.json", text("{}"));
+
+    const asked = (await sshd.requests())
+      .slice(before)
+      .map((line) => line.replaceAll(path, "").replace(/\.pageferry-[^"]*\.tmp/g, "TEMPORARY"))
+      .filter((line) => /^(fsync|hardlink|remove|rename|posix-rename)/.test(line));
+    assert.deepEqual(asked, [
+      'fsync "/a/TEMPORARY"',
+      'hardlink old "/a/TEMPORARY" new "/a/b"',
+      'remove name "/a/TEMPORARY"',
+      'fsync "/a"',
+      'fsync "/a/TEMPORARY"',
+      'posix-rename old "/a/TEMPORARY" new "/a/needs.json"',
+      'fsync "/a"',
+    ]);
+  });
 
   test("without posix-rename a name is still replaced, by removing the old one first", async (t) => {
     await using sshd = await startSshd({ sftp: "-P posix-rename" });

@@ -21,6 +21,8 @@ export interface SshdOptions {
   readonly login?: "key" | "password";
   /** Arguments of internal-sftp, such as `-P hardlink` for a server that cannot link. */
   readonly sftp?: string;
+  /** Keep a record of what sftp-server was asked: `requests`. */
+  readonly isRecorded?: boolean;
   /** Further lines of sshd_config. */
   readonly config?: readonly string[];
   /** The kinds of its host keys. Default ed25519 alone. */
@@ -64,6 +66,8 @@ export interface Sshd extends AsyncDisposable {
   /** Takes the keys that `authorized_keys` holds; without text none. */
   authorize(keys?: string): Promise<void>;
   readonly authorizedKeys: string;
+  /** With `isRecorded`: what the sessions did, line by line, such as `fsync "/dev/shm/…"`. */
+  requests(): Promise<string[]>;
   log(): string;
 }
 
@@ -144,6 +148,10 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
       await signalAll("SIGCONT", true);
     },
     authorize: (text = "") => writeFile(base.file("authorized_keys"), text),
+    async requests() {
+      const lines = (await readFile(base.file("requests"), "utf8")).split("\n");
+      return lines.filter((line) => line !== "").map((line) => line.trim());
+    },
     log: () => earlier + server.output(),
     async [Symbol.asyncDispose]() {
       await signalAll("SIGCONT", true);
@@ -174,7 +182,7 @@ async function accountFor(isRoot: boolean, base: TemporaryDirectory): Promise<Ac
   const user = `pageferry${randomBytes(4).toString("hex")}`;
   const home = base.file("home");
   await mkdir(home);
-  await must("useradd", ["--no-create-home", "--home-dir", home, "--shell", "/usr/sbin/nologin", user]);
+  await must("useradd", ["--no-create-home", "--home-dir", home, "--shell", "/bin/sh", user]);
   // Also where it logs in by key: sshd takes an account without a password for a locked one.
   await must("sh", ["-c", 'echo "$1:$2" | chpasswd', "sh", user, password]);
   const id = Number((await must("id", ["-u", user])).trim());
@@ -210,7 +218,20 @@ async function makeHostKeys(base: TemporaryDirectory, keys: Keys, kinds: readonl
 
 async function makeKey(path: string, kind: string, passphrase: string): Promise<void> {
   await runProcess("rm", ["-f", path, `${path}.pub`]);
-  await must("ssh-keygen", ["-q", "-t", kind, "-a", "1", "-C", "test", "-N", passphrase, "-f", path]);
+  await must("ssh-keygen", [
+    "-q",
+    "-t",
+    kind,
+    ...(kind === "rsa" ? ["-b", "2048"] : []),
+    "-a",
+    "1",
+    "-C",
+    "test",
+    "-N",
+    passphrase,
+    "-f",
+    path,
+  ]);
 }
 
 /** What `ssh-keygen -l` says of a public key. */
@@ -237,7 +258,9 @@ function configOf(options: SshdOptions, login: string, port: number, base: Tempo
     `PasswordAuthentication ${login === "password" ? "yes" : "no"}`,
     `PubkeyAuthentication ${login === "password" ? "no" : "yes"}`,
     "KbdInteractiveAuthentication no",
-    `Subsystem sftp internal-sftp ${options.sftp ?? ""}`,
+    options.isRecorded === true
+      ? `Subsystem sftp /usr/lib/openssh/sftp-server -e -l VERBOSE 2>>${base.file("requests")}`
+      : `Subsystem sftp internal-sftp ${options.sftp ?? ""}`,
     "LogLevel VERBOSE",
     "",
   ].join("\n");
