@@ -38,3 +38,14 @@ export const dataOption: OptionSpec = {
   flags: "--data <dir>",
   description: `where a host on this machine keeps its token (default ${defaultDataDir})`,
 };
+
+/** What FROM may be. */
+export const fromDescription =
+  "replicas (a path, file://, s3://, nats://, sftp://), each of which may hold what another lacks, or http://HOST/v1/databases/NAME";
+
+/** Those that read replicas take it. */
+export const fromConfigOption: OptionSpec = {
+  flags: "--config <file>",
+  description:
+    "take credentials from it; FROM may then be the name of a database in it, for all its replicas",
+};

@@ -68,7 +68,7 @@ export async function runDemo(io: Io, { directory, tell }: DemoOptions): Promise
     `A bbolt application was recorded: ${history.transactions.length} transactions, every page in the order it was written.`,
   );
   const commitsPerSecond = await backUp(history, { path, dataDir, archive, io });
-  const source = await openBackupSource(archive, io);
+  const source = await openBackupSource([archive], io);
   const points = await source.points(io.signal);
   tell(
     `Replayed onto ${path} at ${commitsPerSecond.toFixed(0)} commits/s while \`up\` backed it up: ${points.length} points in ${archive}.`,
@@ -124,7 +124,7 @@ async function backUp(history: History, { path, dataDir, archive, io }: Stage): 
 async function firstSnapshot(archive: string, io: Io): Promise<void> {
   const deadlineMs = io.now() + firstSnapshotTimeoutMs;
   while (io.now() < deadlineMs) {
-    const points = await openBackupSource(archive, io)
+    const points = await openBackupSource([archive], io)
       .then((source) => source.points(io.signal))
       .catch(() => []);
     if (points.length > 0) return;

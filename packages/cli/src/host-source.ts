@@ -4,6 +4,7 @@ import {
   type ArchiveReader,
   formatTxId,
   type Generation,
+  isPageferryError,
   PageferryError,
   type Point,
   parseGeneration,
@@ -15,6 +16,9 @@ import {
 import type { BackupSource } from "./backup-source.ts";
 import { createHostClient, type HostClient, hostToken } from "./host-client.ts";
 import type { Io } from "./io.ts";
+
+/** A host waits for its replicas itself, and asks another one: it is given time for that. */
+const hostStallMs = 45_000;
 
 /** Opens `http(s)://HOST/v1/databases/NAME`. `dataDir` is where a host on this machine keeps its token. */
 export async function openHostSource(from: string, dataDir: string, io: Io): Promise<BackupSource> {
@@ -33,13 +37,17 @@ export async function openHostSource(from: string, dataDir: string, io: Io): Pro
   const base = `${url.origin}${path}`;
   const client = createHostClient(url.origin, await hostToken(from, dataDir, io));
   const places = new Map<string, string>();
+  const readers = [objectReader(base, client, places)];
   return {
     name: base,
-    readers: [objectReader(base, client, places)],
+    readers,
+    stallMs: hostStallMs,
+    [Symbol.asyncDispose]: async () => undefined,
     async points(signal) {
       return parsePoints(await client.getJson(`${base}/points`, signal), base);
     },
     async plan(target, signal, without = new Set()) {
+      if (readers.length === 1) readers.push(...(await replicaReaders(base, client, signal)));
       const manifestUrl = `${base}/manifest${queryOf(target, without)}`;
       const manifest = parseManifest(await client.getBytes(manifestUrl, signal));
       for (const { name, url: place } of manifest.objects) {
@@ -59,6 +67,44 @@ function queryOf(target: RestoreTarget, without: ReadonlySet<string>): string {
   return query.size === 0 ? "" : `?${query}`;
 }
 
+/**
+ * Each replica by itself, for an object that the host gave and that does not hold: another replica may have it whole. A host that does not
+ * say is read as it is.
+ */
+async function replicaReaders(
+  base: string,
+  client: HostClient,
+  signal: AbortSignal,
+): Promise<ArchiveReader[]> {
+  try {
+    const status = (await client.getJson(base, signal)) as { readonly replicas?: unknown };
+    const names = (Array.isArray(status.replicas) ? status.replicas : []).flatMap(
+      (replica: { readonly name?: unknown }) => (typeof replica.name === "string" ? [replica.name] : []),
+    );
+    return names.map((name) => ({
+      name: `${base} from ${name}`,
+      isLastResort: true,
+      async *list() {
+        yield* [];
+      },
+      get: (object, { offset, length, signal: until } = {}) =>
+        client.getStream(
+          `${objectUrl(base, object)}?replica=${encodeURIComponent(name)}`,
+          { offset, length },
+          until,
+        ),
+    }));
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isPageferryError(error)) throw error;
+    return [];
+  }
+}
+
+function objectUrl(base: string, name: string): string {
+  return `${base}/objects/${name.split("/").map(encodeURIComponent).join("/")}`;
+}
+
 function objectReader(base: string, client: HostClient, places: ReadonlyMap<string, string>): ArchiveReader {
   return {
     name: base,
@@ -67,9 +113,7 @@ function objectReader(base: string, client: HostClient, places: ReadonlyMap<stri
       yield* [];
     },
     get(name, { offset, length, signal } = {}) {
-      const place =
-        places.get(name) ?? `${base}/objects/${name.split("/").map(encodeURIComponent).join("/")}`;
-      return client.getStream(place, { offset, length }, signal);
+      return client.getStream(places.get(name) ?? objectUrl(base, name), { offset, length }, signal);
     },
   };
 }

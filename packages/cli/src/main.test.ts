@@ -48,7 +48,7 @@ suite("the command line", () => {
       [["restore", "-o", "x", "--parallelism", "0", "y"], /^error: --parallelism: /],
       [["restore", "-o", "x", "--integrity-check", "some", "y"], /^error: --integrity-check: /],
       [["restore", "-o", "x", "--txid", "1", "--timestamp", "2026-11-22T00:00:00Z", archive], /two targets/],
-      [["points", "s3://bucket/app"], /^error: FROM: s3:\/\/ cannot be read directly/],
+      [["points", "ftp://host/app"], /^error: FROM: ftp:\/\/ is no replica/],
       [["points", "http://127.0.0.1:1/"], /^error: FROM: a host's database is/],
     ];
     for (const [argv, expected] of cases) {

@@ -6,6 +6,7 @@ import type { CommandSpec } from "./command.ts";
 import { checkCommand } from "./commands/check.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { pointsCommand } from "./commands/points.ts";
+import { repairCommand } from "./commands/repair.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { replicateCommand } from "./commands/replicate.ts";
 import { restoreCommand } from "./commands/restore.ts";
@@ -22,6 +23,7 @@ const commands = [
   statusCommand,
   replayCommand,
   checkCommand,
+  repairCommand,
   serveCommand,
   replicateCommand,
   demoCommand,

@@ -17,10 +17,11 @@ export async function restoreMissing(config: Config, dataDir: string, io: Io): P
     const output = config.restore.targetPath ?? path;
     if (!(await isMissing(output))) continue;
     try {
-      const { txId } = await restoreStandalone(
+      const { txId, warnings } = await restoreStandalone(
         { ...config, replicas },
         { database: name, signal: io.signal },
       );
+      for (const warning of warnings) io.err(`warning: ${name}: ${warning}\n`);
       io.err(`note: ${name}: ${output} was missing and is restored, at transaction ${formatTxId(txId)}\n`);
       if (output === path) restored.add(name);
     } catch (error) {

@@ -9,7 +9,7 @@ import {
   type RestoreTarget,
   type TxId,
 } from "@pageferry/format";
-import { dataOption, jsonOption, type OptionSpec } from "./command.ts";
+import { dataOption, fromConfigOption, jsonOption, type OptionSpec } from "./command.ts";
 
 /** What the flags say. */
 export interface RestoreOptions {
@@ -25,6 +25,7 @@ export interface RestoreOptions {
   readonly parallelism: number;
   readonly integrityCheck: "none" | CheckMode;
   readonly data: string;
+  readonly config: string;
   readonly json: boolean;
 }
 
@@ -63,6 +64,7 @@ export const restoreOptions: readonly OptionSpec[] = [
     description: "none, quick or full (default quick)",
     parse: parseIntegrity,
   },
+  fromConfigOption,
   dataOption,
   jsonOption,
 ];

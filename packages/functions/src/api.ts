@@ -17,7 +17,7 @@ import {
   type RestoreTarget,
 } from "@pageferry/format";
 import { type Context, Hono } from "hono";
-import { openObject, planManifest, pointsJson } from "./archive-api.ts";
+import { createObjectServer, planManifest, pointsJson } from "./archive-api.ts";
 import { checkBearer } from "./auth.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import { problemOf } from "./problem.ts";
@@ -170,6 +170,7 @@ function addReplay(app: Hono, options: ApiOptions): void {
 const jsonHeaders = { "content-type": "application/json", "cache-control": "no-store" };
 
 function addArchive(app: Hono, options: ApiOptions): void {
+  const objects = createObjectServer();
   app.get("/v1/databases/:database/points", async (context) => {
     const { signal } = context.req.raw;
     return context.json({ points: await pointsJson(await readersOf(context, options), { signal }) });
@@ -186,7 +187,7 @@ function addArchive(app: Hono, options: ApiOptions): void {
   app.get("/v1/databases/:database/objects/:name{.+}", async (context) => {
     const range = rangeOf(context.req.header("range"));
     const { signal } = context.req.raw;
-    const chunks = await openObject(await readersOf(context, options), context.req.param("name"), {
+    const chunks = await objects.open(await readersOf(context, options), context.req.param("name"), {
       ...range,
       signal,
     });

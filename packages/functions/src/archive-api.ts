@@ -3,6 +3,7 @@
 
 import {
   type ArchiveReader,
+  createReaderRanking,
   formatTxId,
   isPageferryError,
   type Manifest,
@@ -12,6 +13,8 @@ import {
   parseObjectName,
   planFromArchive,
   type RandomReader,
+  type ReaderRanking,
+  type ReadRange,
   type RestorePlan,
   type RestoreTarget,
   readObject,
@@ -54,19 +57,20 @@ export async function planManifest(
   target: RestoreTarget,
   call: CallOptions & { readonly without?: ReadonlySet<string> },
 ): Promise<Manifest> {
-  const plan = await planFromArchive(await openArchive(readers, call), target, call);
-  return manifestOf(plan, await expectedState(readers, plan, call));
+  const archive = await openArchive(readers, call);
+  const plan = await planFromArchive(archive, target, call);
+  return manifestOf(plan, await expectedState(archive.ranking, plan, call));
 }
 
 /** Page size and final state hash, from the headers of the first and the last object; what cannot be read stays unsaid. */
-async function expectedState(readers: readonly ArchiveReader[], plan: RestorePlan, call: CallOptions) {
+async function expectedState(ranking: ReaderRanking, plan: RestorePlan, call: CallOptions) {
   const last = plan.steps.at(-1);
   try {
-    const { pageSize, stateHash } = await readSnapshotHeader(pieces(readers, plan.snapshot, call));
+    const { pageSize, stateHash } = await readSnapshotHeader(pieces(ranking, plan, plan.snapshot, call));
     if (last === undefined) return { pageSize, stateHash };
     const links = await describeObject(
       parseObjectName(last.name) as StateObjectName,
-      pieces(readers, last, call),
+      pieces(ranking, plan, last, call),
     );
     return { pageSize, stateHash: links.find((link) => link.txId === plan.txId)?.post };
   } catch (error) {
@@ -76,41 +80,120 @@ async function expectedState(readers: readonly ArchiveReader[], plan: RestorePla
 }
 
 function pieces(
-  readers: readonly ArchiveReader[],
+  ranking: ReaderRanking,
+  plan: RestorePlan,
   object: { readonly name: string; readonly size: number },
   { signal }: CallOptions,
 ): RandomReader {
   return {
     size: object.size,
     read: (offset, length) =>
-      fromFirst(readers, object.name, (reader) =>
+      fromBest(ranking, object.name, { length, signal }, plan.holders?.get(object.name), (reader) =>
         readObject(reader, object.name, { offset, length, signal, bytesMax: pieceBytesMax }),
       ),
   };
 }
 
-/** Opens an object in the first replica that has it. What is no object of an archive is `not-found`, whatever the store holds. */
-export function openObject(
-  readers: readonly ArchiveReader[],
-  name: string,
-  range: { readonly offset?: number | undefined; readonly length?: number | undefined } & CallOptions,
-): Promise<AsyncIterable<Uint8Array>> {
-  if (parseObjectName(name) === undefined)
-    throw new PageferryError("not-found", `object ${name.slice(0, 120)} is none of an archive`);
-  return fromFirst(readers, name, (reader) => reader.get(name, range));
+/** How long a replica that was silent is asked last: it may be back, and is asked again. */
+const frozenMs = 60_000;
+
+/** Databases whose replicas' speed is remembered. */
+const rankingsMax = 1000;
+
+/** Gives objects of archives, each from the fastest replica that has it. What is learned of replicas is kept from call to call. */
+export interface ObjectServer {
+  /**
+   * Opens an object; a replica that fails in the middle is replaced by another one there. What is no object of an archive is `not-found`,
+   * whatever the store holds.
+   */
+  open(readers: readonly ArchiveReader[], name: string, range: ReadRange): Promise<AsyncIterable<Uint8Array>>;
 }
 
-async function fromFirst<Result>(
-  readers: readonly ArchiveReader[],
+export function createObjectServer(): ObjectServer {
+  const rankings = new Map<
+    string,
+    { readonly readers: readonly ArchiveReader[]; readonly ranking: ReaderRanking }
+  >();
+  const rankingOf = (readers: readonly ArchiveReader[]): ReaderRanking => {
+    const key = readers
+      .map(({ name }) => name)
+      .sort()
+      .join("\n");
+    const known = rankings.get(key);
+    if (known !== undefined && readers.every((reader) => known.readers.includes(reader)))
+      return known.ranking;
+    const ranking = createReaderRanking(readers, { frozenMs });
+    rankings.delete(key);
+    rankings.set(key, { readers, ranking });
+    for (const oldest of rankings.keys()) {
+      if (rankings.size <= rankingsMax) break;
+      rankings.delete(oldest);
+    }
+    return ranking;
+  };
+  return {
+    async open(readers, name, range) {
+      if (parseObjectName(name) === undefined)
+        throw new PageferryError("not-found", `object ${name.slice(0, 120)} is none of an archive`);
+      const ranking = rankingOf(readers);
+      const begin = (from: ReadRange) =>
+        fromBest(ranking, name, from, undefined, async (reader) => ({
+          reader,
+          chunks: await reader.get(name, from),
+        }));
+      return resumed(ranking, await begin(range), range, begin);
+    },
+  };
+}
+
+interface Opened {
+  readonly reader: ArchiveReader;
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+/** A line that breaks is taken up where it broke, once for each replica. What came together in that way is verified by who reads it. */
+async function* resumed(
+  ranking: ReaderRanking,
+  first: Opened,
+  range: ReadRange,
+  begin: (from: ReadRange) => Promise<Opened>,
+): AsyncGenerator<Uint8Array> {
+  let sent = 0;
+  const failed = new Set<string>();
+  for (let opened = first; ; ) {
+    try {
+      for await (const chunk of opened.chunks) {
+        yield chunk;
+        sent += chunk.length;
+      }
+      return;
+    } catch (error) {
+      range.signal?.throwIfAborted();
+      ranking.failed(opened.reader, error);
+      const mayPass = isPageferryError(error) && error.remedy === "retry" && !failed.has(opened.reader.name);
+      if (!mayPass) throw error;
+      failed.add(opened.reader.name);
+      const length = range.length === undefined ? {} : { length: range.length - sent };
+      opened = await begin({ ...range, offset: (range.offset ?? 0) + sent, ...length });
+    }
+  }
+}
+
+async function fromBest<Result>(
+  ranking: ReaderRanking,
   name: string,
+  { length = 0, signal }: ReadRange,
+  holders: readonly string[] | undefined,
   read: (reader: ArchiveReader) => Promise<Result>,
 ): Promise<Result> {
   let failure: unknown = new PageferryError("not-found", `object ${name}: no replica is configured`);
-  for (const reader of readers) {
+  for (const reader of ranking.order(length, holders)) {
     try {
       return await read(reader);
     } catch (error) {
+      signal?.throwIfAborted();
       if (!isPageferryError(error)) throw error;
+      ranking.failed(reader, error);
       // An unreachable replica may have it: "not found" is only said when all were asked.
       if (!isPageferryError(failure) || isPageferryError(failure, "not-found")) failure = error;
     }

@@ -50,11 +50,7 @@ export async function restoreStandalone(
   if (config.replicas.length === 0)
     throw new PageferryError("bad-config", "replicas: at least one is expected");
   await using opened = new AsyncDisposableStack();
-  const readers: ArchiveReader[] = [];
-  for (const entry of config.replicas) {
-    const set = opened.use(await openReplicaSet(entry, { hasDatabases: database !== undefined }));
-    readers.push((await set.of(database?.name ?? anyName)).reader);
-  }
+  const { readers, warnings } = await openReaders(config, database?.name, opened, signal);
   const archive = await openArchive(readers, { signal });
   if (listingOf(archive).generations.size === 0) {
     const places = readers.map(({ name }) => name).join(", ");
@@ -66,7 +62,7 @@ export async function restoreStandalone(
   const plan = await planFromArchive(archive, target, { signal });
   return restoreFile({
     output,
-    plan,
+    plan: { ...plan, warnings: [...warnings, ...plan.warnings] },
     readers: archive.readers,
     force: options.force,
     tempDir: config.restore?.tempDir,
@@ -79,6 +75,57 @@ export async function restoreStandalone(
       return planFromArchive(again, { generation: point.generation, txId: point.txId }, { signal, without });
     },
   });
+}
+
+interface OpenedReaders {
+  readonly readers: readonly ArchiveReader[];
+  /** Which replicas were left out, and why. */
+  readonly warnings: readonly string[];
+}
+
+/** Opens all replicas at once. One that does not answer is left out, unless none does: then the first one's error is thrown. */
+async function openReaders(
+  config: RestoreStandaloneConfig,
+  database: DatabaseName | undefined,
+  opened: AsyncDisposableStack,
+  signal: AbortSignal | undefined,
+): Promise<OpenedReaders> {
+  const sets = await Promise.all(
+    config.replicas.map((entry) => openReplicaSet(entry, { hasDatabases: database !== undefined })),
+  );
+  for (const set of sets) opened.use(set);
+  const many = sets.length > 1;
+  const found = await Promise.allSettled(
+    sets.map(async (set) => (await withinReason(set.of(database ?? anyName), set.name, many)).reader),
+  );
+  signal?.throwIfAborted();
+  const readers = found.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const failures = found.flatMap((one, at) =>
+    one.status === "rejected" ? [{ name: sets[at]?.name, error: one.reason as unknown }] : [],
+  );
+  if (readers.length === 0) throw failures[0]?.error;
+  const warnings = failures.map(
+    ({ name, error }) => `${name} is left out: ${error instanceof Error ? error.message : String(error)}`,
+  );
+  return { readers, warnings };
+}
+
+/** A replica that says nothing for so long is left out where there are others. */
+const answerMs = 15_000;
+
+async function withinReason<Value>(work: Promise<Value>, name: string, isBounded: boolean): Promise<Value> {
+  if (!isBounded) return work;
+  const over = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => over.reject(new PageferryError("unavailable", `${name}: no answer for ${answerMs} ms`)),
+    answerMs,
+  );
+  work.catch(() => undefined);
+  try {
+    return await Promise.race([work, over.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Where the path is itself the root, its name is of no interest. */

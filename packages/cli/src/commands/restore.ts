@@ -4,7 +4,7 @@ import { stat } from "node:fs/promises";
 import { formatStateHash, formatTxId, isPageferryError, type RestorePlan } from "@pageferry/format";
 import { type RestoreFileResult, restoreFile } from "@pageferry/format/node";
 import { type BackupSource, openBackupSource } from "../backup-source.ts";
-import type { CommandSpec } from "../command.ts";
+import { type CommandSpec, fromDescription } from "../command.ts";
 import type { Io } from "../io.ts";
 import { createProgress } from "../progress.ts";
 import { type RestoreOptions, restoreOptions, restoreTarget } from "../restore-options.ts";
@@ -14,26 +14,26 @@ import { formatBytes, formatTime } from "../table.ts";
 export const restoreCommand: CommandSpec<RestoreOptions> = {
   name: "restore",
   summary: "restore a point to a file",
-  arguments: [
-    { syntax: "<from>", description: "a replica's root (path or file://), or http://HOST/v1/databases/NAME" },
-  ],
+  arguments: [{ syntax: "<from...>", description: fromDescription }],
   options: restoreOptions,
   examples: `
 Examples:
   pageferry restore -o app.db pageferry-data/replica/app                               the newest point
   pageferry restore -o app.db --txid 00000000000001c3 pageferry-data/replica/app       one transaction
   pageferry restore -o app.db --timestamp 2026-11-22T13:07:11Z file:///backups/app     the last point not later
+  pageferry restore -o app.db s3://backups/app sftp://backup@nas/srv/app                what one lacks from the other
+  pageferry restore -o app.db --config pageferry.yml app                               from all its replicas
   pageferry restore -o app.db http://127.0.0.1:7373/v1/databases/app                   through a host
   pageferry restore -o app.db --dry-run --json pageferry-data/replica/app              what would be fetched
 
 OUT is written beside itself and renamed when it is whole and checked. A file that is there is refused without --force, and
 one that a process holds locked always. Stop the application before you put a restored file in its place.`,
-  async run([from = ""], options, io) {
+  async run(froms, options, io) {
     const { output = "", json = false } = options;
     if (options.ifDbNotExists && (await isThere(output)))
       return say(io, json, { skipped: `${output} exists` });
-    const source = await openUnlessMissing(from, options, io);
-    if (source === undefined) return say(io, json, { skipped: `${from} holds no backup` });
+    await using source = await openUnlessMissing(froms, options, io);
+    if (source === undefined) return say(io, json, { skipped: `${froms.join(" and ")} holds no backup` });
     const target = restoreTarget(options);
     const plan = await source.plan(target, io.signal);
     for (const warning of plan.warnings) io.err(`warning: ${warning}\n`);
@@ -54,6 +54,7 @@ async function carryOut(
   return await restoreFile({
     plan,
     readers: source.readers,
+    stallMs: source.stallMs,
     output: options.output,
     force: options.force,
     parallelism: options.parallelism,
@@ -76,14 +77,16 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 async function openUnlessMissing(
-  from: string,
+  froms: readonly string[],
   options: Partial<RestoreOptions>,
   io: Io,
 ): Promise<BackupSource | undefined> {
   try {
-    const source = await openBackupSource(from, io, options.data);
+    const source = await openBackupSource(froms, io, { dataDir: options.data, config: options.config });
     const isEmpty = options.ifReplicaExists === true && (await source.points(io.signal)).length === 0;
-    return isEmpty ? undefined : source;
+    if (!isEmpty) return source;
+    await source[Symbol.asyncDispose]();
+    return undefined;
   } catch (error) {
     if (options.ifReplicaExists && isPageferryError(error, "not-found")) return undefined;
     throw error;

@@ -1,0 +1,254 @@
+// Replicas as a source of backups: directories, or stores behind a URL. Several make one archive, and one that does not answer is left out.
+
+import { readdir } from "node:fs/promises";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  type Archive,
+  type ArchiveReader,
+  type Config,
+  openArchive,
+  PageferryError,
+  parseConfig,
+  parseDatabaseName,
+  parseObjectName,
+  planFromArchive,
+  type ReplicaConfig,
+  readPoints,
+} from "@pageferry/format";
+import { directoryReader } from "@pageferry/format/node";
+import type { BackupSource } from "./backup-source.ts";
+import type { Io } from "./io.ts";
+
+/** Opens replicas of one database. `config` is where credentials and names of databases are looked up. */
+export async function openReplicaSource(
+  froms: readonly string[],
+  io: Io,
+  config: Config | undefined,
+): Promise<BackupSource> {
+  await using opened = new AsyncDisposableStack();
+  const readers: ArchiveReader[] = [];
+  const failures: unknown[] = [];
+  for (const from of froms) {
+    try {
+      readers.push(...(await openFrom(from, io, config, opened)));
+    } catch (error) {
+      // With one place alone nothing is left.
+      if (froms.length === 1 || !isAbsent(error)) throw error;
+      failures.push(error);
+      io.err(`warning: ${(error as Error).message}: it is left out\n`);
+    }
+  }
+  if (readers.length === 0) throw failures[0];
+  const parts = opened.move();
+  const told = new Set<string>();
+  const open = async (signal: AbortSignal): Promise<Archive> => {
+    const archive = await openArchive(readers, { signal });
+    checkHasGenerations(archive);
+    return archive;
+  };
+  return {
+    name: readers.map(({ name }) => name).join(" and "),
+    readers,
+    async points(signal) {
+      const archive = await open(signal);
+      for (const warning of archive.warnings) {
+        if (!told.has(warning)) io.err(`warning: ${warning}\n`);
+        told.add(warning);
+      }
+      return readPoints(archive, { signal });
+    },
+    async plan(target, signal, without = new Set()) {
+      return planFromArchive(await open(signal), target, { signal, without });
+    },
+    [Symbol.asyncDispose]: () => parts.disposeAsync(),
+  };
+}
+
+/** What a place says when nothing is there, or nobody answers. */
+function isAbsent(error: unknown): boolean {
+  return (
+    error instanceof PageferryError &&
+    (error.code === "not-found" || error.code === "unreadable" || error.remedy === "retry")
+  );
+}
+
+async function openFrom(
+  from: string,
+  io: Io,
+  config: Config | undefined,
+  opened: AsyncDisposableStack,
+): Promise<ArchiveReader[]> {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(from)?.[1]?.toLowerCase();
+  if (scheme === undefined) {
+    const database = config?.databases.find(({ name }) => name === from);
+    if (config === undefined || database === undefined) return [await openDirectory(resolve(from))];
+    return openConfigured(config, database.name, opened);
+  }
+  if (scheme === "file") return [await openDirectory(pathOfFileUrl(from))];
+  if (scheme === "s3" || scheme === "nats" || scheme === "sftp") {
+    const { openStore } = await import("@pageferry/functions/stores/open");
+    const store = opened.use(await openStore(entryOf(from, io, config)));
+    return [readerOf(store)];
+  }
+  throw new PageferryError("bad-request", `FROM: ${scheme}:// is no replica`, {
+    hint: "Name a replica (a path, file://, s3://, nats://, sftp://), or a host: http://HOST/v1/databases/NAME.",
+  });
+}
+
+/** A store whose root is the archive's. */
+function readerOf(store: {
+  readonly name: string;
+  list(prefix: string, options?: object): AsyncIterable<{ readonly name: string; readonly size: number }>;
+  get(name: string, options?: object): Promise<AsyncIterable<Uint8Array>>;
+}): ArchiveReader {
+  return {
+    name: store.name,
+    list: (options = {}) => store.list("", options),
+    get: (name, options = {}) => store.get(name, options),
+  };
+}
+
+/** All replicas of a configured database. */
+async function openConfigured(
+  config: Config,
+  name: string,
+  opened: AsyncDisposableStack,
+): Promise<ArchiveReader[]> {
+  const { openReplicaSet } = await import("@pageferry/functions");
+  const database = parseDatabaseName(name);
+  const found = await Promise.allSettled(
+    config.replicas.map(async (entry) => {
+      const set = opened.use(await openReplicaSet(entry, { hasDatabases: !config.isGoForm }));
+      return lateReader(set.name, async () => (await set.of(database)).reader);
+    }),
+  );
+  const readers = found.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  if (readers.length > 0) return readers;
+  const [first] = found;
+  if (first?.status === "rejected") throw first.reason;
+  throw new PageferryError("bad-config", "replicas: the configuration names none");
+}
+
+/** Opened when it is first asked, so that one that does not answer fails in its listing, where others go on. */
+function lateReader(name: string, open: () => Promise<ArchiveReader>): ArchiveReader {
+  let opening: Promise<ArchiveReader> | undefined;
+  const reader = (): Promise<ArchiveReader> => {
+    opening ??= open();
+    return opening;
+  };
+  return {
+    name,
+    async *list(options) {
+      yield* (await reader()).list(options);
+    },
+    get: async (object, range) => (await reader()).get(object, range),
+  };
+}
+
+/** The entry that a URL stands for; what it does not say of its credentials is taken from a configured replica of the same place. */
+function entryOf(from: string, io: Io, config: Config | undefined): ReplicaConfig {
+  const [entry] = parseConfig({ replicas: [from] }, { env: io.env, source: "FROM" }).replicas;
+  if (entry === undefined) throw new PageferryError("bad-request", "FROM: not a replica");
+  const same = config?.replicas.find((other) => isSamePlace(entry, other));
+  if (same === undefined) return entry;
+  const written = Object.fromEntries(
+    Object.entries(entry).filter(([, value]) => value !== undefined && value !== false && value !== ""),
+  );
+  return { ...same, ...defaultsOut(written, from) } as ReplicaConfig;
+}
+
+function isSamePlace(a: ReplicaConfig, b: ReplicaConfig): boolean {
+  if (a.type === "s3" && b.type === "s3") return a.bucket === b.bucket;
+  if (a.type === "nats" && b.type === "nats") return a.bucket === b.bucket && hostOf(a.url) === hostOf(b.url);
+  return a.type === "sftp" && b.type === "sftp" && a.host === b.host;
+}
+
+function hostOf(url: string): string {
+  return url.replace(/^[^/]*\/\//, "").replace(/^[^@]*@/, "");
+}
+
+/** Of what was parsed, only what the URL itself said: its place, its user, its query. */
+function defaultsOut(written: Record<string, unknown>, from: string): Record<string, unknown> {
+  const query = new Set(URL.parse(from)?.searchParams.keys() ?? []);
+  const places = new Set([
+    "type",
+    "bucket",
+    "prefix",
+    "path",
+    "host",
+    "user",
+    "password",
+    "accessKey",
+    "secretKey",
+  ]);
+  return Object.fromEntries(Object.entries(written).filter(([key]) => places.has(key) || query.has(key)));
+}
+
+/** What people name instead of a database's root is the place above it, which holds several. */
+function checkHasGenerations(archive: Archive): void {
+  const below = new Set<string>();
+  for (const { name } of archive.objects) {
+    const parsed = parseObjectName(name);
+    if (parsed !== undefined && "generation" in parsed) return;
+    const [first = "", ...rest] = name.split("/");
+    const inside = rest.length === 0 ? undefined : parseObjectName(rest.join("/"));
+    if (inside !== undefined && "generation" in inside) below.add(first);
+  }
+  const where = archive.readers.map(({ name }) => name).join(" and ");
+  const [first] = below;
+  if (first === undefined) {
+    if (archive.objects.length === 0) return;
+    throw new PageferryError("not-found", `${where}: there is no generation in it`);
+  }
+  throw new PageferryError("bad-request", `${where} holds the backups of ${[...below].sort().join(", ")}`, {
+    hint: `Name one of them: put /${first} behind the path or prefix.`,
+  });
+}
+
+function pathOfFileUrl(from: string): string {
+  try {
+    return fileURLToPath(from);
+  } catch (cause) {
+    throw new PageferryError("bad-request", `FROM: ${from} is not an absolute file URL`, {
+      cause,
+      hint: "Write file:///absolute/path, or a plain path.",
+    });
+  }
+}
+
+const generationPattern = /^[0-9a-f]{16}$/;
+
+/** A replica's root holds generations. What people name instead is the directory above, or something else entirely. */
+async function openDirectory(directory: string): Promise<ArchiveReader> {
+  const names = await namesIn(directory);
+  if (names.some((name) => generationPattern.test(name))) return directoryReader(directory);
+  const inside = await Promise.all(
+    names.map(async (name) => {
+      const below = await namesIn(resolve(directory, name)).catch(() => []);
+      return below.some((candidate) => generationPattern.test(candidate)) ? name : undefined;
+    }),
+  );
+  const databases = inside.filter((name) => name !== undefined);
+  if (databases.length > 0) {
+    throw new PageferryError("bad-request", `${directory} holds the backups of ${databases.join(", ")}`, {
+      hint: `Name one of them: ${resolve(directory, databases[0] ?? "")}`,
+    });
+  }
+  throw new PageferryError("not-found", `${directory} is not a replica: there is no generation in it`, {
+    hint: "A replica's root holds directories of 16 hex digits; `up` keeps it in pageferry-data/replica/NAME.",
+  });
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT")
+      throw new PageferryError("not-found", `${directory}: there is no such directory`, { cause });
+    if (code === "ENOTDIR")
+      throw new PageferryError("not-found", `${directory} is a file, not a replica's directory`, { cause });
+    throw new PageferryError("unreadable", `${directory} cannot be listed (${code})`, { cause });
+  }
+}
