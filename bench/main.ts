@@ -7,6 +7,7 @@ const benches: Record<string, () => Promise<unknown>> = {
   capture: async () => (await import("./capture.ts")).benchCapture(),
   latency: async () => (await import("./latency.ts")).benchLatency(),
   restore: async () => (await import("./restore.ts")).benchRestore(),
+  stores: async () => (await import("./stores.ts")).benchStores(),
   memory: async () => (await import("./memory.ts")).benchMemory(),
   writer: async () => (await import("./writer-ratio.ts")).benchWriterRatio(),
 };
