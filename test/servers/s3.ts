@@ -1,9 +1,9 @@
 // versitygw: an S3 server over a directory, with write-once, versions, object lock, users and TLS.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { get as httpGet } from "node:http";
 import { get as httpsGet } from "node:https";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   CreateBucketCommand,
   DeleteBucketCommand,
@@ -58,6 +58,8 @@ export interface S3Admin {
 
 export interface S3Server extends Server, S3Admin {
   readonly certificates: Certificates | undefined;
+  /** Objects of one byte, laid into the server's directory: quicker than by a thousand requests. */
+  place(bucket: string, names: readonly string[]): Promise<void>;
   /** Makes a user who may do everything with buckets, or takes it away. */
   user(action: "create" | "delete", name: string, secret: string): Promise<void>;
 }
@@ -95,6 +97,13 @@ export async function startS3(options: S3ServerOptions = {}): Promise<S3Server> 
     ...server,
     ...admin,
     certificates,
+    async place(bucket, names) {
+      for (const name of names) {
+        const path = join(places.data, bucket, name);
+        await mkdir(dirname(path), { recursive: true });
+        await writeFile(path, "x");
+      }
+    },
     async user(action, name, secret) {
       const keys = action === "create" ? ["--secret", secret, "--role", "admin"] : [];
       const login = ["admin", "--access", accessKey, "--secret", secretKey, "--endpoint-url", endpoint];
