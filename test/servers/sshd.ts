@@ -76,8 +76,10 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   const isRoot = process.geteuid?.() === 0;
   const login = options.login ?? "key";
   if (login === "password" && !isRoot) throw new Error("sshd reads passwords only as root");
-  const base = await temporaryDirectory("/dev/shm");
+  await using undo = new AsyncDisposableStack();
+  const base = undo.use(await temporaryDirectory("/dev/shm"));
   const account = await accountFor(isRoot, base);
+  undo.defer(account.remove);
   const directory = options.directory ?? base.file("objects");
   const keys = await makeKeys(base, options.hostKeys ?? ["ed25519"]);
   await mkdir(directory, { recursive: true });
@@ -115,6 +117,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
     await server.ended;
   };
 
+  const all = undo.move();
   return {
     ...account.described,
     host: "127.0.0.1",
@@ -156,8 +159,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
     async [Symbol.asyncDispose]() {
       await signalAll("SIGCONT", true);
       await kill();
-      await account.remove();
-      await base[Symbol.asyncDispose]();
+      await all.disposeAsync();
     },
   };
 }

@@ -298,6 +298,8 @@ const listTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
     assert.deepEqual(await namesIn(store, "a"), ["a/1", "a/10", "a/2", "ab/1"]);
     assert.deepEqual(await namesIn(store, "c"), []);
     assert.deepEqual(await namesIn(store, "a/1/"), []);
+    assert.deepEqual(await namesIn(store, "a/10"), ["a/10"]);
+    assert.deepEqual(await namesIn(store, "a/11"), []);
     assert.deepEqual(await namesIn(store, "../"), []);
   },
   "lists ten thousand objects, each once and in order": async ({ store, manyObjects }) => {

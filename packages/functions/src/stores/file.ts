@@ -227,8 +227,8 @@ async function sortedNames(store: FileStore, below: string, prefix: string): Pro
       if (isTemporaryPath(name)) {
         if (store.sweep) await sweepOne(store, join(store.root, name));
       } else if (
-        (entry.isFile() || entry.isDirectory()) &&
-        (name.startsWith(prefix) || prefix.startsWith(name))
+        (entry.isFile() && name.startsWith(prefix)) ||
+        (entry.isDirectory() && (name.startsWith(prefix) || prefix.startsWith(name)))
       ) {
         names.push(name);
       }

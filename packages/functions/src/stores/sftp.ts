@@ -134,24 +134,30 @@ export function sftpStore(options: SftpStoreOptions): Store {
 function oneConnection(name: string, open: () => Promise<SftpConnection>) {
   let current: Promise<SftpConnection> | undefined;
   let isClosed = false;
-  return {
-    async connect(): Promise<SftpConnection> {
+
+  async function connect(): Promise<SftpConnection> {
+    for (let round = 1; ; round++) {
       if (isClosed) throw new PageferryError("unavailable", `${name}: the store is closed`);
+      if (round > 2) throw new PageferryError("unavailable", `${name}: the server ends every new session`);
       current ??= open();
       const mine = current;
-      const connection = await mine.catch((error: unknown) => {
+      try {
+        const connection = await mine;
+        if (connection.isOpen()) return connection;
+        if (current === mine) current = undefined;
+      } catch (error) {
         if (current === mine) current = undefined;
         throw error;
-      });
-      if (connection.isOpen()) return connection;
-      if (current === mine) current = undefined;
-      return this.connect();
-    },
-    async close(): Promise<void> {
-      isClosed = true;
-      (await current?.catch(() => undefined))?.end();
-    },
-  };
+      }
+    }
+  }
+
+  async function close(): Promise<void> {
+    isClosed = true;
+    (await current?.catch(() => undefined))?.end();
+  }
+
+  return { connect, close };
 }
 
 /** Rounds of a put or replace: another writer may be first, and somebody may remove the directory. What stays is an error. */
