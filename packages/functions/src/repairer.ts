@@ -16,7 +16,7 @@ import type { Target } from "./targets.ts";
 const allIntervalMs = 60 * 60_000;
 
 /** The first time is soon after the start: what a crash left behind waits no hour. */
-const firstAfterMs = 60_000;
+const firstAfterMs = 10_000;
 
 /** How often it is looked whether something is due. */
 const turnMs = 5000;
