@@ -117,8 +117,8 @@ async function forever(run: Run, step: () => Promise<void>): Promise<void> {
 async function fanOutOnce(run: Run): Promise<void> {
   const { queue, targets, signal } = run;
   // With every replica busy a message would only wait in lanes; here it may be packed with those that come after it.
-  const mayGo = () =>
-    targets.some((target) => target.isReady()) || targets.every((target) => !target.isBusy());
+  const isFree = (target: Target) => !target.isBusy() && target.health().state === "closed";
+  const mayGo = () => targets.some(isFree) || targets.every((target) => !target.isBusy());
   while (!mayGo() && !signal.aborted) await run.progress.wait("idle", pollMs, signal);
   const deliveries = signal.aborted ? [] : queue.receive(ingestLane, { ...batch, visibilityMs });
   if (deliveries.length === 0) {

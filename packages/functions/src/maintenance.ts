@@ -80,12 +80,16 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
   }
 }
 
-/** All at once: one that hangs or fails holds up no other. Throws what the first of them threw, at the end. */
+/**
+ * All at once: one that hangs or fails holds up no other, and one that is left alone is passed over. Throws what the first of
+ * them threw, at the end.
+ */
 async function eachTarget(
   targets: readonly Target[],
   work: (target: Target) => Promise<unknown>,
 ): Promise<void> {
-  const done = await Promise.allSettled(targets.map(work));
+  const there = targets.filter((target) => target.health().state === "closed");
+  const done = await Promise.allSettled(there.map(work));
   const failed = done.find((one) => one.status === "rejected");
   if (failed !== undefined) throw failed.reason;
 }
@@ -183,7 +187,18 @@ function watchQuarantine(status: DatabaseStatus, alarms: Alarms): void {
   }
 }
 
-function watchQueue(depths: readonly LaneDepth[], { alarms, now, config }: MaintenanceOptions): void {
+/** Raises the alarms of what is set aside and of what waits for long, and clears those of lanes that are empty. */
+export function watchQueue(
+  depths: readonly LaneDepth[],
+  { alarms, now, config }: Pick<MaintenanceOptions, "alarms" | "now" | "config">,
+): void {
+  for (const { code, database, replica } of alarms.list()) {
+    const isQueues = code === "dead-letter" || code === "queue-age";
+    const isThere = depths.some((depth) => depth.database === database && depth.lane === replica);
+    if (isQueues && !isThere && database !== undefined && replica !== undefined) {
+      alarms.clear({ code, database, replica });
+    }
+  }
   const retentionMs = config.queueRetentionMs ?? 14 * dayMs;
   for (const { database, lane, dead, oldestMs } of depths) {
     const letter = { code: "dead-letter", database, replica: lane };

@@ -22,6 +22,9 @@ const stagedBytesMaxDefault = 4 * 1024 * 1024 * 1024;
 /** All lanes together leave this share of the queue to what comes in. */
 const lanesShare = 0.5;
 
+/** Tidying gives back 16 MiB at a time; this often at most, when there was no room. */
+const tidyingsMax = 128;
+
 /** A lane that is full of what nobody else has is not looked through again at once. */
 const againMs = 5000;
 
@@ -66,25 +69,33 @@ export function createRelief(options: ReliefOptions): Relief {
 
   const shedAll = async (wanted: readonly string[], keep: LaneLoad): Promise<void> => {
     let dropped = 0;
-    try {
-      for (const lane of wanted) {
-        let gone = 0;
-        for (let some = -1; some !== 0 && !isStopped; gone += Math.max(0, some)) {
-          some = queue.shed(lane, keep);
-          await nextTurn();
-        }
-        if (gone === 0) notBeforeMs.set(lane, performance.now() + againMs);
-        dropped += gone;
+    for (const lane of wanted) {
+      let gone = 0;
+      for (let some = -1; some !== 0 && !isStopped; gone += Math.max(0, some)) {
+        some = queue.shed(lane, keep);
+        await nextTurn();
       }
-    } catch (error) {
-      if (!isStopped) options.onError(error);
+      if (gone === 0) notBeforeMs.set(lane, performance.now() + againMs);
+      dropped += gone;
     }
     if (dropped > 0 && !isStopped) options.onShed();
   };
-  const start = (wanted: readonly string[], keep: LaneLoad): void => {
-    running ??= shedAll(wanted, keep).finally(() => {
-      running = undefined;
-    });
+  /** What was let go of frees pages of the queue's file, which the disk may need. */
+  const makeRoom = async (wanted: readonly string[]): Promise<void> => {
+    await shedAll(wanted, { messages: 0, bytes: 0, staged: 0 });
+    for (let round = 0; round < tidyingsMax && !isStopped; round++) {
+      queue.tidy();
+      await nextTurn();
+    }
+  };
+  const start = (work: () => Promise<void>): void => {
+    running ??= work()
+      .catch((error: unknown) => {
+        if (!isStopped) options.onError(error);
+      })
+      .finally(() => {
+        running = undefined;
+      });
   };
   const isOver = (lane: string): boolean => {
     const { messages, bytes, staged } = queue.load(lane);
@@ -94,13 +105,11 @@ export function createRelief(options: ReliefOptions): Relief {
   return {
     check() {
       const full = running === undefined && !isStopped ? lanes.filter(isOver) : [];
-      if (full.length > 0) start(full, kept);
+      if (full.length > 0) start(() => shedAll(full, kept));
     },
     relieve() {
       const due = lanes.filter((lane) => performance.now() >= (notBeforeMs.get(lane) ?? 0));
-      if (running === undefined && !isStopped && due.length > 0) {
-        start(due, { messages: 0, bytes: 0, staged: 0 });
-      }
+      if (running === undefined && !isStopped && due.length > 0) start(() => makeRoom(due));
     },
     async stop() {
       isStopped = true;
