@@ -169,6 +169,8 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
     await assert.rejects(stranger.put("b", text("x")), { code: "unauthorized", hint: /rootCAs/ });
     await assert.rejects(namesIn(stranger), { code: "unauthorized" });
     await assert.rejects(lost.put("b", text("x")), { code: "bad-config" });
+    await using strange = s3Store({ ...entry, rootCAs: [import.meta.filename] });
+    await assert.rejects(strange.put("b", text("x")), { code: "bad-config" });
   });
 
   test("calls wrong credentials unauthorized in every verb, and repeats none of them", async () => {

@@ -1,9 +1,10 @@
 // A client of an S3 server: endpoint, credentials, authorities, time limits. It never tries again by itself.
 
+import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
-import { getCACertificates } from "node:tls";
+import { createSecureContext, getCACertificates } from "node:tls";
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { PageferryError, type S3ReplicaConfig } from "@pageferry/format";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
@@ -98,9 +99,14 @@ async function readAuthorities(files: readonly string[]): Promise<string[] | und
   if (files.length === 0) return undefined;
   const read = async (file: string) => {
     try {
-      return await readFile(file, "utf8");
+      const pem = await readFile(file, "utf8");
+      // What is no certificate would be passed over in silence, and every connection refused later.
+      new X509Certificate(pem);
+      return pem;
     } catch (cause) {
-      throw new PageferryError("bad-config", `s3: rootCAs: ${file} cannot be read`, { cause });
+      throw new PageferryError("bad-config", `s3: rootCAs: ${file} cannot be read, or is no certificate`, {
+        cause,
+      });
     }
   };
   return [...getCACertificates("default"), ...(await Promise.all(files.map(read)))];
@@ -116,7 +122,8 @@ function createHandler(ca: string[] | undefined, timeoutMs: number): NodeHttpHan
     httpsAgent: new HttpsAgent({
       keepAlive: true,
       maxSockets: connectionsMax,
-      ...(ca === undefined ? {} : { ca }),
+      // Read once: hundreds of certificates, for each connection, cost more than the connection.
+      ...(ca === undefined ? {} : { secureContext: createSecureContext({ ca }) }),
     }),
   };
   const handler = new NodeHttpHandler({ ...agents, connectionTimeout: timeoutMs, socketTimeout: timeoutMs });
