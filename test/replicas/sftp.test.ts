@@ -1,6 +1,6 @@
 // The SFTP store on Debian's sshd: the contract, and what is peculiar to it. Bad days are in sftp-bad-days.test.ts.
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import {
   chmod,
   chown,
@@ -307,6 +307,24 @@ suite("publishing over SFTP:", { skip }, () => {
 });
 
 suite("reading over SFTP:", { skip }, () => {
+  test("a large object goes through while both sides change their keys again and again", async (t) => {
+    await using sshd = await startSshd({ config: ["RekeyLimit 2M"] });
+    const store = storeFor(t, loginTo(sshd));
+    const bytes = randomBytes(16_000_000);
+    const body = {
+      size: bytes.length,
+      async *open() {
+        for (let at = 0; at < bytes.length; at += 1_000_000) yield bytes.subarray(at, at + 1_000_000);
+      },
+    };
+
+    assert.equal(await store.put("large", body), "stored");
+
+    const read = Buffer.concat(await Array.fromAsync(await store.get("large")));
+    assert.equal(Buffer.compare(read, bytes), 0);
+    assert.equal(await store.put("large", body), "present");
+  });
+
   test("files of streams that are cancelled, aborted or left are closed on the server", async (t) => {
     const sshd = await server();
     const store = storeFor(t, loginTo(sshd));
