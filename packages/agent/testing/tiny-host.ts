@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout } from "node:timers/promises";
 import {
   decodeEnvelope,
   decodeSegment,
@@ -39,6 +40,8 @@ export interface TinyHost extends AsyncDisposable {
   readonly begins: ReadonlyMap<Generation, GenerationBegin>;
   /** Decides before anything is looked at; `"lose"` does the work and breaks the connection instead of answering. */
   intercept: (method: string, path: string) => OddAnswer | "lose" | undefined;
+  /** How long an answer takes after all was read, ms. */
+  delay: () => number;
   /** What is said besides what follows from the objects. */
   needs: { readonly missing?: readonly (readonly [TxId, TxId])[]; readonly snapshot?: boolean };
   /** Forgets staged bodies. */
@@ -55,6 +58,7 @@ interface HostState {
   readonly staged: Map<string, Uint8Array>;
   readonly begins: Map<Generation, GenerationBegin>;
   intercept: TinyHost["intercept"];
+  delay: () => number;
   needs: TinyHost["needs"];
 }
 
@@ -67,6 +71,7 @@ export async function startTinyHost(port = 0): Promise<TinyHost> {
     staged: new Map(),
     begins: new Map(),
     intercept: () => undefined,
+    delay: () => 0,
     needs: {},
   };
   const server = createServer((request, response) => {
@@ -101,7 +106,10 @@ async function handle(state: HostState, request: IncomingMessage, response: Serv
     response.end(odd.body);
     return;
   }
-  const answer = await answerTo(state, method, url, await bodyOf(request));
+  const body = await bodyOf(request);
+  const delayMs = state.delay();
+  if (delayMs > 0) await setTimeout(delayMs);
+  const answer = await answerTo(state, method, url, body);
   if (odd === "lose") {
     request.socket.destroy();
     return;

@@ -11,8 +11,10 @@ export interface Exchange {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | StagedBody;
   readonly signal: AbortSignal | undefined;
-  /** How long no piece of the body may be taken, and no byte of the answer come, ms. */
+  /** How long nothing may be seen to move, beside what the bytes that cannot be seen may take, ms. */
   readonly stallMs: number;
+  /** The most that this may be. */
+  readonly unseenMsMax: number;
   /** More of an answer is not read. */
   readonly answerBytesMax: number;
 }
@@ -30,13 +32,13 @@ export class StalledError extends Error {
   override readonly name = "StalledError";
 }
 
-/** Bytes handed to the connection at a time. A line that takes one of these within the limit is not standing still. */
+/** Bytes handed to the connection at a time. */
 const pieceBytes = 64 * 1024;
 
-/** What systems and proxies on the way may have taken and not brought yet. */
-const unseenBytesMax = 8 * 1024 * 1024;
-
-/** No line is taken to be slower: what is unseen may take as long as that, and so may an answer. */
+/**
+ * No line is taken to be slower than 2 KiB a second: what systems and proxies on the way have taken, and of which nothing is seen
+ * here, may take as long as that. So may an answer.
+ */
 const slowestBytesPerMs = 2.048;
 
 /**
@@ -89,20 +91,21 @@ function answerTo(sent: ClientRequest, options: Exchange, limit: Limit): Promise
   return promise;
 }
 
-async function sendBody(sent: ClientRequest, { body, stallMs }: Exchange, limit: Limit): Promise<void> {
+async function sendBody(sent: ClientRequest, options: Exchange, limit: Limit): Promise<void> {
+  const { body, stallMs, unseenMsMax } = options;
   if (body === undefined) {
     sent.end();
     return;
   }
+  let taken = 0;
   for await (const piece of piecesOf(body)) {
     if (sent.destroyed) return;
-    limit.set(stallMs);
+    taken += piece.length;
+    // A full buffer takes the next piece only after a large part of it has gone on its way.
+    limit.set(stallMs + Math.min(taken / slowestBytesPerMs, unseenMsMax));
     if (!sent.write(piece)) await untilDrained(sent);
-    limit.set(stallMs);
   }
-  if (sent.destroyed) return;
-  limit.set(stallMs + Math.min(sizeOf(body), unseenBytesMax) / slowestBytesPerMs);
-  sent.end();
+  if (!sent.destroyed) sent.end();
 }
 
 async function* piecesOf(body: Uint8Array | StagedBody): AsyncGenerator<Uint8Array> {

@@ -242,6 +242,13 @@ suite("the queue over HTTP", () => {
     assert.equal((await failureOf(createHttpQueue({ url: proxy.url }).needs("app"))).code, "unavailable");
   });
 
+  test("refuses a token that no header can hold, without saying it", () => {
+    assert.throws(
+      () => createHttpQueue({ url: "http://host", token: "secret\n" }),
+      (error: PageferryError) => error.code === "bad-config" && !error.message.includes("secret"),
+    );
+  });
+
   test("refuses URLs that are none, or that hold a password", () => {
     for (const url of ["ftp://x", "nonsense", "http://user:pass@host", "http://host/?token=x"]) {
       assert.throws(

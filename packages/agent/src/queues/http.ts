@@ -17,12 +17,17 @@ export interface HttpQueueOptions {
   /** Bearer token with the scopes `ingest` and `needs`. It appears in no error and no log. */
   readonly token?: string;
   /**
-   * How long a call may stand still, ms. Default 30 s. As long as its body moves it goes on, and the answer to a large body may
-   * take longer by what a line of 2 KiB a second needs for what was not seen to arrive.
+   * How long a call may stand still, ms. Default 30 s. As long as its body moves it goes on, and it may stand still for longer by
+   * what a line of 2 KiB a second needs for what was taken and not seen to arrive.
    */
   readonly timeoutMs?: number;
   /** The same for staged bodies. Default 60 s. */
   readonly stallMs?: number;
+  /**
+   * The most that is added to these for what was not seen to arrive, ms. Default 10 min. For a staged body it is doubled with each
+   * time that this was too short, up to 4 h: some proxies take a whole body at once, and bring it slowly.
+   */
+  readonly unseenMs?: number;
   /** Milliseconds since the epoch, for a Retry-After that is a date. */
   readonly now?: () => number;
 }
@@ -32,6 +37,9 @@ const problemBytesMax = 64 * 1024;
 
 /** What `needs` may answer: some hundred generations with as many holes each. */
 const needsBytesMax = 4 * 1024 * 1024;
+
+/** What a staged body may at most be waited for without a sign of it. */
+const unseenMsMost = 4 * 3_600_000;
 
 /** Characters of a host's own words that go into our message. */
 const detailLengthMax = 300;
@@ -45,18 +53,12 @@ interface Call extends Omit<Exchange, "url"> {
   readonly expected: readonly number[];
 }
 
-/** A queue over HTTP. Throws `bad-config` for a URL it cannot use. */
+/** A queue over HTTP. Throws `bad-config` for a URL or a token it cannot use. */
 export function createHttpQueue(options: HttpQueueOptions): Queue {
   const { root, name } = parseRoot(options.url);
-  const { token, timeoutMs = 30_000, stallMs = 60_000, now = Date.now } = options;
-  if (token !== undefined && /[^\x21-\x7e]/.test(token)) {
-    throw new PageferryError(
-      "bad-config",
-      "queue token: it holds what a header cannot, such as a line break",
-    );
-  }
-  const authorization: Record<string, string> =
-    token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const { token, timeoutMs = 30_000, stallMs = 60_000, unseenMs = 600_000, now = Date.now } = options;
+  let stagedUnseenMs = unseenMs;
+  const authorization = authorizationOf(token);
 
   async function call({ path, expected, ...request }: Call): Promise<Uint8Array> {
     const what = `${name}: ${request.method} ${path}`;
@@ -94,11 +96,12 @@ export function createHttpQueue(options: HttpQueueOptions): Queue {
         body: envelope,
         signal,
         stallMs: timeoutMs,
+        unseenMsMax: unseenMs,
         answerBytesMax: problemBytesMax,
       });
     },
     async stage(database: string, body: StagedBody, { signal }: QueueCallOptions = {}) {
-      await call({
+      const staging = call({
         method: "PUT",
         path: `/v1/stage/${body.digest}?database=${encodeURIComponent(database)}`,
         expected: [200, 201],
@@ -106,8 +109,18 @@ export function createHttpQueue(options: HttpQueueOptions): Queue {
         body,
         signal,
         stallMs,
+        unseenMsMax: stagedUnseenMs,
         answerBytesMax: problemBytesMax,
       });
+      try {
+        await staging;
+        stagedUnseenMs = unseenMs;
+      } catch (error) {
+        const isStalled = isPageferryError(error) && error.cause instanceof StalledError;
+        // The same again would end in the same way, for ever.
+        if (isStalled) stagedUnseenMs = Math.min(stagedUnseenMs * 2, Math.max(unseenMs, unseenMsMost));
+        throw error;
+      }
     },
     async needs(database: string, { signal }: QueueCallOptions = {}) {
       const answer = await call({
@@ -117,11 +130,23 @@ export function createHttpQueue(options: HttpQueueOptions): Queue {
         headers: {},
         signal,
         stallMs: timeoutMs,
+        unseenMsMax: unseenMs,
         answerBytesMax: needsBytesMax,
       });
       return needsOf(answer, `${name}: needs of ${database}`);
     },
   };
+}
+
+function authorizationOf(token: string | undefined): Record<string, string> {
+  if (token === undefined) return {};
+  if (/[^\x21-\x7e]/.test(token)) {
+    throw new PageferryError(
+      "bad-config",
+      "queue token: it holds what a header cannot, such as a line break",
+    );
+  }
+  return { authorization: `Bearer ${token}` };
 }
 
 function parseRoot(text: string): { readonly root: string; readonly name: string } {

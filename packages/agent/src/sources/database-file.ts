@@ -155,6 +155,7 @@ export function cloneDatabaseFile(
 ): FileClone | undefined {
   const clone = nextImagePath(scratch);
   try {
+    mkdirSync(scratch.directory, { recursive: true, mode: 0o700 });
     copyFileSync(path, clone, constants.COPYFILE_FICLONE_FORCE);
     return { file: openDatabaseFile(clone, machine), image: imageFileOf(clone, openSync(clone, "r+")) };
   } catch {
