@@ -190,6 +190,43 @@ suite("a broken object", () => {
     isState(bytes, 8);
   });
 
+  test("is looked for past a reader that falls silent, which is waited for once", async () => {
+    const frozen = readerOf([snapshot2, ...chain], "frozen");
+    const get = () => new Promise<never>(() => undefined);
+    const begun = performance.now();
+
+    const { bytes } = await run(
+      [{ ...frozen, get }, readerOf([snapshot2, ...chain], "alive")],
+      {},
+      { stallMs: 200 },
+    );
+
+    isState(bytes, 8);
+    assert.ok(performance.now() - begun < 1500, "it was waited for again and again");
+  });
+
+  test("that only a silent reader has is planned around, with all else that it alone has", async () => {
+    const alone = chain.slice(0, 5);
+    const way = history.segment(2, 7);
+    const holder = readerOf([...alone, snapshot2], "holder");
+    const alive = readerOf([snapshot2, way, chain[5] as StoredObject], "alive");
+    const readers = [{ ...holder, get: () => new Promise<never>(() => undefined) }, alive];
+    const archive = await openArchive(readers);
+    const sink = memorySink();
+    const wanted = { generation, txId: txId(7) };
+
+    await executeRestore({
+      plan: await planFromArchive(archive, wanted, { without: new Set([way.name]) }),
+      readers,
+      sink,
+      workbench: inlineWorkbench(sink),
+      stallMs: 150,
+      replan: (without) => planFromArchive(archive, wanted, { without }),
+    });
+
+    isState(sink.bytes(), 7);
+  });
+
   test("in all readers is corrupt, named, and leaves nothing", async () => {
     const sink = memorySink();
     const readers = [readerOf([...others, changed(middle, 60)])];
