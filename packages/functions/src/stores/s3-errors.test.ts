@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { isPageferryError, PageferryError } from "@pageferry/format";
+import { fromS3, isLocked } from "./s3-errors.ts";
+
+/** An error as the SDK makes it of a server's answer. */
+function answer(status: number, name: string, message = name): Error {
+  return Object.assign(new Error(message), { name, $metadata: { httpStatusCode: status } });
+}
+
+const networks = (code: string) => Object.assign(new Error(code), { code });
+
+suite("an S3 server's word", () => {
+  test("becomes the code that says what to do", () => {
+    const cases: readonly (readonly [Error, string])[] = [
+      [answer(404, "NoSuchKey"), "not-found"],
+      [answer(404, "NotFound"), "not-found"],
+      [answer(404, "NoSuchBucket"), "unavailable"],
+      [answer(404, "NoSuchUpload"), "unavailable"],
+      [answer(403, "AccessDenied"), "unauthorized"],
+      [answer(403, "InvalidAccessKeyId"), "unauthorized"],
+      [answer(404, "XAdminUserNotFound"), "unauthorized"],
+      [answer(401, "Unknown"), "unauthorized"],
+      [answer(400, "ExpiredToken"), "unauthorized"],
+      [answer(403, "RequestTimeTooSkewed"), "unavailable"],
+      [answer(403, "InvalidObjectState"), "unavailable"],
+      [answer(429, "TooManyRequests"), "unavailable"],
+      [answer(503, "SlowDown"), "unavailable"],
+      [answer(500, "InternalError"), "unavailable"],
+      [answer(400, "XAmzContentSHA256Mismatch"), "unavailable"],
+      [answer(403, "QuotaExceeded"), "disk-full"],
+      [answer(403, "AccessDenied", "Cannot upload files, storage cap exceeded"), "disk-full"],
+      [answer(507, "XMinioStorageFull"), "disk-full"],
+      [answer(507, "Unknown"), "disk-full"],
+      [answer(400, "EntityTooLarge"), "too-large"],
+      [answer(400, "KeyTooLongError"), "bad-name"],
+      [answer(301, "PermanentRedirect"), "bad-config"],
+      [answer(400, "AuthorizationHeaderMalformed"), "bad-config"],
+      [new Error("Region is missing"), "bad-config"],
+      [Object.assign(new Error("none"), { name: "CredentialsProviderError" }), "unauthorized"],
+      [networks("ECONNREFUSED"), "unavailable"],
+      [networks("ENOTFOUND"), "unavailable"],
+      [networks("SELF_SIGNED_CERT_IN_CHAIN"), "unauthorized"],
+      [networks("ERR_TLS_CERT_ALTNAME_INVALID"), "unauthorized"],
+      [networks("CERT_HAS_EXPIRED"), "unauthorized"],
+      [Object.assign(new Error("no answer"), { name: "TimeoutError" }), "unavailable"],
+    ];
+
+    for (const [error, code] of cases) {
+      const ours = fromS3(error, "object a", "bucket");
+      assert.ok(isPageferryError(ours), `${error.name} ${error.message}`);
+      assert.equal(ours.code, code, `${error.name} ${error.message}`);
+      assert.equal(ours.cause, error);
+    }
+  });
+
+  test("about credentials is not repeated", () => {
+    const error = fromS3(answer(403, "InvalidAccessKeyId", "no such key AKIASECRET"), "object a", "b");
+
+    assert.doesNotMatch((error as Error).message, /AKIASECRET/);
+  });
+
+  test("is told apart from what nobody foresaw, and from what is ours already", () => {
+    const bug = new TypeError("of undefined");
+    const ours = new PageferryError("conflict", "other bytes");
+
+    assert.equal(fromS3(bug, "object a", "b"), bug);
+    assert.equal(fromS3(ours, "object a", "b"), ours);
+    assert.equal(fromS3("text", "object a", "b"), "text");
+  });
+
+  test("is a lock in the words of each server", () => {
+    assert.ok(
+      isLocked(answer(403, "AccessDenied", "Access Denied because object protected by object lock.")),
+    );
+    assert.ok(isLocked(answer(403, "ObjectLockedByBucketPolicy")));
+    assert.ok(isLocked(answer(400, "InvalidRequest", "Object is WORM protected and cannot be overwritten")));
+    assert.ok(!isLocked(answer(403, "AccessDenied", "Access Denied.")));
+    assert.ok(!isLocked(answer(503, "SlowDown", "retention")));
+  });
+});
