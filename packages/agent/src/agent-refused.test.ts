@@ -80,20 +80,52 @@ suite("an agent that is refused", () => {
     assert.equal(puts().size, before + 1, "the database was read once");
   });
 
-  test("because of a fork sends nothing more, however long it waits, and goes on capturing", async () => {
+  test("because of a fork sends nothing until its history is taken again, and then goes on with it", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const file = movableFile();
+    const bench = await startBench(host, directory.path, file, { refusedMs: 50 });
+    await bench.settled();
+    const generation = bench.generation();
+    host.intercept = (method) => (method === "POST" ? refusal("fork", 409) : undefined);
+    file.commit(1);
+    await until("halted", () => bench.status().state === "halted");
+    file.commit(3);
+    await setTimeout(300);
+    const { state, alarms, acknowledgedTxId, shadowedTxId } = bench.status();
+
+    host.intercept = () => undefined;
+    await bench.settled();
+    await bench.agent.stop();
+    await using again = await startBench(host, directory.path, file);
+    file.commit(1);
+    await again.settled();
+
+    assert.deepEqual([state, acknowledgedTxId, shadowedTxId], ["halted", 1n, 5n]);
+    assert.deepEqual(
+      alarms.map(({ code }) => code),
+      ["fork"],
+    );
+    assert.equal(again.generation(), generation);
+    await assertRestores(host, generation, file.model.at(6));
+  });
+
+  test("nothing but finds the host ahead of it sends nothing more, however long it waits", async () => {
     await using host = await startTinyHost();
     await using directory = await temporary();
     const file = movableFile();
     await using bench = await startBench(host, directory.path, file, { refusedMs: 20 });
     await bench.settled();
-    host.intercept = (method) => (method === "POST" ? refusal("fork", 409) : undefined);
-    file.commit(1);
+    const own = { storedTxId: "00000000000000ff", missing: [], snapshot: false };
+    const needs = { version: 1, newestEpoch: 1, generations: { [bench.generation()]: own } };
+    host.intercept = (method) =>
+      method === "GET" ? { status: 200, body: JSON.stringify(needs) } : undefined;
     await until("halted", () => bench.status().state === "halted");
     host.intercept = () => undefined;
     const { length } = host.requests;
 
     file.commit(3);
-    await until("the shadow", () => bench.status().shadowedTxId === 5n);
+    await until("the shadow", () => bench.status().shadowedTxId === 4n);
     await setTimeout(300);
 
     assert.equal(host.requests.length, length);

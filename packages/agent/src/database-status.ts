@@ -9,7 +9,7 @@ import type { Lag } from "./lag.ts";
 export interface DatabaseStatus {
   readonly name: DatabaseName;
   readonly path: string;
-  /** `halted`: the host refused something; it is captured into the shadow, and tried again slowly, after a fork at the next start. */
+  /** `halted`: the host refused something; it is captured into the shadow, and the host is asked again slowly. */
   readonly state: "starting" | "running" | "halted" | "stopped";
   readonly generation: Generation | null;
   /** `null` until the host was reached for the first time. */

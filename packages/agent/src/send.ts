@@ -74,7 +74,7 @@ export interface Sender {
   /** Sends ranges again that the host misses. */
   resend(chapter: Chapter, ranges: readonly Range[]): void;
   stage(body: StagedBody, signal: AbortSignal): Promise<void>;
-  /** The host refused: sending rests, capturing goes on. It is tried again slowly; after a fork, not before a restart. */
+  /** To go on would mix two histories: nothing is sent before a restart, capturing goes on. */
   halt(error: unknown): void;
   /** Since the host refused, nothing was taken by it. */
   isHalted(): boolean;
@@ -95,7 +95,7 @@ interface SendState extends SendContext {
   isDraining: boolean;
   /** The code of the alarm that stands since the host refused. */
   haltedBy: ErrorCode | undefined;
-  /** Nothing is sent before; never again after a fork. */
+  /** Nothing is sent before; never again where a restart is needed. */
   restUntilMs: number;
 }
 
@@ -133,7 +133,7 @@ export function createSender(context: SendContext): Sender {
       state.wake.notify();
     },
     stage: state.contact.stage,
-    halt: (error) => halt(state, error),
+    halt: (error) => halt(state, error, Number.POSITIVE_INFINITY),
     isHalted: () => state.haltedBy !== undefined,
     isAway: () => state.haltedBy !== undefined || state.contact.isSilent(),
     hastenNeeds() {
@@ -163,7 +163,8 @@ async function run(state: SendState): Promise<void> {
         state.alarms.raiseError("sender", error);
         await state.wake.wait(afterFailureMs, state.signal);
       } else {
-        halt(state, error);
+        // Whoever looks after the host may let it in again: a token, a bound, a history that was chosen.
+        halt(state, error, state.policy.refusedMs * (1 + 0.1 * state.random()));
       }
     }
   }
@@ -174,17 +175,16 @@ function isResting(state: SendState): boolean {
 }
 
 function recovered(state: SendState): void {
+  if (state.haltedBy === "fork") state.cursor.update({ isForked: false });
   state.haltedBy = undefined;
   state.alarms.clear("sender");
 }
 
-function halt(state: SendState, error: unknown): void {
-  const isForked = state.restUntilMs === Number.POSITIVE_INFINITY;
-  if (isForked || state.signal.aborted) return;
+function halt(state: SendState, error: unknown, restMs: number): void {
+  if (state.restUntilMs === Number.POSITIVE_INFINITY || state.signal.aborted) return;
   const code = isPageferryError(error) ? error.code : "unavailable";
   if (code === "fork") state.cursor.update({ isForked: true });
-  const restMs = state.policy.refusedMs * (1 + 0.1 * state.random());
-  state.restUntilMs = code === "fork" ? Number.POSITIVE_INFINITY : performance.now() + restMs;
+  state.restUntilMs = performance.now() + restMs;
   if (state.haltedBy !== undefined && state.haltedBy !== code) state.alarms.clear("sender", state.haltedBy);
   state.haltedBy = code;
   state.alarms.raiseError("sender", error);

@@ -24,7 +24,7 @@ export interface AgentSettings {
   readonly needsMs: number;
   /** A host that does not answer for this long is an alarm. Default 15 s. */
   readonly silentMs: number;
-  /** A host that refuses, such as a token, is asked again after this. Default 5 min. A fork waits for a restart. */
+  /** A host that refuses, such as a token or a history, is asked again after this. Default 5 min. */
   readonly refusedMs: number;
   /** How often the agent looks whether its own files are there, while they change; else twelve times as rarely. Default 5 s. */
   readonly inspectMs: number;
