@@ -9,9 +9,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Store } from "@pageferry/functions";
 import { natsStore } from "@pageferry/functions/stores/nats";
 import { retrying } from "@pageferry/functions/stores/retrying";
-import { connect } from "nats";
+import { connect, DiscardPolicy } from "nats";
 import { startProcess } from "../processes.ts";
-import { makeOperator, type NatsServerProcess, natsMissing, startNats } from "../servers/nats.ts";
+import {
+  makeOperator,
+  type NatsServerProcess,
+  natsMissing,
+  startNats,
+  startNatsCluster,
+} from "../servers/nats.ts";
 import { temporaryDirectory, until } from "../temporary.ts";
 
 const mebibyte = 1024 * 1024;
@@ -401,6 +407,73 @@ suite("a NATS server on a bad day:", { skip: natsMissing, concurrency: 2 }, () =
     await sleep(5);
     relay.hangUp();
     assert.equal((await read).length, 3 * mebibyte);
+  });
+
+  test("a cluster with three copies, whose leader is killed", async () => {
+    await using cluster = await startNatsCluster();
+    const url = cluster.servers.map((server) => server.url).join(",");
+    const admin = await connect({ servers: cluster.servers.map((server) => `127.0.0.1:${server.port}`) });
+    await using _ = { [Symbol.asyncDispose]: () => admin.close() };
+    const { streams } = await admin.jetstreamManager();
+    await streams.add({
+      name: "OBJ_b",
+      subjects: ["$O.b.C.>", "$O.b.M.>"],
+      num_replicas: 3,
+      discard: DiscardPolicy.New,
+      allow_direct: true,
+      allow_rollup_hdrs: true,
+    });
+    const storeOf = (at: number) =>
+      retrying(
+        natsStore({
+          url: [...url.split(",").slice(at), ...url.split(",").slice(0, at)].join(","),
+          bucket: "b",
+          timeoutMs: 3_000,
+        }),
+        {
+          attempts: 20,
+          retryForMs: 40_000,
+        },
+      );
+    await using one = storeOf(0);
+    await using two = storeOf(1);
+    const promised: Promised = new Map();
+
+    // Writers on two servers, one winner for each name; a listing by whichever follower shows all of them.
+    for (let round = 0; round < 5; round++) {
+      const race = await Promise.allSettled(
+        Array.from({ length: 12 }, (_, at) => (at % 2 === 0 ? one : two).put(`race/${round}`, text(`${at}`))),
+      );
+      assert.equal(race.filter(({ status }) => status === "fulfilled").length, 1);
+      promised.set(`race/${round}`, digestOf(await readAll(await one.get(`race/${round}`))));
+    }
+    // A follower that stood still for a moment lags: asked at once, it lists all the same.
+    const leaderBefore = (await streams.info("OBJ_b")).cluster?.leader ?? "";
+    const follower = [0, 1, 2].find((at) => `n${at}` !== leaderBefore) ?? 0;
+    await using lagging = storeOf(follower);
+    await Array.fromAsync(lagging.list(""));
+    await using quick = storeOf(Number(leaderBefore.slice(1)));
+    cluster.servers[follower]?.freeze();
+    await Promise.all(
+      Array.from({ length: 300 }, (_, at) => put(quick, promised, `a/${at}`, randomBytes(20_000))),
+    );
+    cluster.servers[follower]?.thaw();
+    const listed = (await Array.fromAsync(lagging.list(""))).map(({ name }) => name);
+    assert.deepEqual(
+      [...promised.keys()].filter((name) => !listed.includes(name)),
+      [],
+    );
+
+    const leader = (await streams.info("OBJ_b")).cluster?.leader ?? "n0";
+    await cluster.servers[Number(leader.slice(1))]?.kill();
+    await Promise.all(
+      Array.from({ length: 20 }, (_, at) =>
+        put(at % 2 === 0 ? one : two, promised, `after/${at}`, randomBytes(300_000)),
+      ),
+    );
+
+    await checkAll(one, promised);
+    await checkAll(two, promised);
   });
 
   test("of a writer that was killed nothing is seen, and what it left is swept", async () => {

@@ -17,7 +17,7 @@ import {
   natsMissing,
   startNats,
 } from "../servers/nats.ts";
-import { freePort, temporaryDirectory } from "../temporary.ts";
+import { freePort, temporaryDirectory, until } from "../temporary.ts";
 
 const mebibyte = 1024 * 1024;
 const text = (words: string): Uint8Array => new TextEncoder().encode(words);
@@ -231,6 +231,38 @@ suite("on a NATS server:", { skip: natsMissing }, () => {
         { name: "a/1", size: 400_000 },
         { name: "a/2", size: 1 },
       ]);
+    });
+
+    test("a mirror that answers too, lacking the old and keeping the removed, changes nothing", async () => {
+      await using store = open();
+      const bytes = randomBytes(400_000);
+      await store.put("removed", text("x"));
+      await Promise.all(Array.from({ length: 100 }, (_, at) => store.put(`many/${at}`, text(`${at}`))));
+      await store.put("large", bytes);
+      await using other = await library(server.url, store.bucket);
+      const name = `OBJ_${store.bucket}`;
+      const { state } = await other.streams.info(name);
+      const mirror = `MIRROR_${store.bucket}`;
+      // It begins in the middle of the last object's chunks.
+      await other.streams.add({
+        name: mirror,
+        mirror: { name, opt_start_seq: state.last_seq - 2 },
+        mirror_direct: true,
+        allow_direct: true,
+      });
+      await until(
+        "the mirror has something",
+        async () => (await other.streams.info(mirror)).state.messages > 0,
+      );
+      await store.put("young", text("x"));
+      await store.remove(["removed", "young"]);
+
+      for (let round = 0; round < 10; round++) {
+        assert.equal((await Array.fromAsync(store.list(""))).length, 101);
+        assert.ok(bytes.equals(await readAll(await store.get("large"))));
+        const range = await readAll(await store.get("large", { offset: 200_000, length: 5 }));
+        assert.ok(bytes.subarray(200_000, 200_005).equals(range));
+      }
     });
 
     test("a bucket that would drop old objects to make room is refused", async () => {
@@ -523,7 +555,7 @@ suite("who one is to a NATS server:", { skip: natsMissing }, () => {
     await server.reload(config(needed.filter((subject) => !/\$O|DIRECT/.test(subject))));
     await using less = as("me:p");
     await assert.rejects(less.put("b", text("x")), { code: "unauthorized" });
-    await assert.rejects(Array.fromAsync(less.list("")), { code: "unauthorized" });
+    await assert.rejects(async () => readAll(await less.get("a")), { code: "unauthorized" });
   });
 
   test("a private authority is trusted when rootCAs names it, and only for the host it signed", async () => {

@@ -83,7 +83,13 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServerPr
     child?.kill("SIGKILL");
     await child?.ended;
   };
-  await start();
+  try {
+    await start();
+  } catch (error) {
+    await kill();
+    await directory[Symbol.asyncDispose]();
+    throw error;
+  }
 
   return {
     port,
@@ -113,6 +119,27 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServerPr
       child?.kill("SIGCONT");
       await kill();
       await directory[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Three that keep a stream together, each reachable by itself. */
+export async function startNatsCluster(): Promise<
+  AsyncDisposable & { readonly servers: readonly NatsServerProcess[] }
+> {
+  const ports = [await freePort(), await freePort(), await freePort()];
+  const routes = ports.map((port) => `"nats://127.0.0.1:${port}"`).join(", ");
+  const servers = await Promise.all(
+    ports.map((port, at) =>
+      startNats({
+        config: `server_name: "n${at}"\ncluster { name: "c", listen: "127.0.0.1:${port}", routes: [ ${routes} ] }`,
+      }),
+    ),
+  );
+  return {
+    servers,
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
     },
   };
 }

@@ -23,6 +23,13 @@ export interface Batch {
   readonly pending: number | undefined;
 }
 
+export interface NextOptions {
+  readonly limit?: number;
+  /** About as much as an answer may hold. */
+  readonly bytesMax?: number;
+  readonly ofLeader?: boolean;
+}
+
 export interface BucketOptions extends LinkOptions {
   readonly bucket: string;
   readonly createBucket: boolean;
@@ -36,8 +43,6 @@ export interface Bucket {
   readonly where: string;
   /** The largest message that may be published, headers included. */
   messageMax(signal?: AbortSignal): Promise<number>;
-  /** Whether followers answer too, and may lag behind what was acknowledged. */
-  isReplicated(signal?: AbortSignal): Promise<boolean>;
   /** Publishes; undefined if the condition in the headers does not hold any more. Errors: `disk-full`, and all of `fromApi`. */
   publish(
     subject: string,
@@ -47,8 +52,11 @@ export interface Bucket {
   ): Promise<number | undefined>;
   /** The newest message under a subject, asked of the server that decides; undefined if there is none. */
   last(subject: string, signal?: AbortSignal): Promise<StoredMessage | undefined>;
-  /** Up to `limit` messages under `filter` from a sequence on, at most about `bytesMax`, at least one if there is any. */
-  next(filter: string, from: number, limit: number, bytesMax: number, signal?: AbortSignal): Promise<Batch>;
+  /**
+   * Some messages under `filter` from a sequence on, at least one if there is any. Followers and mirrors answer too: they
+   * may lag, and lack what is new. With `ofLeader` one message, from the server that decides.
+   */
+  next(filter: string, from: number, options: NextOptions, signal?: AbortSignal): Promise<Batch>;
   /** Removes the messages under a subject; with `below` only those whose sequence is lower. */
   purge(subject: string, below: number | undefined, signal?: AbortSignal): Promise<void>;
   /** The subjects under `filter` that have messages, and the server's clock in milliseconds. */
@@ -62,7 +70,6 @@ export interface Bucket {
 /** What is known of a bucket since the connection was made. */
 interface Facts {
   readonly messageMax: number;
-  readonly isReplicated: boolean;
   readonly isDirect: boolean;
 }
 
@@ -72,7 +79,6 @@ interface StreamInfo {
     readonly max_bytes?: number;
     readonly max_msgs?: number;
     readonly max_msg_size?: number;
-    readonly num_replicas?: number;
     readonly allow_direct?: boolean;
     readonly allow_rollup_hdrs?: boolean;
   };
@@ -103,10 +109,9 @@ export function openBucket(options: BucketOptions): Bucket {
     name: options.bucket,
     where: options.where,
     messageMax: async (signal) => (await opened(context, signal)).messageMax,
-    isReplicated: async (signal) => (await opened(context, signal)).isReplicated,
     publish: (subject, data, headers, signal) => publish(context, subject, data, headers, signal),
     last: (subject, signal) => getMessage(context, { last_by_subj: subject }, signal),
-    next: (filter, from, limit, bytesMax, signal) => next(context, filter, from, limit, bytesMax, signal),
+    next: (filter, from, options, signal) => next(context, filter, from, options, signal),
     async purge(subject, below, signal) {
       const bound = below === undefined ? {} : { seq: below };
       await api(context, "STREAM.PURGE", { filter: subject, ...bound }, signal);
@@ -183,7 +188,6 @@ async function inspect(context: Context, link: NatsLink): Promise<Facts> {
   const sizes = [link.maxPayload, config.max_msg_size ?? -1].filter((size) => size > 0);
   return {
     messageMax: Math.min(...sizes, Number.MAX_SAFE_INTEGER),
-    isReplicated: (config.num_replicas ?? 1) > 1,
     isDirect: config.allow_direct === true,
   };
 }
@@ -311,13 +315,12 @@ async function next(
   context: Context,
   filter: string,
   from: number,
-  limit: number,
-  bytesMax: number,
+  { limit = 1, bytesMax = 0, ofLeader = false }: NextOptions,
   signal: AbortSignal | undefined,
 ): Promise<Batch> {
   const { link, isDirect } = await opened(context, signal);
   const request = { seq: from, next_by_subj: filter };
-  if (isDirect) {
+  if (isDirect && !ofLeader) {
     const subject = `$JS.API.DIRECT.GET.${context.stream}`;
     const batch = JSON.stringify({ ...request, batch: limit, max_bytes: bytesMax });
     const replies = await explained(context, async () =>

@@ -101,26 +101,30 @@ function plainDigest(digest: string): string {
 }
 
 /**
- * Every description in the bucket, also of objects of others; one that is replaced meanwhile may come twice. "cut short":
- * the server had more a moment ago. It was removed meanwhile, or is lost; begin anew.
+ * The descriptions in the bucket, also of objects of others, as whichever server answers has them: some may be missing, or
+ * come twice. With `ofLeader` all of them, one by one.
  */
 export async function* descriptions(
   bucket: Bucket,
   signal?: AbortSignal,
-): AsyncGenerator<ObjectMeta | "cut short"> {
-  const filter = `$O.${bucket.name}.M.>`;
-  for (let from = 0, pending: number | undefined = 0; ; ) {
-    const batch = await bucket.next(filter, from, batchDescriptions, batchBytes, signal);
-    const last = batch.messages.at(-1);
-    if (last === undefined) {
-      if (pending !== undefined && pending > 0) yield "cut short";
-      return;
-    }
+  ofLeader = false,
+): AsyncGenerator<ObjectMeta> {
+  const options = { limit: batchDescriptions, bytesMax: batchBytes, ofLeader };
+  for (let from = 0; ; ) {
+    const batch = await bucket.next(`$O.${bucket.name}.M.>`, from, options, signal);
     for (const message of batch.messages) yield parseMeta(bucket, message);
-    pending = batch.pending;
-    if (pending === 0) return;
+    const last = batch.messages.at(-1);
+    if (last === undefined || batch.pending === 0) return;
     from = last.sequence + 1;
   }
+}
+
+/** The names that have a description, removed ones included, as the leader has them: all that was acknowledged. */
+export async function describedNames(bucket: Bucket, signal?: AbortSignal): Promise<string[]> {
+  const { names } = await bucket.subjects(`$O.${bucket.name}.M.>`, signal);
+  return names.map((subject) =>
+    Buffer.from(subject.slice(subject.lastIndexOf(".") + 1), "base64url").toString(),
+  );
 }
 
 /** The description of one object, marks of removed ones included. */
@@ -264,7 +268,10 @@ export async function* readBytes(
   let { sequence, offset } = from;
   while (offset < end) {
     const wanted = Math.min(batchChunks, Math.ceil((end - offset) / meta.chunkSize));
-    const { messages } = await bucket.next(subject, sequence, wanted, batchBytes, signal);
+    let { messages } = await bucket.next(subject, sequence, { limit: wanted, bytesMax: batchBytes }, signal);
+    if (messages[0]?.offset !== undefined && messages[0].offset !== offset) {
+      messages = (await bucket.next(subject, sequence, { ofLeader: true }, signal)).messages;
+    }
     if (messages.length === 0) return;
     for (const { data, sequence: at, offset: said } of messages) {
       // A chunk before this one is missing: bytes from elsewhere must not stand in for it.
@@ -308,7 +315,7 @@ async function locate(bucket: Bucket, meta: ObjectMeta, start: number, signal?: 
     const isLast = high === undefined && (probe === 0 ? isNearEnd : low !== undefined && probe > 1);
     const found = isLast
       ? await bucket.last(subject, signal)
-      : (await bucket.next(subject, guess, 1, batchBytes, signal)).messages[0];
+      : (await bucket.next(subject, guess, { limit: 1, bytesMax: batchBytes }, signal)).messages[0];
     if (found === undefined && probe > 0) {
       ceiling = Math.min(ceiling, guess - 1);
       continue;

@@ -2,6 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { checkObjectName, PageferryError } from "@pageferry/format";
+import pMap from "p-map";
 import { bodySize, gather, haveSameBytes, openBody } from "../body.ts";
 import { streamOfBytes } from "../file-stream.ts";
 import {
@@ -13,8 +14,8 @@ import {
   type StoreBody,
 } from "../store.ts";
 import type { Bucket } from "./nats-bucket.ts";
-import { descriptions, lookUp, metaSubject, type ObjectMeta, readBytes } from "./nats-objects.ts";
-import { planSweep, type SweepPlan, sweep } from "./nats-sweep.ts";
+import { describedNames, descriptions, lookUp, type ObjectMeta, readBytes } from "./nats-objects.ts";
+import { sweep } from "./nats-sweep.ts";
 
 /** A store sweeps with its first listing, and then no more often than this. */
 const sweepEveryMs = 60 * 60 * 1000;
@@ -25,8 +26,9 @@ const smallBytes = 256 * 1024;
 /** Others that come between two steps again and again are not waited out for ever. */
 export const roundsMax = 20;
 
-/** How often a listing begins anew because what it was about to read was removed. */
-const walksMax = 3;
+/** Up to so many objects are looked up one by one rather than read out of the descriptions of the whole bucket. */
+const lookUpsMax = 64;
+const lookUpsAtOnce = 16;
 
 /** What the verbs share. */
 export interface NatsStore {
@@ -174,7 +176,7 @@ async function* verified(
   if (isWhole && hash.digest("base64url") !== meta.digest) throw damaged(where);
 }
 
-/** A bucket knows no order and no prefixes: every description is read, those that are wanted are kept and sorted. */
+/** A bucket knows no order and no prefixes: its names are all asked for, those that are wanted are kept and sorted. */
 export async function* list(
   store: NatsStore,
   prefix: string,
@@ -195,52 +197,31 @@ async function gatherSizes(
   signal: AbortSignal | undefined,
 ): Promise<Map<string, number>> {
   const { bucket, root } = store;
-  const plan = await planned(store, signal);
-  for (let walk = 1; ; walk++) {
-    const sizes = new Map<string, number>();
-    const [live, seen] = [new Set<string>(), new Set<string>()];
-    const take = (meta: ObjectMeta) => {
-      seen.add(metaSubject(bucket, meta.name));
-      if (!meta.isDeleted) live.add(meta.nuid);
-      if (!meta.name.startsWith(root + prefix)) return;
-      const name = meta.name.slice(root.length);
-      if (meta.isDeleted || meta.isLink) sizes.delete(name);
-      else sizes.set(name, meta.size);
-    };
-    let isWhole = true;
-    for await (const meta of descriptions(bucket, signal)) {
-      if (meta === "cut short") isWhole = false;
-      else take(meta);
-    }
-    if (!isWhole && walk < walksMax) continue;
-    if (!isWhole) {
-      throw new PageferryError("unavailable", `${bucket.where}: a listing ended before its end`);
-    }
-    if (await bucket.isReplicated(signal)) await catchUp(store, seen, take, signal);
-    // A sweep that fails is tried with a later listing; this one does not suffer for it.
-    if (plan !== undefined)
-      await sweep(bucket, plan, live, store.leftoverAgeMs, signal).catch(() => undefined);
-    return sizes;
+  await sweepWhenDue(store, signal);
+  const wanted = (await describedNames(bucket, signal)).filter((name) => name.startsWith(root + prefix));
+  const metas = new Map<string, ObjectMeta>();
+  if (wanted.length > lookUpsMax) {
+    for await (const meta of descriptions(bucket, signal)) metas.set(meta.name, meta);
   }
+  // Few, or what the server that answered did not have yet.
+  const missing = wanted.filter((name) => !metas.has(name));
+  const lookUpOne = async (name: string) => {
+    const meta = await lookUp(bucket, name, signal);
+    if (meta !== undefined) metas.set(name, meta);
+  };
+  await pMap(missing, lookUpOne, { concurrency: lookUpsAtOnce });
+  const sizes = new Map<string, number>();
+  for (const name of wanted) {
+    const meta = metas.get(name);
+    if (meta === undefined || meta.isDeleted || meta.isLink) continue;
+    sizes.set(name.slice(root.length), meta.size);
+  }
+  return sizes;
 }
 
-/** Looks up what a follower that lags did not list: the leader names all that was acknowledged. */
-async function catchUp(
-  store: NatsStore,
-  seen: ReadonlySet<string>,
-  take: (meta: ObjectMeta) => void,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const { names } = await store.bucket.subjects(`$O.${store.bucket.name}.M.>`, signal);
-  for (const subject of names.filter((name) => !seen.has(name))) {
-    const encoded = subject.slice(subject.lastIndexOf(".") + 1);
-    const meta = await lookUp(store.bucket, Buffer.from(encoded, "base64url").toString(), signal);
-    if (meta !== undefined) take(meta);
-  }
-}
-
-async function planned(store: NatsStore, signal: AbortSignal | undefined): Promise<SweepPlan | undefined> {
-  if (performance.now() < store.sweepAtMs) return undefined;
+/** A sweep that fails is tried again with a later listing; this one does not suffer for it. */
+async function sweepWhenDue(store: NatsStore, signal: AbortSignal | undefined): Promise<void> {
+  if (performance.now() < store.sweepAtMs) return;
   store.sweepAtMs = performance.now() + sweepEveryMs;
-  return planSweep(store.bucket, signal);
+  await sweep(store.bucket, store.leftoverAgeMs, signal).catch(() => undefined);
 }

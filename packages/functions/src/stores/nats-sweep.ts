@@ -1,43 +1,59 @@
 // Chunks that no description names: what killed writers left behind. Invisible, but they take room.
 
 import type { Bucket } from "./nats-bucket.ts";
-import { chunkSubject } from "./nats-objects.ts";
+import { chunkSubject, descriptions } from "./nats-objects.ts";
 
 /** One sweep removes at most so many; the next goes on. */
 const sweptMax = 1_000;
 
-/** What is in the bucket before its descriptions are read: whose description comes later is no leftover. */
-export interface SweepPlan {
-  readonly subjects: readonly string[];
-  readonly nowMs: number;
-}
-
-export async function planSweep(bucket: Bucket, signal?: AbortSignal): Promise<SweepPlan> {
-  const { names, nowMs } = await bucket.subjects(chunkSubject(bucket, ">"), signal);
-  return { subjects: names, nowMs };
+interface Leftover {
+  readonly subject: string;
+  readonly nuid: string;
+  readonly sequence: number;
 }
 
 /**
- * Removes the chunks whose id is not in `live` and whose newest was stored more than `ageMs` before the plan was made,
- * by the server's clock. Only such as this driver wrote: others may be at work in the same bucket. A writer gives its
- * put up long before that age, so that what is swept is never named afterwards. Returns how many it removed.
+ * Removes the chunks that no description names and whose newest was stored more than `ageMs` ago by the server's clock. Only
+ * such as this driver wrote: others may be at work in the same bucket. A writer gives its put up long before that age, so
+ * that what is swept is never named afterwards. Returns how many it removed.
  */
-export async function sweep(
+export async function sweep(bucket: Bucket, ageMs: number, signal?: AbortSignal): Promise<number> {
+  // First what there is, then what is named: whose description comes in between is named.
+  const { names, nowMs } = await bucket.subjects(chunkSubject(bucket, ">"), signal);
+  const suspects = await leftovers(bucket, names, nowMs - ageMs, signal);
+  if (suspects.length === 0) return 0;
+  // Who lags must not decide over what is removed.
+  const live = await namedIds(bucket, true, signal);
+  const doomed = suspects.filter(({ nuid }) => !live.has(nuid));
+  for (const { subject, sequence } of doomed) await bucket.purge(subject, sequence + 1, signal);
+  return doomed.length;
+}
+
+async function leftovers(
   bucket: Bucket,
-  plan: SweepPlan,
-  live: ReadonlySet<string>,
-  ageMs: number,
-  signal?: AbortSignal,
-): Promise<number> {
-  let swept = 0;
+  subjects: readonly string[],
+  beforeMs: number,
+  signal: AbortSignal | undefined,
+): Promise<Leftover[]> {
+  const live = await namedIds(bucket, false, signal);
   const prefix = chunkSubject(bucket, "");
-  for (const subject of plan.subjects) {
-    if (swept >= sweptMax) break;
-    if (live.has(subject.slice(prefix.length))) continue;
+  const found: Leftover[] = [];
+  for (const subject of subjects) {
+    const nuid = subject.slice(prefix.length);
+    if (live.has(nuid) || found.length >= sweptMax) continue;
     const newest = await bucket.last(subject, signal);
-    if (newest?.offset === undefined || !(plan.nowMs - Date.parse(newest.time) > ageMs)) continue;
-    await bucket.purge(subject, newest.sequence + 1, signal);
-    swept += 1;
+    if (newest?.offset === undefined || !(Date.parse(newest.time) < beforeMs)) continue;
+    found.push({ subject, nuid, sequence: newest.sequence });
   }
-  return swept;
+  return found;
+}
+
+async function namedIds(
+  bucket: Bucket,
+  ofLeader: boolean,
+  signal: AbortSignal | undefined,
+): Promise<Set<string>> {
+  const ids = new Set<string>();
+  for await (const meta of descriptions(bucket, signal, ofLeader)) if (!meta.isDeleted) ids.add(meta.nuid);
+  return ids;
 }
