@@ -176,11 +176,13 @@ suite("an s3 store on a bad day", { skip: withoutS3Server }, () => {
 
   test("gets through a storm of 429 and 503, and loses nothing", async () => {
     const { bucket, store } = await open({ endpoint: proxy.endpoint });
-    let count = 0;
-    proxy.rule = () => {
-      count += 1;
-      if (count % 3 === 0) return { answer: s3Answer(429, "TooManyRequests") };
-      return count % 3 === 1 ? { answer: s3Answer(503, "SlowDown") } : undefined;
+    // Nothing gets through before its fourth attempt.
+    const attempts = new Map<string, number>();
+    proxy.rule = ({ method, path }) => {
+      const count = (attempts.get(method + path) ?? 0) + 1;
+      attempts.set(method + path, count);
+      if (count >= 4) return undefined;
+      return { answer: count === 2 ? s3Answer(429, "TooManyRequests") : s3Answer(503, "SlowDown") };
     };
     const names = Array.from({ length: 40 }, (_, index) => `a/${String(index).padStart(2, "0")}`);
 
