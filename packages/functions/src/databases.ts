@@ -61,7 +61,10 @@ export interface Databases {
 export function createDatabases(options: DatabasesOptions): Databases {
   const { queue, sources, targets, alarms, known, now, repairs } = options;
   const holes = new Map<DatabaseName, Map<string, number>>();
-  const discovery = sources.all().length > 0 ? Promise.resolve([]) : discover(targets);
+  const discovered = new Set<DatabaseName>();
+  // A replica that cannot be listed now tells what it holds when it can; nobody waits for it each time.
+  const discovery = sources.all().length > 0 ? Promise.resolve() : discover(targets, discovered);
+  const firstLook = Promise.race([discovery, sleep(listingWaitMs, undefined, { ref: false })]);
   const holdingsOf = (database: DatabaseName, call: CallOptions): Promise<Answer<Holdings>[]> =>
     answers(
       targets.map((target) => holdingsIn(target, database)),
@@ -71,12 +74,9 @@ export function createDatabases(options: DatabasesOptions): Databases {
     databaseStatus(database, { queue, sources, targets, alarms, repairs });
   return {
     async databases() {
-      const names = new Set([
-        ...known,
-        ...sources.all().map(({ database }) => database),
-        ...(await discovery),
-      ]);
-      return [...names].sort();
+      await firstLook;
+      const heard = sources.all().map(({ database }) => database);
+      return [...new Set([...known, ...heard, ...discovered])].sort();
     },
     admit: createAdmission(targets),
     async status(database) {
@@ -202,17 +202,14 @@ function createAdmission(targets: readonly Target[]): Databases["admit"] {
 }
 
 /** A host that lost its own memory finds its databases in its replicas. */
-async function discover(targets: readonly Target[]): Promise<DatabaseName[]> {
-  const names = new Set<DatabaseName>();
-  const found = await Promise.allSettled(
-    targets.map((target) => target.ask((signal) => target.set.discover({ signal }))),
-  );
-  for (const result of found) {
-    // A replica that cannot be listed now has its own alarm; the others may tell more.
-    const told = result.status === "fulfilled" ? result.value : [];
-    for (const name of told) if (isDatabaseName(name)) names.add(parseDatabaseName(name));
-  }
-  return [...names];
+async function discover(targets: readonly Target[], found: Set<DatabaseName>): Promise<void> {
+  const asked = targets.map(async (target) => {
+    for (const name of await target.ask((signal) => target.set.discover({ signal }))) {
+      if (isDatabaseName(name)) found.add(parseDatabaseName(name));
+    }
+  });
+  // One that fails has its own alarm; the others may tell more.
+  await Promise.allSettled(asked);
 }
 
 function isDatabaseName(name: string): boolean {

@@ -37,6 +37,9 @@ const heldBytesMax = 16 * 1024 * 1024;
 /** A server that removes one by one may take this long for each. */
 const removalMs = 100;
 
+/** A server that hangs is not waited for at the end: what was under way may be repeated. */
+const closeMs = 2000;
+
 interface Context {
   readonly store: Store;
   readonly attempts: number;
@@ -61,7 +64,11 @@ export function retrying<Inner extends Store>(store: Inner, options: RetryingOpt
   };
   const close = async () => {
     context.isClosed = true;
-    await store.close();
+    const closing = store.close();
+    closing.catch(() => undefined);
+    const over = Promise.withResolvers<void>();
+    const timer = setTimeout(over.resolve, closeMs);
+    await Promise.race([closing, over.promise]).finally(() => clearTimeout(timer));
   };
   return {
     ...store,
