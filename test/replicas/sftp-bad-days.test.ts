@@ -277,14 +277,18 @@ suite("the SFTP store", { skip }, () => {
 
   test("whose server closes idle sessions does not notice", async (t) => {
     await using sshd = await startSshd({
-      config: ["ChannelTimeout session:*=1s", "UnusedConnectionTimeout 1s"],
+      config: ["ChannelTimeout session:*=1s"],
     });
     const { store } = storeOn(t, sshd);
     await store.put("a", Buffer.from("x"));
 
-    await until("the server ended the session", async () => (await sshd.sessions()).length === 0, {
-      timeoutMs: 20_000,
-    });
+    await until(
+      "the server ended the session, and the store its connection",
+      async () => (await sshd.sessions()).length === 0,
+      {
+        timeoutMs: 20_000,
+      },
+    );
 
     assert.equal(await store.put("b", Buffer.from("x")), "stored");
     assert.deepEqual(await namesIn(store), ["a", "b"]);

@@ -1,7 +1,8 @@
 // Debian's sshd for the tests: its own keys, a free port of the loopback, a directory of its own for what it stores. As
 // an unprivileged user it takes keys; as root, with a user made for it, passwords.
 import { randomBytes } from "node:crypto";
-import { chmod, chown, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, chown, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { userInfo } from "node:os";
 import { type RunningProcess, runProcess, startProcess } from "../processes.ts";
@@ -181,7 +182,8 @@ async function accountFor(isRoot: boolean, base: TemporaryDirectory): Promise<Ac
       remove: async () => undefined,
     };
   }
-  const user = `pageferry${randomBytes(4).toString("hex")}`;
+  await removeStaleAccounts();
+  const user = `pageferry-${process.pid}-${randomBytes(4).toString("hex")}`;
   const home = base.file("home");
   await mkdir(home);
   await must("useradd", ["--no-create-home", "--home-dir", home, "--shell", "/bin/sh", user]);
@@ -191,8 +193,24 @@ async function accountFor(isRoot: boolean, base: TemporaryDirectory): Promise<Ac
   return {
     id,
     described: { user, password, home },
-    remove: async () => void (await runProcess("userdel", [user])),
+    remove: () => removeAccount(user),
   };
+}
+
+/** Also where a session of his is not quite gone yet. */
+async function removeAccount(user: string): Promise<void> {
+  await runProcess("userdel", ["--force", user]);
+}
+
+/** A test that was killed could not remove its user, nor what it had in memory. */
+async function removeStaleAccounts(): Promise<void> {
+  for (const line of (await readFile("/etc/passwd", "utf8")).split("\n")) {
+    const [, user = "", pid, base = ""] =
+      /^(pageferry-(\d+)-[0-9a-f]{8}):.*:(\/dev\/shm\/pageferry-test-\w+)\/home:/.exec(line) ?? [];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    await removeAccount(user);
+    await rm(base, { recursive: true, force: true });
+  }
 }
 
 interface Keys {
