@@ -149,8 +149,10 @@ async function laneOnce(run: Run, target: Target, lane: string, bounds: typeof b
     const deliveries = queue.receive(lane, { ...bounds, messagesMax, visibilityMs });
     const { messages, settlements } = decoded(deliveries);
     queue.settle(settlements);
-    if (messages.length > 0) await workLane(run, target, { deliveries, messages, pass });
-    else if (deliveries.length === 0) await queue.wait(lane, pollMs, signal);
+    if (messages.length > 0) return await workLane(run, target, { deliveries, messages, pass });
+    // While it waits, another lane may find out.
+    pass.abandoned();
+    if (deliveries.length === 0) await queue.wait(lane, pollMs, signal);
   } finally {
     // Nothing, where it was told how it ended.
     pass.abandoned();

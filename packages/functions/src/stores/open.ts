@@ -1,6 +1,6 @@
 // A configuration's entry, or a URL, to a store. Drivers come by dynamic import: who uses files loads no cloud client.
 
-import { PageferryError, parseConfig, type ReplicaConfig, replicaLabel } from "@pageferry/format";
+import { parseConfig, type ReplicaConfig, replicaLabel } from "@pageferry/format";
 import type { Store } from "../store.ts";
 
 export interface OpenStoreOptions {
