@@ -282,6 +282,17 @@ suite("on a NATS server:", { skip: natsMissing }, () => {
     });
   });
 
+  test("a server that takes only small messages is given small chunks", async () => {
+    await using small = await startNats({ config: "max_payload: 20000" });
+    await using store = natsStore({ url: small.url, bucket: "b", createBucket: true });
+    const bytes = randomBytes(400_000);
+
+    await store.put("a", bytes);
+
+    assert.ok(bytes.equals(await readAll(await store.get("a"))));
+    assert.ok(bytes.subarray(300_000).equals(await readAll(await store.get("a", { offset: 300_000 }))));
+  });
+
   suite("what is damaged on the server", () => {
     /** Puts other bytes in the place of one chunk: the last of them, whose place in the order stays. */
     const damageLastChunk = async (bucket: string, name: string) => {
