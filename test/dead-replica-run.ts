@@ -108,7 +108,7 @@ export async function measureLatency({ trouble, seconds, rate }: LatencyOptions)
   });
   const { replicas } = (await answer.json()) as StatusAnswer;
   const stopMs = performance.now();
-  const { code } = await host.stop(30_000);
+  const { code } = await host.stop(40_000);
   const commits = await readWriterLog(log);
   const latencies = commits.flatMap(({ txId, atMs }) => {
     const at = arrivedMs.get(txId);

@@ -17,7 +17,7 @@ suite("a replica that cannot be reached", () => {
       assert.ok(report.maxMs < quickMs, `one commit took ${report.maxMs} ms`);
       assert.equal(report.breakers.includes("closed"), false);
       assert.equal(report.exitCode, 0);
-      assert.ok(report.stopMs < 20_000, `the stop took ${report.stopMs} ms`);
+      assert.ok(report.stopMs < 30_000, `the stop took ${report.stopMs} ms`);
     });
   }
 });
