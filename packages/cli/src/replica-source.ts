@@ -86,7 +86,7 @@ async function openFrom(
     return openConfigured(config, database.name, opened);
   }
   if (scheme === "file") return [await openDirectory(pathOfFileUrl(from))];
-  if (scheme === "s3" || scheme === "nats" || scheme === "sftp") {
+  if (scheme === "s3" || scheme === "nats" || scheme === "tls" || scheme === "sftp") {
     const { openStore } = await import("@pageferry/functions/stores/open");
     const store = opened.use(await openStore(entryOf(from, io, config)));
     return [readerOf(store)];

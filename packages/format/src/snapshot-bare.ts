@@ -14,7 +14,7 @@ import { decodeZstdStream } from "./zstd-stream.ts";
 export type BareCodec = "zstd" | "none";
 
 /** Both meta pages of a database with the largest pages lie in so many bytes. */
-export const bareHeadBytes: number = pageSizeMax + metaBytes;
+const bareHeadBytes = pageSizeMax + metaBytes;
 
 /** What a store is asked for at a time, until both meta pages are known. */
 const pieceBytes = 256 * 1024;

@@ -121,7 +121,7 @@ function linksOf(
 }
 
 /** Whether an error says that an object is broken, rather than that it could not be read now. */
-export function isBroken(error: unknown): boolean {
+function isBroken(error: unknown): boolean {
   return isPageferryError(error) && brokenCodes.includes(error.code);
 }
 
