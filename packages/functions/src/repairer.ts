@@ -18,8 +18,7 @@ const allIntervalMs = 60 * 60_000;
 /** The first time is soon after the start: what a crash left behind waits no hour. */
 const firstAfterMs = 10_000;
 
-/** How often it is looked whether something is due. */
-const turnMs = 5000;
+const turnMsDefault = 5000;
 
 /** What failed is tried again after this long. */
 const againMs = 60_000;
@@ -33,6 +32,8 @@ export interface RepairerOptions {
   readonly alarms: Alarms;
   readonly config: Partial<Pick<Config, "retention" | "snapshotIntervalMs">>;
   readonly now: () => number;
+  /** How often it is looked whether something is due. Default 5 s. */
+  readonly turnMs?: number;
 }
 
 /** What is asked for by hand. */
@@ -130,7 +131,7 @@ async function everyTurn(
   if (options.targets.length < 2) return;
   const agenda = createAgenda(options);
   while (!signal.aborted) {
-    await sleep(turnMs, undefined, { signal, ref: false }).catch(() => undefined);
+    await sleep(options.turnMs ?? turnMsDefault, undefined, { signal, ref: false }).catch(() => undefined);
     const databases = signal.aborted ? [] : await options.databases().catch(() => []);
     agenda.look(databases);
     for (const database of databases) {
