@@ -276,9 +276,8 @@ suite("the SFTP store", { skip }, () => {
   });
 
   test("whose server closes idle sessions does not notice", async (t) => {
-    await using sshd = await startSshd({
-      config: ["ChannelTimeout session:*=1s"],
-    });
+    // Counted in whole seconds: one would end a session that was idle for a tenth of it.
+    await using sshd = await startSshd({ config: ["ChannelTimeout session:*=3s"] });
     const { store } = storeOn(t, sshd);
     await store.put("a", Buffer.from("x"));
 
