@@ -44,7 +44,9 @@ export async function openHostSource(from: string, dataDir: string, io: Io): Pro
     stallMs: hostStallMs,
     [Symbol.asyncDispose]: async () => undefined,
     async points(signal) {
-      return parsePoints(await client.getJson(`${base}/points`, signal), base);
+      const answer = await client.getJson(`${base}/points`, signal);
+      for (const warning of warningsOf(answer)) io.err(`warning: ${warning}\n`);
+      return parsePoints(answer, base);
     },
     async plan(target, signal, without = new Set()) {
       if (readers.length === 1) readers.push(...(await replicaReaders(base, client, signal)));
@@ -116,6 +118,11 @@ function objectReader(base: string, client: HostClient, places: ReadonlyMap<stri
       return client.getStream(places.get(name) ?? objectUrl(base, name), { offset, length }, signal);
     },
   };
+}
+
+function warningsOf(answer: unknown): string[] {
+  const { warnings } = (answer ?? {}) as { readonly warnings?: unknown };
+  return Array.isArray(warnings) ? warnings.filter((one) => typeof one === "string") : [];
 }
 
 function parsePoints(answer: unknown, base: string): Point[] {

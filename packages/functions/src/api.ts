@@ -173,7 +173,7 @@ function addArchive(app: Hono, options: ApiOptions): void {
   const objects = createObjectServer();
   app.get("/v1/databases/:database/points", async (context) => {
     const { signal } = context.req.raw;
-    return context.json({ points: await pointsJson(await readersOf(context, options), { signal }) });
+    return context.json(await pointsJson(await readersOf(context, options), { signal }));
   });
   app.get("/v1/databases/:database/manifest", async (context) => {
     const { signal } = context.req.raw;

@@ -38,17 +38,27 @@ export interface PointJson {
 /** Headers and indexes are read in pieces of at most this. */
 const pieceBytesMax = 4 * 1024 * 1024;
 
+/** What is offered, and what a person should hear: replicas that could not be listed. */
+export interface PointsJson {
+  readonly points: readonly PointJson[];
+  readonly warnings: readonly string[];
+}
+
 /** Every point that can be restored from any of the readers, newest first. */
-export async function pointsJson(readers: readonly ArchiveReader[], call: CallOptions): Promise<PointJson[]> {
-  const points = await readPoints(await openArchive(readers, call), call);
-  return points.map(({ generation, txId, stampMs, kind, name, size }) => ({
-    generation,
-    txid: formatTxId(txId),
-    time: stampMs === null ? null : formatTime(stampMs),
-    kind,
-    object: name,
-    bytes: size,
-  }));
+export async function pointsJson(readers: readonly ArchiveReader[], call: CallOptions): Promise<PointsJson> {
+  const archive = await openArchive(readers, call);
+  const points = await readPoints(archive, call);
+  return {
+    points: points.map(({ generation, txId, stampMs, kind, name, size }) => ({
+      generation,
+      txid: formatTxId(txId),
+      time: stampMs === null ? null : formatTime(stampMs),
+      kind,
+      object: name,
+      bytes: size,
+    })),
+    warnings: archive.warnings,
+  };
 }
 
 /** Plans a restore and writes it down, with the state that it must end in. Errors: as `planRestore`. */
