@@ -19,13 +19,16 @@ import { nameOf, statusOf } from "./s3-errors.ts";
 const mebibyte = 1024 * 1024;
 
 /** What is larger goes in parts. Parts below 5 MiB are refused; all but the last must have one size (R2). */
-export const partBytes = 8 * mebibyte;
+export const partBytes = 6 * mebibyte;
 
 /** No server takes more. */
 const partsMax = 10_000;
 
-/** Parts on their way at a time hold at most this, unless a single part is larger, which is so above 240 GB. */
-const inFlightBytesMax = 24 * mebibyte;
+/**
+ * Parts on their way at a time hold at most this, unless a single part is larger, which is so above 120 GB; putting the next
+ * ones together takes twice a part more. R2 takes two or three parts of one object at a time.
+ */
+const inFlightBytesMax = 12 * mebibyte;
 
 /** A part whose connection breaks is sent again: else a large object would begin anew with every hiccup. */
 const partAttemptsMax = 4;
