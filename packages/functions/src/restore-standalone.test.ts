@@ -50,6 +50,21 @@ suite("a restore without a host", () => {
     assert.equal(result.check?.problems.length, 0);
   });
 
+  test("goes on without a replica that nobody answers for, and says so", async (t) => {
+    const directory = await temporaryDirectory(t);
+    const output = join(directory, "restored.db");
+    const dead =
+      "s3://backups/app?endpoint=http://127.0.0.1:1&region=us-east-1&accessKey=key&secretKey=secret";
+    const config = parseConfig({ replicas: [dead, `file://${golden}data`], restore: { targetPath: output } });
+
+    const result = await restoreStandalone(config);
+
+    assert.equal(result.check?.problems.length, 0);
+    assert.equal(result.warnings.length, 1);
+    assert.match(result.warnings[0] ?? "", /^s3:\/\/backups\/app.*left out/);
+    assert.doesNotMatch(result.warnings[0] ?? "", /secret/);
+  });
+
   test("takes what one replica lacks from another", async (t) => {
     const directory = await temporaryDirectory(t);
     const copies = ["one", "two", "three"].map((name) => join(directory, name));
