@@ -8,7 +8,7 @@ import {
   segmentName,
   type TxId,
 } from "@pageferry/format";
-import { type Chapter, inspectShadow, unsentOf } from "./chapter.ts";
+import { type Chapter, historyAlarm, inspectShadow, lostHint, unsentOf } from "./chapter.ts";
 import type { Range } from "./healing.ts";
 import { createRangeMerge, type RangePart } from "./range-merge.ts";
 import { decodeRange, encodeRange } from "./range-segment.ts";
@@ -94,7 +94,7 @@ async function batchOf(
   } catch (error) {
     if (!isPageferryError(error, "not-found") && !isPageferryError(error, "corrupt")) throw error;
     const lost = await inspectShadow(chapter);
-    if (lost !== undefined) throw new PageferryError("corrupt", lost, { cause: error });
+    if (lost !== undefined) throw new PageferryError(historyAlarm, lost, { cause: error, hint: lostHint });
     // The shadow was squashed or trimmed meanwhile; what stands there now is looked at anew.
     if (error.code === "not-found") return;
     throw error;

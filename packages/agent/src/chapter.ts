@@ -169,3 +169,6 @@ export function abandon(chapter: Chapter, successor: Chapter | undefined): void 
 
 /** The code under which a hole in the history is told until a snapshot closes it. */
 export const historyAlarm: ErrorCode = "gap";
+
+/** What to do about files that went away. */
+export const lostHint = "See what removes files from the shadow directory.";

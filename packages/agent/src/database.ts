@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { isPageferryError, PageferryError, type TxId } from "@pageferry/format";
 import { isTemporaryPath, makeDirectoryDurable } from "@pageferry/format/node";
 import { type Alarms, createAlarms } from "./alarms.ts";
-import { type Chapter, historyAlarm } from "./chapter.ts";
+import { type Chapter, historyAlarm, lostHint } from "./chapter.ts";
 import { consume, openChapterOf } from "./consume.ts";
 import { type CursorStore, openCursor } from "./cursor.ts";
 import { type DatabaseLock, lockDatabase } from "./database-lock.ts";
@@ -200,8 +200,7 @@ async function openChapters(state: DatabaseState): Promise<void> {
   const hasPast = names.some((name) => /^[0-9a-f]{16}$/.test(name) || tableNumberOf(name) > 0);
   if (generations.length === 0 && hasPast && state.alarms.list().length === 0) {
     const message = `${directory}: cursor.json is gone; what was not sent is given up, and a new generation begins`;
-    const hint = "See what removes files from the shadow directory.";
-    state.alarms.raiseError("history", new PageferryError(historyAlarm, message, { hint }));
+    state.alarms.raiseError("history", new PageferryError(historyAlarm, message, { hint: lostHint }));
   }
   // Generations that were over when a crash came, half-written files, and page tables that nothing refers to.
   const isRubbish = (name: string) =>

@@ -3,7 +3,7 @@ import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { PageferryError } from "@pageferry/format";
 import { makeDirectoryDurable } from "@pageferry/format/node";
-import { type Chapter, historyAlarm, inspectShadow, needsBase } from "./chapter.ts";
+import { type Chapter, historyAlarm, inspectShadow, lostHint, needsBase } from "./chapter.ts";
 import type { DatabaseState } from "./database-state.ts";
 import { inBackground, requestCheckpoint } from "./upkeep.ts";
 
@@ -39,8 +39,7 @@ async function inspectChapter(state: DatabaseState, chapter: Chapter): Promise<v
   const lost = await inspectShadow(chapter);
   if (lost === undefined) return;
   if (needsBase(chapter)) {
-    const hint = "See what removes files from the shadow directory.";
-    state.alarms.raiseError("history", new PageferryError(historyAlarm, lost, { hint }));
+    state.alarms.raiseError("history", new PageferryError(historyAlarm, lost, { hint: lostHint }));
   } else state.shared.logger.warn({ database: state.place.name }, lost);
   // A restart would find the hole; beyond it there is none.
   requestCheckpoint(state, "now");

@@ -8,7 +8,7 @@ import {
 } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import { type Batch, type BatchOptions, batchesAgain, nextBatch } from "./batch.ts";
-import { abandon, type Chapter, needsBase, newest, unsentOf } from "./chapter.ts";
+import { abandon, type Chapter, historyAlarm, needsBase, newest, unsentOf } from "./chapter.ts";
 import { type Contact, createContact } from "./contact.ts";
 import type { CursorStore } from "./cursor.ts";
 import type { Gate } from "./gate.ts";
@@ -312,13 +312,17 @@ async function makeBatch(state: SendState, chapter: Chapter): Promise<Batch | un
   try {
     return await nextBatch(chapter, state.policy.batch);
   } catch (error) {
-    if (!isPageferryError(error, "corrupt")) throw error;
+    if (!isHole(error)) throw error;
     const last = chapter.shadow.entries().at(-1)?.txId ?? (0n as TxId);
     chapter.update({ baseNeededFrom: newest(chapter.cursor().baseNeededFrom, last) });
     state.alarms.raiseError("history", error);
     state.onHole();
     return;
   }
+}
+
+function isHole(error: unknown): boolean {
+  return isPageferryError(error, "corrupt") || isPageferryError(error, historyAlarm);
 }
 
 /** Only the generation that is being captured can get a new snapshot. */
@@ -337,7 +341,7 @@ async function sendAgain(state: SendState): Promise<boolean> {
       await sendItems(state, chapter, batch);
     }
   } catch (error) {
-    if (!isPageferryError(error, "corrupt")) throw error;
+    if (!isHole(error)) throw error;
     // What the shadow no longer holds only a snapshot can stand for.
     state.onHole();
     askForBase(state, chapter);
