@@ -1,12 +1,11 @@
 // From the moment bolt acknowledged a commit to the writer until an object that holds it has its name in the file
 // replica, which it gets only after its fsync. Writer, agent and host all on this machine.
 import { type FSWatcher, watch } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { listGenerations, newestStored } from "../test/archive.ts";
 import { readWriterLog, startWriter } from "../test/go-apps.ts";
 import { startUp } from "../test/pageferry.ts";
-import { startSshd } from "../test/servers/sshd.ts";
 import { quantile, temporaryDirectory, until } from "../test/temporary.ts";
 import { medians } from "./machine.ts";
 
@@ -30,37 +29,13 @@ function watchArrivals(directory: string, arrivals: Arrival[]): FSWatcher {
   });
 }
 
-/** Besides the file replica. */
-type Neighbour = "none" | "dead SFTP" | "frozen SFTP";
-
-/** The configuration's replicas: the file replica and its neighbour, which does not answer when the writer begins. */
-async function startNeighbour(neighbour: Neighbour, path: string) {
-  const file = { type: "file", path };
-  if (neighbour === "none") return { replicas: [file], async [Symbol.asyncDispose]() {} };
-  const server = await startSshd();
-  const { host, port, user, keyPath, hostKey, directory } = server;
-  if (neighbour === "dead SFTP") await server.kill();
-  else await server.freeze();
-  return {
-    replicas: [file, { type: "sftp", host, port, user, keyPath, hostKey, path: directory }],
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
-}
-
-async function measure(
-  syncInterval: string,
-  seconds: number,
-  neighbour: Neighbour = "none",
-): Promise<Record<string, number>> {
+async function measure(syncInterval: string, seconds: number): Promise<Record<string, number>> {
   await using directory = await temporaryDirectory();
   const [path, log, dataDir] = [directory.file("app.db"), directory.file("app.log"), directory.file("data")];
-  const config = directory.file("pageferry.json");
-  await using beside = await startNeighbour(neighbour, `${dataDir}/replica`);
-  await writeFile(config, JSON.stringify({ replicas: beside.replicas }));
   await using writer = await startWriter({ path, log, rate: 300 });
   await using host = await startUp([path], {
     dataDir,
-    args: ["--config", config, "--sync-interval", syncInterval, "--granularity", "transaction"],
+    args: ["--sync-interval", syncInterval, "--granularity", "transaction"],
   });
   const root = host.replica("app");
   await until("a first object", async () => (await newestStored(root)) > 0, { timeoutMs: 60_000 });
@@ -113,21 +88,4 @@ export async function benchLatency(): Promise<Record<string, Record<string, numb
     "sync interval 0": await medians(3, () => measure("0s", 15)),
     "sync interval 1 s": await medians(3, () => measure("1s", 15)),
   };
-}
-
-/** The same at once, beside an SFTP replica that does not answer: turn by turn, because the machine drifts. */
-export async function benchNeighbour(): Promise<Record<string, Record<string, number>>> {
-  const neighbours: readonly Neighbour[] = ["none", "dead SFTP", "frozen SFTP"];
-  const runs: Record<string, Record<string, number>[]> = {};
-  for (let round = 0; round < 5; round += 1) {
-    for (const neighbour of neighbours) {
-      const run = await measure("0s", 10, neighbour);
-      runs[neighbour] = [...(runs[neighbour] ?? []), run];
-    }
-  }
-  const results: Record<string, Record<string, number>> = {};
-  for (const [neighbour, all] of Object.entries(runs)) {
-    results[neighbour] = await medians(all.length, async (run) => all[run] ?? {});
-  }
-  return results;
 }

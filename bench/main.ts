@@ -6,7 +6,6 @@ const benches: Record<string, () => Promise<unknown>> = {
   encode: async () => (await import("./encode.ts")).benchEncode(),
   capture: async () => (await import("./capture.ts")).benchCapture(),
   latency: async () => (await import("./latency.ts")).benchLatency(),
-  neighbour: async () => (await import("./latency.ts")).benchNeighbour(),
   restore: async () => (await import("./restore.ts")).benchRestore(),
   stores: async () => (await import("./stores.ts")).benchStores(),
   memory: async () => (await import("./memory.ts")).benchMemory(),
