@@ -5,7 +5,13 @@ import { type PipelineScenario, runPipeline } from "../pipeline-run.ts";
 const transaction = ["--sync-interval", "1s", "--granularity", "transaction"];
 const scenarios: readonly PipelineScenario[] = [
   { name: "fsync", seconds: 60, restores: 100, application: {}, upArguments: transaction },
-  { name: "fsync-interval", seconds: 60, restores: 100, application: {} },
+  {
+    name: "fsync-interval",
+    seconds: 60,
+    restores: 100,
+    application: {},
+    upArguments: ["--sync-interval", "500ms"],
+  },
   { name: "fsync-300", seconds: 60, restores: 100, application: { rate: 300 }, upArguments: transaction },
   { name: "nosync", seconds: 60, restores: 100, application: { noSync: true }, upArguments: transaction },
   {
