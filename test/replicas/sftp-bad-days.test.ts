@@ -201,6 +201,23 @@ suite("the SFTP store", { skip }, () => {
     }
   });
 
+  test("is closed in seconds while its server is frozen, be it connected or about to be", async (t) => {
+    await using sshd = await startSshd();
+    const { store: connected } = storeOn(t, sshd, { timeoutMs: 60_000 });
+    const { store: connecting } = storeOn(t, sshd, { timeoutMs: 60_000 });
+    await connected.put("before", Buffer.from("x"));
+    await sshd.freeze();
+    const puts = [connected, connecting].map((store) => store.put("meanwhile", Buffer.from("x")));
+    const refused = puts.map((put) => assert.rejects(put, { code: "unavailable" }));
+    await sleep(200);
+    const begunMs = performance.now();
+
+    await Promise.all([connected.close(), connecting.close()]);
+
+    await Promise.all(refused);
+    assert.ok(performance.now() - begunMs < 20_000);
+  });
+
   test("ends a put at once whose signal is aborted while the server is frozen", async (t) => {
     await using sshd = await startSshd();
     const { store } = storeOn(t, sshd, { timeoutMs: 20_000 });

@@ -18,13 +18,16 @@ export interface SftpLogin extends HostKeyOptions, SessionOptions {
 type Algorithms = NonNullable<SftpClient.ConnectOptions["algorithms"]>;
 type Sftp = Awaited<ReturnType<SftpClient["connect"]>>;
 
-/** Connects and logs in. Errors: `unavailable`; `unauthorized` for the server's key or ours. */
-export async function connectSftp(login: SftpLogin): Promise<SftpConnection> {
+/** Connects and logs in, unless the signal ends it. Errors: `unavailable`; `unauthorized` for the server's key or ours. */
+export async function connectSftp(login: SftpLogin, signal: AbortSignal): Promise<SftpConnection> {
   const judge = await hostKeyJudge(login);
   const credentials = await credentialsOf(login);
   let refused: unknown;
   for (const offer of judge.offers) {
+    if (signal.aborted) throw new PageferryError("unavailable", `${login.name}: the store is closed`);
     const attempt = new Attempt(login, judge, offer, credentials);
+    const giveUp = () => void attempt.socket.destroy();
+    signal.addEventListener("abort", giveUp, { once: true });
     try {
       return openRequests(await attempt.connect(), attempt.socket, login);
     } catch (error) {
@@ -32,6 +35,8 @@ export async function connectSftp(login: SftpLogin): Promise<SftpConnection> {
       // A lone fingerprint does not say of which kind the key is: the server may have the right one of another kind.
       if (attempt.refusal === undefined && !attempt.hasNoSuchKey()) throw attempt.explain(error);
       refused ??= attempt.refusal;
+    } finally {
+      signal.removeEventListener("abort", giveUp);
     }
   }
   throw (

@@ -49,6 +49,8 @@ const writesAtOnce = 16;
 const readsAtOnce = 32;
 
 const timeoutMsDefault = 15_000;
+/** What is under way when the store is closed may clear up behind itself for so long. */
+const closeMs = 2000;
 
 export interface SftpStoreOptions extends Omit<SftpReplicaConfig, "type" | "port"> {
   /** Default 22. */
@@ -70,7 +72,7 @@ export function sftpStore(options: SftpStoreOptions): Store {
   const port = options.port ?? 22;
   const name = options.name ?? `sftp://${options.host}:${port}/${options.path.replace(/^\//, "")}`;
   const timeoutMs = options.timeoutMs ?? timeoutMsDefault;
-  const link = oneConnection(name, () => connectSftp({ ...options, port, name, timeoutMs }));
+  const link = oneConnection(name, (signal) => connectSftp({ ...options, port, name, timeoutMs }, signal));
   const place: SftpPlace = {
     root: rootOf(options.path),
     connect: link.connect,
@@ -97,7 +99,7 @@ export function sftpStore(options: SftpStoreOptions): Store {
   }
 
   async function close(): Promise<void> {
-    await Promise.race([Promise.all(underWay), sleep(timeoutMs, undefined, { ref: false })]);
+    await Promise.race([Promise.all(underWay), sleep(closeMs, undefined, { ref: false })]);
     await link.close();
   }
 
@@ -131,15 +133,15 @@ export function sftpStore(options: SftpStoreOptions): Store {
 }
 
 /** One connection for all, made when it is first needed and again after it was lost. */
-function oneConnection(name: string, open: () => Promise<SftpConnection>) {
+function oneConnection(name: string, open: (signal: AbortSignal) => Promise<SftpConnection>) {
   let current: Promise<SftpConnection> | undefined;
-  let isClosed = false;
+  const closing = new AbortController();
 
   async function connect(): Promise<SftpConnection> {
     for (let round = 1; ; round++) {
-      if (isClosed) throw new PageferryError("unavailable", `${name}: the store is closed`);
+      if (closing.signal.aborted) throw new PageferryError("unavailable", `${name}: the store is closed`);
       if (round > 2) throw new PageferryError("unavailable", `${name}: the server ends every new session`);
-      current ??= open();
+      current ??= open(closing.signal);
       const mine = current;
       try {
         const connection = await mine;
@@ -153,7 +155,7 @@ function oneConnection(name: string, open: () => Promise<SftpConnection>) {
   }
 
   async function close(): Promise<void> {
-    isClosed = true;
+    closing.abort();
     (await current?.catch(() => undefined))?.end();
   }
 
