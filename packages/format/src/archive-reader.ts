@@ -84,6 +84,9 @@ export interface Archive {
   readonly warnings: readonly string[];
   /** The names of the readers that listed an object. */
   holders(name: string): readonly string[];
+  /** How large an object is in a reader, by the reader's own listing; of one that did not list it, as the largest copy. */
+  sizeIn(reader: Pick<ArchiveReader, "name">, object: ListedObject): number;
+  /** Each once, with the size of its largest copy: a truncated one hides no whole one. */
   readonly objects: readonly ListedObject[];
   readonly links: ReadonlyMap<Generation, GenerationLink>;
   readonly linkProblems: ReadonlyMap<Generation, string>;
@@ -109,7 +112,7 @@ export async function openArchive(
   const listings = await Promise.allSettled(readers.map((reader) => listAll(reader, ranking, options)));
   options.signal?.throwIfAborted();
   const objects = new Map<string, ListedObject>();
-  const holders = new Map<string, string[]>();
+  const sizes = new Map<string, Map<string, number>>();
   const usable: ArchiveReader[] = [];
   const warnings: string[] = [];
   let failure: unknown;
@@ -121,22 +124,23 @@ export async function openArchive(
       continue;
     }
     usable.push(reader);
+    const own = sizes.get(reader.name) ?? new Map<string, number>();
     for (const object of listing.value) {
-      if (!objects.has(object.name)) objects.set(object.name, object);
-      if (readers.length === 1) continue;
-      const known = holders.get(object.name);
-      if (known === undefined) holders.set(object.name, [reader.name]);
-      else known.push(reader.name);
+      if (object.size > (objects.get(object.name)?.size ?? -1)) objects.set(object.name, object);
+      if (readers.length > 1) own.set(object.name, object.size);
     }
+    if (readers.length > 1) sizes.set(reader.name, own);
   }
   if (usable.length === 0) throw failure ?? new PageferryError("bad-request", "an archive needs a reader");
-  const [only] = readers;
-  const own = readers.length === 1 && only !== undefined ? [only.name] : [];
+  const names = [...new Set(usable.map(({ name }) => name))];
   const archive = {
     readers: usable,
     ranking: createReaderRanking(usable, { stallMs: options.stallMs }),
     warnings,
-    holders: (name: string) => holders.get(name) ?? own,
+    holders: (name: string) =>
+      readers.length === 1 ? names : names.filter((reader) => sizes.get(reader)?.has(name) === true),
+    sizeIn: (reader: Pick<ArchiveReader, "name">, { name, size }: ListedObject) =>
+      sizes.get(reader.name)?.get(name) ?? size,
     objects: [...objects.values()],
     links: new Map<Generation, GenerationLink>(),
     linkProblems: new Map<Generation, string>(),
@@ -221,11 +225,17 @@ export async function planFromArchive(
 
 /** The same plan with what the listings told beyond it. */
 function withSources(archive: Archive, plan: RestorePlan): RestorePlan {
-  const names = [plan.snapshot, ...plan.steps].map(({ name }) => name);
+  const objects = [plan.snapshot, ...plan.steps];
   return {
     ...plan,
     warnings: [...archive.warnings, ...plan.warnings],
-    holders: new Map(names.map((name) => [name, archive.holders(name)])),
+    holders: new Map(objects.map(({ name }) => [name, archive.holders(name)])),
+    sizes: new Map(
+      objects.map((object) => {
+        const holders = archive.holders(object.name);
+        return [object.name, new Map(holders.map((name) => [name, archive.sizeIn({ name }, object)]))];
+      }),
+    ),
   };
 }
 
@@ -269,7 +279,7 @@ async function readPackPoints(
 ): Promise<readonly PackPoint[]> {
   return fromBest(archive, pack.name, packIndexBytes, options, async (reader) => {
     for (let length = packIndexBytes; ; length *= 8) {
-      const isWhole = length >= pack.size;
+      const isWhole = length >= archive.sizeIn(reader, pack);
       const range = isWhole ? {} : { offset: 0, length };
       const head = await readObject(reader, pack.name, { ...options, ...range, bytesMax: packBytesMax });
       try {
@@ -289,7 +299,7 @@ async function readPackPoints(
 async function readStamp(archive: Archive, segment: RangeObject, options: ReadOptions): Promise<number> {
   return fromBest(archive, segment.name, packIndexBytes, options, async (reader) => {
     const header = await readSegmentHeader({
-      size: segment.size,
+      size: archive.sizeIn(reader, segment),
       read: (offset, length) =>
         readObject(reader, segment.name, { ...options, offset, length, bytesMax: length }),
     });

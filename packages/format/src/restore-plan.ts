@@ -56,6 +56,8 @@ export interface RestorePlan {
   readonly warnings: readonly string[];
   /** By object: the names of the readers whose listing showed it. Absent: nobody knows, and each is asked. */
   readonly holders?: ReadonlyMap<string, readonly string[]> | undefined;
+  /** By an object's name: its size in each of them, where copies may differ. Absent: as planned, everywhere. */
+  readonly sizes?: ReadonlyMap<string, ReadonlyMap<string, number>> | undefined;
 }
 
 /** How to plan. */

@@ -70,7 +70,7 @@ async function unpackSnapshot(
   const { workbench, signal } = attempt;
   const { snapshot } = attempt.plan;
   if (workbench.unpack === undefined) return undefined;
-  const ranges = await openSnapshot(randomReader(reader, snapshot, signal));
+  const ranges = await openSnapshot(randomReader(attempt, reader));
   if (!ranges.isSeekable) return unpackOneFrame(attempt, reader, ranges, given);
   const { header, data } = ranges;
   const head = await ranges.read(0, Math.min(ranges.rawBytes, 2 * pageSizeMax));
@@ -153,13 +153,10 @@ function unpackFrom(
   );
 }
 
-function randomReader(
-  reader: ArchiveReader,
-  snapshot: SnapshotObject,
-  signal: AbortSignal | undefined,
-): RandomReader {
+function randomReader({ plan, signal }: Attempt, reader: ArchiveReader): RandomReader {
+  const { snapshot } = plan;
   return {
-    size: snapshot.size,
+    size: plan.sizes?.get(snapshot.name)?.get(reader.name) ?? snapshot.size,
     read: (offset, length) => readPart(reader, snapshot.name, offset, length, signal),
   };
 }

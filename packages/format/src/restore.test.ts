@@ -9,6 +9,7 @@ import { memorySink } from "./memory-sink.ts";
 import { generationJsonName, parseGeneration } from "./names.ts";
 import { executeRestore, type RestoreOptions, type RestoreResult } from "./restore.ts";
 import type { RestoreTarget } from "./restore-plan.ts";
+import { unpackStretch } from "./restore-unpack.ts";
 import { decodeSegmentFile, encodeSegmentFile } from "./segment-file.ts";
 import { type TxId, txId } from "./txid.ts";
 import { inlineWorkbench, type RestoreSink } from "./workbench.ts";
@@ -203,6 +204,37 @@ suite("a broken object", () => {
 
     isState(bytes, 8);
     assert.ok(performance.now() - begun < 1500, "it was waited for again and again");
+  });
+
+  test("cut short in the first reader is taken whole from the second, which lists its own size", async () => {
+    for (const object of [snapshot2, chain[2] as StoredObject]) {
+      const sound = [snapshot2, ...chain];
+      const short = { name: object.name, bytes: object.bytes.slice(0, -40) };
+      const cut = readerOf([short, ...sound.filter((one) => one !== object)], "cut");
+      const sink = memorySink();
+      const readers = [cut, readerOf(sound, "whole")];
+      const archive = await openArchive(readers);
+
+      await executeRestore({
+        plan: await planFromArchive(archive, {}),
+        readers,
+        sink,
+        workbench: {
+          ...inlineWorkbench(sink),
+          unpack: async (order, from) =>
+            unpackStretch(order, "bytes" in from ? from.bytes : new Uint8Array(0), (offset, bytes) => {
+              void sink.write(offset, [bytes.slice()]);
+            }),
+        },
+      });
+
+      isState(sink.bytes(), 8);
+      assert.equal(archive.objects.find(({ name }) => name === object.name)?.size, object.bytes.length);
+      assert.deepEqual(
+        readers.map((reader) => archive.sizeIn(reader, { ...object, size: 0 })),
+        [short.bytes.length, object.bytes.length],
+      );
+    }
   });
 
   test("that only a silent reader has is planned around, with all else that it alone has", async () => {

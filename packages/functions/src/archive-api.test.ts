@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { type ArchiveReader, PageferryError, type ReadRange } from "@pageferry/format";
-import { createObjectServer } from "./archive-api.ts";
+import { historyOf } from "../testing/history.ts";
+import { createObjectServer, planManifest } from "./archive-api.ts";
+import { createReplica } from "./replica.ts";
+import { memoryStore } from "./stores/memory.ts";
 
 const name = "a100000000000000/segments/0000000000000002.segment.cbor";
 const bytes = Buffer.from(Array.from({ length: 1000 }, (_, at) => at % 251));
@@ -79,4 +82,21 @@ suite("an object that a host gives", () => {
 
     await assert.rejects(open, { code: "not-found" });
   });
+});
+
+test("a manifest tells its state though the first replica's copy is cut short", async () => {
+  const history = historyOf("a1");
+  const [snapshot, segment] = [history.snapshot(1), history.segment(1, 2)];
+  const readers = await Promise.all(
+    [40, 0].map(async (lost, at) => {
+      const store = { ...memoryStore(), name: `replica-${at}` };
+      for (const { name: object, bytes: whole } of [snapshot, segment])
+        await store.put(object, whole.slice(0, whole.length - lost));
+      return createReplica(store, { root: "" }).reader;
+    }),
+  );
+
+  const manifest = await planManifest(readers, {}, {});
+
+  assert.equal(manifest.stateHash, history.stateHash(2));
 });

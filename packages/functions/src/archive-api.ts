@@ -38,6 +38,9 @@ export interface PointJson {
 /** Headers and indexes are read in pieces of at most this. */
 const pieceBytesMax = 4 * 1024 * 1024;
 
+/** About how much is read of an object to describe it. */
+const pieceBytes = 16 * 1024;
+
 /** What is offered, and what a person should hear: replicas that could not be listed. */
 export interface PointsJson {
   readonly points: readonly PointJson[];
@@ -76,12 +79,10 @@ export async function planManifest(
 async function expectedState(ranking: ReaderRanking, plan: RestorePlan, call: CallOptions) {
   const last = plan.steps.at(-1);
   try {
-    const { pageSize, stateHash } = await readSnapshotHeader(pieces(ranking, plan, plan.snapshot, call));
+    const { pageSize, stateHash } = await described(ranking, plan, plan.snapshot, call, readSnapshotHeader);
     if (last === undefined) return { pageSize, stateHash };
-    const links = await describeObject(
-      parseObjectName(last.name) as StateObjectName,
-      pieces(ranking, plan, last, call),
-    );
+    const name = parseObjectName(last.name) as StateObjectName;
+    const links = await described(ranking, plan, last, call, (from) => describeObject(name, from));
     return { pageSize, stateHash: links.find((link) => link.txId === plan.txId)?.post };
   } catch (error) {
     if (!isPageferryError(error)) throw error;
@@ -89,19 +90,21 @@ async function expectedState(ranking: ReaderRanking, plan: RestorePlan, call: Ca
   }
 }
 
-function pieces(
+/** Describes an object by the first reader whose copy holds: all its pieces come from there, with the size that it has there. */
+function described<Result>(
   ranking: ReaderRanking,
   plan: RestorePlan,
-  object: { readonly name: string; readonly size: number },
+  { name, size }: { readonly name: string; readonly size: number },
   { signal }: CallOptions,
-): RandomReader {
-  return {
-    size: object.size,
-    read: (offset, length) =>
-      fromBest(ranking, object.name, { length, signal }, plan.holders?.get(object.name), (reader) =>
-        readObject(reader, object.name, { offset, length, signal, bytesMax: pieceBytesMax }),
-      ),
-  };
+  describe: (from: RandomReader) => Promise<Result>,
+): Promise<Result> {
+  return fromBest(ranking, name, { length: pieceBytes, signal }, plan.holders?.get(name), (reader) =>
+    describe({
+      size: plan.sizes?.get(name)?.get(reader.name) ?? size,
+      read: (offset, length) =>
+        readObject(reader, name, { offset, length, signal, bytesMax: pieceBytesMax }),
+    }),
+  );
 }
 
 /** How long a replica that was silent is asked last: it may be back, and is asked again. */
