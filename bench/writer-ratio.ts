@@ -18,7 +18,7 @@ const loads: Record<string, Load> = {
 
 async function alone(load: Load, seconds: number): Promise<WriterLine> {
   await using directory = await temporaryDirectory();
-  return runWriter({ ...load, path: directory.file("app.db"), seconds });
+  return await runWriter({ ...load, path: directory.file("app.db"), seconds });
 }
 
 async function observed(load: Load, seconds: number): Promise<WriterLine & { readonly ranges: number }> {
