@@ -84,6 +84,7 @@ async function deliverGroup(
       met.get(id)?.push({ kind: outcome.fault === "item" ? "dead" : "retry", error: outcome.error });
     }
     if (outcome.kind !== "fork") return;
+    met.get(id)?.push({ kind: "done", isStored: false });
     const { why, isUnreadable = false } = outcome;
     options.onFork({ database, generation, epoch: begin.epoch, replica: replica.name, why, isUnreadable });
   };

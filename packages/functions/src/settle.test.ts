@@ -13,6 +13,7 @@ import {
 
 const error = (code: ErrorCode) => new PageferryError(code, "what happened");
 const done: Outcome = { kind: "done" };
+const quarantined: Outcome = { kind: "done", isStored: false };
 const retry: Outcome = { kind: "retry", error: error("unavailable") };
 const dead: Outcome = { kind: "dead", error: error("corrupt") };
 const outcomes = (byLane: Record<string, Outcome>) => new Map(Object.entries(byLane));
@@ -62,6 +63,24 @@ suite("a message after fan-out", () => {
   });
 });
 
+suite("a message that went to quarantine", () => {
+  test("is not stored by that replica, in fan-out or in its lane: the other lanes keep theirs", () => {
+    const settled = settleFanout(7, outcomes({ a: quarantined, b: retry }));
+
+    assert.deepEqual(settled.kind === "done" && [settled.onward?.map(({ lane }) => lane), settled.isStored], [
+      ["b"],
+      false,
+    ]);
+    assert.deepEqual(settleLane(7, 1, quarantined, 5), { id: 7, kind: "done", isStored: false });
+  });
+
+  test("is stored when another replica has all of it", () => {
+    const settled = settleFanout(7, outcomes({ a: quarantined, b: retry, c: done }));
+
+    assert.equal(settled.kind === "done" && settled.isStored, true);
+  });
+});
+
 suite("a message after a turn in its lane", () => {
   test("is tried again for as long as it is the replica's fault", () => {
     assert.equal(settleLane(7, 1000, retry, 5).kind, "retry");
@@ -80,6 +99,7 @@ suite("a message after a turn in its lane", () => {
 test("of several items the replica's fault counts first, then the message's", () => {
   assert.equal(worstOf([done, dead, retry]).kind, "retry");
   assert.equal(worstOf([done, dead]).kind, "dead");
+  assert.deepEqual(worstOf([done, quarantined]), quarantined);
   assert.equal(worstOf([]).kind, "done");
 });
 

@@ -4,9 +4,12 @@
 import { isPageferryError, PageferryError } from "@pageferry/format";
 import type { Onward, Settlement } from "./queue.ts";
 
-/** What one replica made of one message. `retry`: the replica is at fault, and may take it later; `dead`: the message is. */
+/**
+ * What one replica made of one message. `done` with `isStored` false: some of it went to quarantine, from where nothing is
+ * restored. `retry`: the replica is at fault, and may take it later; `dead`: the message is.
+ */
 export type Outcome =
-  | { readonly kind: "done" }
+  | { readonly kind: "done"; readonly isStored?: false }
   | { readonly kind: "retry"; readonly error: unknown }
   | { readonly kind: "dead"; readonly error: unknown };
 
@@ -27,8 +30,14 @@ export function outcomeOf(error: unknown): Outcome {
 export function worstOf(outcomes: readonly Outcome[]): Outcome {
   return (
     outcomes.find((outcome) => outcome.kind === "retry") ??
-    outcomes.find((outcome) => outcome.kind === "dead") ?? { kind: "done" }
+    outcomes.find((outcome) => outcome.kind === "dead") ??
+    outcomes.find((outcome) => !isStoredBy(outcome)) ?? { kind: "done" }
   );
+}
+
+/** Whether the replica has all of the message where restores find it: only then may other lanes let go of it. */
+function isStoredBy(outcome: Outcome): boolean {
+  return outcome.kind === "done" && outcome.isStored !== false;
 }
 
 /** One line for the queue's records: a code and what happened, never a stack. */
@@ -45,12 +54,12 @@ export function settleFanout(id: number, byLane: ReadonlyMap<string, Outcome>): 
     onward.push({ lane, dead: outcome.kind === "dead", error: errorLine(outcome.error) });
   }
   if (onward.length === 0) return { id, kind: "done" };
-  return { id, kind: "done", onward, isStored: onward.length < byLane.size };
+  return { id, kind: "done", onward, isStored: [...byLane.values()].some(isStoredBy) };
 }
 
 /** Settles a message after its turn in a replica's own lane. */
 export function settleLane(id: number, receiveCount: number, outcome: Outcome, delayMs: number): Settlement {
-  if (outcome.kind === "done") return { id, kind: "done", isStored: true };
+  if (outcome.kind === "done") return { id, kind: "done", isStored: isStoredBy(outcome) };
   const error = errorLine(outcome.error);
   const isUnforeseen = !isPageferryError(outcome.error);
   if (outcome.kind === "dead" || (isUnforeseen && receiveCount >= receivesMax))

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { decodeEnvelope } from "@pageferry/format";
+import { historyOf } from "../testing/history.ts";
+import { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";
+import { createReplica, type Replica } from "./replica.ts";
+import { memoryStore } from "./stores/memory.ts";
+
+const history = historyOf("a1");
+const other = historyOf("a1", "other");
+
+const messageOf = (id: number, { segment, envelope } = history): Message => ({
+  id,
+  envelope: decodeEnvelope(envelope([segment(id, id + 1)])),
+  receivedAtMs: 1000,
+});
+
+function open(replicaOf?: () => Promise<Replica>) {
+  const store = memoryStore();
+  const replica = createReplica(store, { root: "app" });
+  const forks: ForkFound[] = [];
+  const options: DeliverOptions = {
+    replicaOf: replicaOf ?? (async () => replica),
+    stagedBody: () => Promise.reject(new Error("nothing is staged")),
+    pack: false,
+    onFork: (fork) => void forks.push(fork),
+  };
+  return { store, forks, give: (messages: readonly Message[]) => deliver(messages, options) };
+}
+
+suite("a message that a replica takes only into its quarantine", () => {
+  test("is done there, and not stored", async () => {
+    const { give, forks } = open();
+    assert.deepEqual([...(await give([messageOf(4)]))], [[4, { kind: "done" }]]);
+
+    const outcomes = await give([messageOf(4, other), messageOf(7)]);
+
+    assert.equal(forks.length, 1);
+    assert.deepEqual(outcomes.get(4), { kind: "done", isStored: false });
+    assert.deepEqual(outcomes.get(7), { kind: "done" });
+  });
+
+  test("is not stored either where the object of its name is damaged", async () => {
+    const { give, forks, store } = open();
+    const { name } = history.segment(4, 5);
+    await store.put(`app/${name}`, Buffer.from("damaged"));
+
+    const outcomes = await give([messageOf(4)]);
+
+    assert.equal(forks[0]?.isUnreadable, true);
+    assert.deepEqual(outcomes.get(4), { kind: "done", isStored: false });
+  });
+});
