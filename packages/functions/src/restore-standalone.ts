@@ -60,7 +60,7 @@ export async function restoreStandalone(
     );
   }
   const plan = await planFromArchive(archive, target, { signal });
-  return restoreFile({
+  return await restoreFile({
     output,
     plan: { ...plan, warnings: [...warnings, ...plan.warnings] },
     readers: archive.readers,
