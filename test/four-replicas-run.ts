@@ -15,7 +15,7 @@ import {
   txId,
 } from "@pageferry/format";
 import { restoreFile } from "@pageferry/format/node";
-import { openReplicaSet } from "@pageferry/functions";
+import { openReplicaSet, restoreStandalone } from "@pageferry/functions";
 import { openStore } from "@pageferry/functions/stores/open";
 import { type Acknowledged, type Checker, openChecker, readWriterLog, startWriter } from "./go-apps.ts";
 import { byTxId, judge } from "./judge.ts";
@@ -167,6 +167,24 @@ async function restoreAndJudge(
   }
 }
 
+/** The newest point again, as an application restores it that has neither host nor agent. */
+async function restoreByConfig(self: Judge, kind: Kind, entry: ReplicaConfig): Promise<void> {
+  await using place = await temporaryDirectory(self.directory.path);
+  const targetPath = place.file("restored.db");
+  self.restores += 1;
+  try {
+    await restoreStandalone({
+      replicas: [entry],
+      databases: [{ name: database, path: targetPath }],
+      restore: { enabled: true, targetPath },
+    });
+    const { liveSha256 } = await self.checker.check(targetPath);
+    if (liveSha256 !== self.live) self.bad.push(`${kind} by its configuration is not the live file`);
+  } catch (error) {
+    self.bad.push(`${kind} by its configuration: ${error}`);
+  }
+}
+
 /** Removes objects at random from three of the four, as many as `share` says, never what tells of a generation. */
 async function removeAtRandom(places: Places, opened: OpenPlaces, share: number, random: Chance) {
   const removed: Record<string, number> = {};
@@ -231,6 +249,7 @@ export async function runFourReplicas(scenario: FourReplicasScenario): Promise<F
   ];
   for (const kind of kinds) {
     for (const target of targets()) await restoreAndJudge(self, kind, [opened.readers[kind]], target);
+    await restoreByConfig(self, kind, places.entries[kind]);
   }
   const removed = await removeAtRandom(places, opened, scenario.removedShare, random);
   const mix = kinds.map((kind) => opened.readers[kind]);

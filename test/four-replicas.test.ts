@@ -22,6 +22,6 @@ suite("four replicas", { skip }, () => {
 
     assert.deepEqual(report.bad, []);
     assert.equal(report.exitCode, 0);
-    assert.equal(report.restores, 20);
+    assert.equal(report.restores, 24);
   });
 });
