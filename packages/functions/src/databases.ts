@@ -178,15 +178,20 @@ function createAdmission(targets: readonly Target[]): Databases["admit"] {
   const ask = async (database: DatabaseName, target: Target): Promise<void> => {
     const states = asked.get(database) ?? new Map<Target, Asked>();
     asked.set(database, states);
-    const state = { isTold: false, againMs: Number.POSITIVE_INFINITY };
-    states.set(target, state);
+    // What it told before holds until it tells anew: nothing comes in while it is asked, or does not answer.
+    const before = states.get(target);
+    const known = before?.error === undefined ? {} : { error: before.error };
+    states.set(target, { isTold: false, againMs: Number.POSITIVE_INFINITY, ...known });
     try {
       await target.ask(() => target.set.of(database));
-      states.set(target, { ...state, isTold: true });
+      states.set(target, { isTold: true, againMs: Number.POSITIVE_INFINITY });
     } catch (error) {
-      const isAnothers = isPageferryError(error, "conflict");
       const againMs = performance.now() + admitAgainMs;
-      states.set(target, { isTold: false, againMs, ...(isAnothers ? { error } : {}) });
+      states.set(target, {
+        isTold: false,
+        againMs,
+        ...(isPageferryError(error, "conflict") ? { error } : known),
+      });
     }
   };
   return async (database) => {

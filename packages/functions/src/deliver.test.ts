@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { decodeEnvelope } from "@pageferry/format";
+import { decodeEnvelope, PageferryError } from "@pageferry/format";
 import { historyOf } from "../testing/history.ts";
 import { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";
 import { createReplica, type Replica } from "./replica.ts";
@@ -49,5 +49,26 @@ suite("a message that a replica takes only into its quarantine", () => {
 
     assert.equal(forks[0]?.isUnreadable, true);
     assert.deepEqual(outcomes.get(4), { kind: "done", isStored: false });
+  });
+});
+
+suite("a replica that cannot be opened for a database", () => {
+  const kinds = async (code: "conflict" | "unavailable") => {
+    const { give } = open(() => Promise.reject(new PageferryError(code, "what happened")));
+    return [...(await give([messageOf(4), messageOf(5)]))].map(([id, { kind }]) => [id, kind]);
+  };
+
+  test("because it is another's archive is not at fault: its messages are", async () => {
+    assert.deepEqual(await kinds("conflict"), [
+      [4, "dead"],
+      [5, "dead"],
+    ]);
+  });
+
+  test("because it does not answer may take them later", async () => {
+    assert.deepEqual(await kinds("unavailable"), [
+      [4, "retry"],
+      [5, "retry"],
+    ]);
   });
 });

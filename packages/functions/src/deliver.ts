@@ -6,6 +6,7 @@ import {
   type Envelope,
   type EnvelopeItem,
   type Generation,
+  isPageferryError,
   PageferryError,
   parseObjectName,
 } from "@pageferry/format";
@@ -89,7 +90,13 @@ async function deliverGroup(
     options.onFork({ database, generation, epoch: begin.epoch, replica: replica.name, why, isUnreadable });
   };
   try {
-    const replica = await options.replicaOf(database);
+    const replica = await options.replicaOf(database).catch((error: unknown) => {
+      // Another's archive will never take these; it is no failure of the replica, which serves its owner.
+      if (isPageferryError(error, "conflict"))
+        for (const one of met.values()) one.push({ kind: "dead", error });
+      else throw error;
+    });
+    if (replica === undefined) return outcomesOf(met);
     for (const { id, envelope, receivedAtMs } of distinctBegins(group)) {
       note(replica, id, await replica.begin(envelope.begin, receivedAtMs, options));
     }
@@ -102,6 +109,10 @@ async function deliverGroup(
     // Whatever it is, it was not met in a message.
     for (const outcomes of met.values()) outcomes.push({ kind: "retry", error });
   }
+  return outcomesOf(met);
+}
+
+function outcomesOf(met: ReadonlyMap<number, Outcome[]>): Map<number, Outcome> {
   return new Map([...met].map(([id, outcomes]) => [id, worstOf(outcomes)]));
 }
 
