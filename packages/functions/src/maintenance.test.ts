@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { createAlarms } from "./alarms.ts";
-import { watchQueue } from "./maintenance.ts";
+import { probeIdle, watchQueue } from "./maintenance.ts";
+import { openQueue } from "./queue.ts";
+import { replicaSetOf } from "./replicas.ts";
+import { memoryStore } from "./stores/memory.ts";
+import { createTarget } from "./targets.ts";
 
 const dayMs = 86_400_000;
 
@@ -33,5 +37,74 @@ suite("what waits in the queue", () => {
     watch([]);
 
     assert.deepEqual(codes(), []);
+  });
+});
+
+suite("a replica that was away while nothing was sent to it", () => {
+  /** One that has failed once, asked through a store that answers when it is told to. */
+  async function openAway() {
+    const clock = { nowMs: 0 };
+    const answers: PromiseWithResolvers<void>[] = [];
+    const store = memoryStore();
+    const list = store.list;
+    store.list = async function* (prefix, call) {
+      const answer = Promise.withResolvers<void>();
+      answers.push(answer);
+      await answer.promise;
+      yield* list(prefix, call);
+    };
+    const target = createTarget(replicaSetOf(store), {
+      stagedBody: () => Promise.reject(new Error("nothing is staged")),
+      alarms: createAlarms({ now: () => 0 }),
+      now: () => clock.nowMs,
+      random: () => 0,
+    });
+    await assert.rejects(target.ask(() => Promise.reject(new Error("away"))));
+    assert.equal(target.health().state, "open");
+    const queue = openQueue({ path: ":memory:", now: () => 0 });
+    const probe = () => probeIdle({ targets: [target], queue }, new AbortController().signal);
+    return { clock, answers, target, queue, probe };
+  }
+
+  test("is asked whether it is back when its wait is over, once at a time", async () => {
+    const { clock, answers, target, queue, probe } = await openAway();
+    await using _ = queue;
+    probe();
+    assert.equal(answers.length, 0);
+    clock.nowMs += 60_000;
+
+    probe();
+    probe();
+
+    assert.equal(answers.length, 1);
+    assert.equal(target.health().state, "half-open");
+    answers[0]?.resolve();
+    await new Promise(setImmediate);
+    assert.deepEqual(target.health(), { state: "closed", failures: 0, waitMs: 0, error: null });
+    probe();
+    assert.equal(answers.length, 1);
+  });
+
+  test("is left alone again when it is not", async () => {
+    const { clock, answers, target, queue, probe } = await openAway();
+    await using _ = queue;
+    clock.nowMs += 60_000;
+
+    probe();
+    answers[0]?.reject(new Error("still away"));
+    await new Promise(setImmediate);
+
+    assert.deepEqual([target.health().state, target.health().failures], ["open", 2]);
+  });
+
+  test("is asked by its messages, where some wait", async () => {
+    const { clock, answers, target, queue, probe } = await openAway();
+    await using _ = queue;
+    clock.nowMs += 60_000;
+    await queue.send(target.copyLane, { database: "app", body: Uint8Array.of(1), receivedAtMs: 0 });
+
+    probe();
+
+    assert.equal(answers.length, 0);
   });
 });

@@ -47,7 +47,10 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
   const { signal } = stopping;
   const tasks = [
     every("notes", secondMs, () => sources.save()),
-    every("alarms", 5 * secondMs, () => watch(options)),
+    every("alarms", 5 * secondMs, () => {
+      watch(options);
+      probeIdle(options, signal);
+    }),
     every("queue", minuteMs, () => expire(options)),
     every("stage", 5 * minuteMs, async () => {
       await options.stage.collect((digests) => queue.unreferenced(digests));
@@ -157,6 +160,23 @@ function watch(options: MaintenanceOptions): void {
   }
   watchQueue(queue.depths(), options);
   options.repairs.refresh();
+}
+
+/**
+ * Asks those that are left alone, and whose wait is over, whether they are back, where no message of theirs would: else they
+ * were away until the next one. Waits for no answer; while one is awaited their breakers let nobody else ask.
+ */
+export function probeIdle(
+  { targets, queue }: Pick<MaintenanceOptions, "targets" | "queue">,
+  signal: AbortSignal,
+): void {
+  for (const { set, lane, copyLane, health, ask } of targets) {
+    const { state, waitMs } = health();
+    const isIdle = [lane, copyLane].every((one) => queue.load(one).messages === 0);
+    if (state !== "open" || waitMs > 0 || !isIdle) continue;
+    // What it answers is in its health.
+    ask((until) => set.look({ signal: until }), signal).catch(() => undefined);
+  }
 }
 
 function watchLag(status: Awaited<ReturnType<Databases["status"]>>, lagMsMax: number, alarms: Alarms): void {

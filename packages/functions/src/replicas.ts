@@ -30,6 +30,8 @@ export interface ReplicaSet extends AsyncDisposable {
   opened(): ReadonlyMap<DatabaseName, Replica>;
   /** Names that may be databases with an archive here: the first part of every object's name, unless it is a root itself. */
   discover(options?: CallOptions): Promise<string[]>;
+  /** Asks the store for next to nothing: resolves when it answers. */
+  look(options?: CallOptions): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -97,6 +99,10 @@ export function replicaSetOf(store: Store, options: ReplicaSetOptions = {}): Rep
           names.add(first);
       }
       return [...names];
+    },
+    async look(call) {
+      // With a prefix that few names have no driver looks through its whole store.
+      for await (const _ of store.list("_state.json", call)) break;
     },
     close,
     [Symbol.asyncDispose]: close,
