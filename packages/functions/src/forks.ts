@@ -28,6 +28,8 @@ interface Fork {
   readonly epoch: number;
   readonly replica: string;
   readonly why: string;
+  /** All that told of it, as far as this process has heard: each has its alarm. */
+  readonly replicas: Set<string>;
 }
 
 const notePrefix = "fork/";
@@ -44,14 +46,21 @@ export function createForks({ alarms, notes }: ForksOptions): Forks {
     raise(alarms, database, fork);
   }
   const forget = (database: string, generation: string): void => {
-    known.get(database)?.delete(generation);
+    const forks = known.get(database);
+    const told = forks?.get(generation)?.replicas ?? [];
+    forks?.delete(generation);
     notes.dropNote(`${notePrefix}${database}/${generation}`);
+    const left = new Set([...(forks?.values() ?? [])].flatMap(({ replicas }) => [...replicas]));
+    for (const replica of told) if (!left.has(replica)) alarms.clear({ code: "fork", database, replica });
   };
   return {
     found({ database, generation, epoch, replica, why, isUnreadable }) {
-      if (isUnreadable || known.get(database)?.has(generation) === true) return;
+      if (isUnreadable) return;
+      const before = known.get(database)?.get(generation);
+      before?.replicas.add(replica);
+      if (before !== undefined) return;
       const fork = { epoch, replica, why };
-      remember(known, database, generation, fork);
+      remember(known, database, generation, { ...fork, replicas: new Set([replica]) });
       notes.setNote(`${notePrefix}${database}/${generation}`, JSON.stringify(fork));
     },
     check(database, { generation, epoch }) {
@@ -97,7 +106,8 @@ function raise(alarms: Alarms, database: string, { replica, why }: Fork): void {
 
 function parseFork(value: string): Fork | undefined {
   try {
-    return forkSchema.parse(JSON.parse(value));
+    const fork = forkSchema.parse(JSON.parse(value));
+    return { ...fork, replicas: new Set([fork.replica]) };
   } catch {
     return undefined;
   }
