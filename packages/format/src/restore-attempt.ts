@@ -45,8 +45,8 @@ export interface Attempt extends RestoreOptions {
   received(bytes: number): void;
   /** Counts an object as fetched. */
   finished(): void;
-  /** Remembers which object no reader could give. */
-  failed(name: string): void;
+  /** Remembers which object no reader could give, or which of several does not follow the others: the likelier one first. */
+  failed(...names: string[]): void;
 }
 
 /**

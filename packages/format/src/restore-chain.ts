@@ -28,8 +28,14 @@ export interface ChainWalk {
   meta(): MetaFields;
 }
 
-/** Begins at the end, which must be transaction `txId`. Everything that does not hold is `corrupt`, naming both objects. */
-export function createChainWalk(txId: TxId): ChainWalk {
+/**
+ * Begins at the end, which must be transaction `txId`. Everything that does not hold is `corrupt`, naming both objects; `onBroken` is told
+ * their names first, the older one before the younger.
+ */
+export function createChainWalk(
+  txId: TxId,
+  onBroken: (...names: string[]) => void = () => undefined,
+): ChainWalk {
   let younger: { readonly name: string; readonly facts: PartFacts } | undefined;
   let end: ReturnType<ChainWalk["end"]>;
   let fields: Omit<MetaFields, "root" | "sequence"> | undefined;
@@ -38,12 +44,19 @@ export function createChainWalk(txId: TxId): ChainWalk {
 
   const reach = (reached: Reached, highWaterMark: number): void => {
     if (younger === undefined) {
-      if (reached.txId !== txId)
+      if (reached.txId !== txId) {
+        onBroken(reached.name);
         throw corrupt(reached.name, `ends at ${formatTxId(reached.txId)}, not at ${formatTxId(txId)}`);
+      }
       end = { pageSize: reached.pageSize, highWaterMark, stateHash: reached.stateHash };
       return;
     }
-    checkSeam(reached, younger.name, younger.facts);
+    try {
+      checkSeam(reached, younger.name, younger.facts);
+    } catch (error) {
+      onBroken(reached.name, younger.name);
+      throw error;
+    }
   };
 
   return {

@@ -334,6 +334,32 @@ suite("a broken object", () => {
     assert.deepEqual(around, [newest.name]);
   });
 
+  test("of another history is planned around where a seam shows it, be it the older or the younger one", async () => {
+    const fork = makeHistory(generation, 6, [...writes.slice(0, 3), [5], ...writes.slice(4)]);
+    const snapshot4 = await fork.snapshot(4);
+    const ways: [string, StoredObject[]][] = [
+      ["the older one", [snapshot2, chain[0], fork.segment(3, 4), ...chain.slice(2), history.segment(3, 5)]],
+      ["the younger one", [snapshot2, ...chain, fork.segment(4, 6)]],
+      ["the snapshot", [snapshot2, ...chain, snapshot4]],
+    ].map(([name, objects]) => [name as string, objects as StoredObject[]]);
+    for (const [name, objects] of ways) {
+      const readers = [readerOf(objects)];
+      const archive = await openArchive(readers);
+      const sink = memorySink();
+
+      await executeRestore({
+        plan: await planFromArchive(archive, { txId: txId(6) }),
+        readers,
+        sink,
+        workbench: inlineWorkbench(sink),
+        replan: (without, point) => planFromArchive(archive, point, { without }),
+      });
+
+      assert.ok(sink.bytes() !== undefined, name);
+      isState(sink.bytes(), 6);
+    }
+  });
+
   test("that vanished after the plan is planned around, be it a segment or the snapshot", async () => {
     const snapshot6 = await history.snapshot(6);
     const whole = [snapshot2, ...chain, snapshot6, history.segment(6, 8)];

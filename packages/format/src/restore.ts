@@ -59,23 +59,26 @@ const attemptsMax = 4;
  */
 export async function executeRestore(options: RestoreOptions): Promise<RestoreResult> {
   const without = new Set<string>();
+  const suspects = new Set<string>();
   const ranking = createReaderRanking(options.readers, { stallMs: options.stallMs });
   let { plan } = options;
   try {
     for (let attempt = 1; ; attempt += 1) {
-      let failed: string | undefined;
-      const remember = (name: string): void => {
+      let failed: readonly string[] | undefined;
+      const remember = (...names: string[]): void => {
         // Later ones were ended because of the first.
-        failed ??= name;
+        failed ??= names;
       };
       try {
         return await attemptRestore({ ...options, plan }, ranking, remember);
       } catch (error) {
         options.signal?.throwIfAborted();
         if (failed === undefined || options.replan === undefined || attempt === attemptsMax) throw error;
-        without.add(failed);
+        // What does not follow another either is the one that is wrong.
+        const [likely, ...others] = failed.toSorted((a, b) => +suspects.has(b) - +suspects.has(a));
+        for (const name of failed) suspects.add(name);
         for (const name of heldByNobody(plan, ranking)) without.add(name);
-        plan = await replanned(options.replan, without, plan, error);
+        plan = await replanned(options.replan, without, [likely as string, ...others], plan, error);
       }
     }
   } catch (error) {
@@ -93,15 +96,21 @@ function heldByNobody(plan: RestorePlan, ranking: ReaderRanking): string[] {
   });
 }
 
+/** Plans without the first of the failed objects; where that leaves no way, without the next one instead. */
 async function replanned(
   replan: NonNullable<RestoreOptions["replan"]>,
-  without: ReadonlySet<string>,
+  without: Set<string>,
+  [name, ...others]: readonly [string, ...string[]],
   plan: RestorePlan,
   error: unknown,
 ): Promise<RestorePlan> {
   try {
-    return await replan(without, plan);
+    const again = await replan(new Set([...without, name]), plan);
+    without.add(name);
+    return again;
   } catch (cause) {
+    const [next, ...rest] = others;
+    if (next !== undefined) return replanned(replan, without, [next, ...rest], plan, error);
     if (!isPageferryError(error) || !isPageferryError(cause)) throw error;
     throw new PageferryError(
       error.code,
@@ -114,7 +123,7 @@ async function replanned(
 async function attemptRestore(
   options: RestoreOptions,
   ranking: ReaderRanking,
-  failed: (name: string) => void,
+  failed: Attempt["failed"],
 ): Promise<RestoreResult> {
   const { plan, sink, signal } = options;
   let bytes = 0;
@@ -122,7 +131,7 @@ async function attemptRestore(
   const attempt: Attempt = {
     ...options,
     ranking,
-    chain: createChainWalk(plan.txId),
+    chain: createChainWalk(plan.txId, failed),
     failed,
     received(size) {
       // An object that was read from a second reader counts once.
