@@ -192,6 +192,27 @@ suite("dead letters", () => {
     assert.equal(queue.bytes(), 8);
   });
 
+  test("are let go of where another replica has all of the message, and nowhere else; the lane is behind", async () => {
+    const { queue } = open();
+    await laned(queue, "spare", ["b"]);
+    await laned(queue, "only", ["b"], { isStored: false, database: "other" });
+    queue.settle(queue.receive("b", bounds).map(({ id }) => ({ id, kind: "dead", error: "corrupt: x" })));
+    await laned(queue, "waits", ["b"]);
+
+    assert.deepEqual([queue.shedDead("b"), queue.shedDead("b")], [1, 0]);
+
+    assert.deepEqual(
+      queue.deadLetters().map(({ database }) => database),
+      ["other"],
+    );
+    assert.deepEqual(
+      queue.behind().map(({ lane, database }) => [lane, database]),
+      [["b", "app"]],
+    );
+    assert.deepEqual({ ...queue.load("b") }, { messages: 1, bytes: 5, staged: 0, dead: 1 });
+    assert.deepEqual(wordsIn(queue, "b"), ["waits"]);
+  });
+
   test("come back however many there are", async () => {
     const { queue } = open();
     await Promise.all(
@@ -283,6 +304,7 @@ test("whatever lanes do, a message is stored by a replica or waits, and what is 
         queue.settle([settlementOf(turn, one.outcome, one.stored, storedBy)]);
       } else if (one.kind === "shed") {
         shedAll(queue, lanes[one.lane] ?? "a");
+        queue.shedDead(lanes[one.lane] ?? "a");
       } else {
         queue.replay(lanes[one.lane] ?? "a");
       }

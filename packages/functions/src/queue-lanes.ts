@@ -48,6 +48,21 @@ export function shed(state: State, lane: string, keep: LaneLoad): number {
   return turns.length;
 }
 
+/** The same with some of its oldest dead letters, which no bound counts but the disk. Returns how many. */
+export function shedDead(state: State, lane: string): number {
+  const turns = state.sql.spareDead.all(lane, stepMax) as unknown as Turn[];
+  dropDead(state, turns);
+  noteBehind(state, turns);
+  return turns.length;
+}
+
+function dropDead(state: State, turns: readonly Turn[]): void {
+  for (const turn of turns) {
+    dropDelivery(state, turn);
+    count(state, turn, 0, -1);
+  }
+}
+
 function noteBehind(state: State, turns: readonly Turn[]): void {
   for (const { id, lane, database } of turns) {
     state.sql.setNote.run(`${behindPrefix}${lane}/${database}`, String(id));
@@ -91,10 +106,10 @@ export function expire(state: State, retentionMs: number, isReplicas: (lane: str
     if (isReplicas(lane)) noteBehind(state, old);
     lost += old.filter(({ elsewhere, body }) => elsewhere === 0 && !isWaiting(state, body)).length;
     const dead = state.sql.longestDead.all(lane, wallBeforeMs, stepMax) as unknown as Turn[];
-    for (const turn of dead.filter(({ since }) => since < seenBeforeMs)) {
-      dropDelivery(state, turn);
-      count(state, turn, 0, -1);
-    }
+    dropDead(
+      state,
+      dead.filter(({ since }) => since < seenBeforeMs),
+    );
   }
   return lost;
 }

@@ -49,6 +49,10 @@ export function statements(db: DatabaseSync) {
       `SELECT id FROM delivery WHERE lane = ?1 AND dead_at IS NOT NULL AND (?2 IS NULL OR database = ?2)
        ORDER BY dead_at, id LIMIT ?3`,
     ),
+    spareDead: sql(
+      `SELECT id, body, database, size, lane, staged, since FROM delivery
+       WHERE lane = ? AND elsewhere = 1 AND dead_at IS NOT NULL ORDER BY dead_at, id LIMIT ?`,
+    ),
     isWaiting: sql("SELECT 1 FROM delivery WHERE body = ? AND dead_at IS NULL LIMIT 1"),
     isLastOf: sql("SELECT 1 FROM delivery WHERE body = ? LIMIT 1"),
     dropStaged: sql("DELETE FROM staged WHERE body = ?"),

@@ -2,7 +2,7 @@
 // and lanes, which are queues that share bodies. `send` returns after fsync; sends that come together share one.
 
 import { PageferryError } from "@pageferry/format";
-import { type Behind, behind, caughtUp, expire, revive, reviveSome, shed } from "./queue-lanes.ts";
+import { type Behind, behind, caughtUp, expire, revive, reviveSome, shed, shedDead } from "./queue-lanes.ts";
 import { openQueueLog } from "./queue-log.ts";
 import type {
   DeadLetter,
@@ -62,6 +62,8 @@ export interface DurableQueue extends AsyncDisposable {
    * Returns how many; 0 when there are no more. What is lost to the lane is in `behind`, from the same step on.
    */
   shed(lane: string, keep: LaneLoad): number;
+  /** The same with some of a lane's dead letters, the oldest first; for when there is no room. */
+  shedDead(lane: string): number;
   /** Lanes that let go of something and have not caught up. */
   behind(): Behind[];
   /** Ends that, unless more was let go of since. Returns whether it did. */
@@ -186,6 +188,7 @@ export function openQueue(options: QueueOptions): DurableQueue {
       return revived;
     },
     shed: (lane, keep) => transact(state, "NORMAL", () => shed(state, lane, keep)),
+    shedDead: (lane) => transact(state, "NORMAL", () => shedDead(state, lane)),
     behind: () => behind(state),
     caughtUp: (which) => transact(state, "NORMAL", () => caughtUp(state, which)),
     expire: (retentionMs, isReplicas) =>

@@ -31,7 +31,7 @@ const againMs = 5000;
 export interface Relief {
   /** Looks whether a lane is over its bound; to be called whenever lanes grew. */
   check(): void;
-  /** A sender was refused: lanes let go of all that they can. */
+  /** A sender was refused: lanes let go of all that they can, and of their oldest dead letters. */
   relieve(): void;
   stop(): Promise<void>;
 }
@@ -80,9 +80,13 @@ export function createRelief(options: ReliefOptions): Relief {
     }
     if (dropped > 0 && !isStopped) options.onShed();
   };
-  /** What was let go of frees pages of the queue's file, which the disk may need. */
+  /** What was let go of frees pages of the queue's file and staged bodies, which the disk may need. */
   const makeRoom = async (wanted: readonly string[]): Promise<void> => {
     await shedAll(wanted, { messages: 0, bytes: 0, staged: 0 });
+    let dropped = 0;
+    // Some at a time: the newest stay where that is enough.
+    for (const lane of isStopped ? [] : wanted) dropped += queue.shedDead(lane);
+    if (dropped > 0) options.onShed();
     for (let round = 0; round < tidyingsMax && !isStopped; round++) {
       queue.tidy();
       await nextTurn();
