@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { type ErrorCode, isPageferryError, PageferryError, parseObjectName } from "@pageferry/format";
 import { gather } from "./body.ts";
-import { describeObject, type StateObjectName } from "./describe.ts";
+import { describeBytes, describeObject, type StateLink, type StateObjectName } from "./describe.ts";
 import { areSame } from "./judge.ts";
 import { checkedOnTheWay, checkObject } from "./object-check.ts";
 import type { RootedStore } from "./rooted-store.ts";
@@ -24,6 +24,9 @@ export interface RepairSide {
   readonly onBroken: (name: string) => void;
 }
 
+/** Judges what an object says, before it is put: `fork` where the target holds another history. */
+export type Accept = (name: StateObjectName, links: readonly StateLink[]) => Promise<void>;
+
 /** Thrown where no source could give an object; the target is not at fault. */
 export class NoSourceError extends Error {
   constructor(cause: unknown) {
@@ -32,16 +35,18 @@ export class NoSourceError extends Error {
 }
 
 /**
- * Copies an object from the first source that has it sound. Errors: `NoSourceError`; what the target's put throws, `conflict` where
- * another object of that name is there.
+ * Copies an object from the first source that has it sound and acceptable. Errors: `NoSourceError`; what `accept` and the target's put
+ * throw, `conflict` where another object of that name is there.
  */
 export async function copyObject(
   name: string,
   sources: readonly RepairSide[],
   target: RootedStore,
   call: CallOptions,
+  accept?: Accept,
 ): Promise<"stored" | "present"> {
   let failure: unknown;
+  let fork: unknown;
   for (const source of sources) {
     let fault: unknown;
     const open = async function* (): AsyncGenerator<Uint8Array> {
@@ -53,9 +58,21 @@ export async function copyObject(
       }
     };
     try {
-      return await put(name, await bodyOf(name, source.sizeOf(name), open), target, call);
+      const body = await bodyOf(name, source.sizeOf(name), open);
+      if (accept !== undefined) {
+        const links = await linksIn(name, body, source, call).catch((error: unknown) => {
+          fault = error;
+          throw error;
+        });
+        if (links !== undefined) await accept(links.name, links.links);
+      }
+      return await put(name, body, target, call);
     } catch (error) {
       call.signal?.throwIfAborted();
+      if (fault === undefined && isPageferryError(error, "fork")) {
+        fork ??= error;
+        continue;
+      }
       // What the source gave was not what it listed.
       const isShort = isPageferryError(error, "corrupt");
       if (fault === undefined && !isShort) throw error;
@@ -63,7 +80,23 @@ export async function copyObject(
       if (isBroken(failure)) source.onBroken(name);
     }
   }
-  throw new NoSourceError(failure);
+  throw fork ?? new NoSourceError(failure);
+}
+
+/** What an object says of states; undefined for a generation.json, which says nothing of them. */
+async function linksIn(name: string, body: StoreBody, source: RepairSide, call: CallOptions) {
+  const parsed = parseObjectName(name);
+  if (parsed?.kind !== "segment" && parsed?.kind !== "pack" && parsed?.kind !== "snapshot") return undefined;
+  const isBytes = body instanceof Uint8Array;
+  const known = isBytes ? describeBytes(parsed, body) : undefined;
+  const links =
+    known ??
+    (await linksOf(parsed, isBytes ? body.length : body.size, async (offset, length) =>
+      isBytes
+        ? body.subarray(offset, offset + length)
+        : source.store.read(name, length, { ...call, offset, length }),
+    ));
+  return { name: parsed, links };
 }
 
 async function bodyOf(

@@ -227,6 +227,24 @@ suite("a repair", () => {
     }
   });
 
+  test("copies nothing of another history, says so, and leaves the newest point as it was", async () => {
+    const other = historyOf("a1", "other");
+    const [two, three, four] = [segments[0], segments[1], segments[2]] as [Held, Held, Held];
+    const fork = other.segment(1, 2);
+    const filleds = [
+      await filled([begin, snapshot, fork]),
+      await filled([begin, snapshot, two, three, four]),
+    ];
+
+    const report = await repair(filleds);
+
+    const [row] = report.replicas;
+    assert.deepEqual([row?.copied, row?.failures, row?.error], [0, 2, null]);
+    assert.match(row?.failed[0]?.why ?? "", /^fork: /);
+    assert.equal(report.isWhole, false);
+    assert.equal((await namesIn((filleds[0] as Filled).store)).length, 3);
+  });
+
   test("may run twice at once", async () => {
     const filleds = [await filled(all), await filled([])];
 

@@ -9,11 +9,14 @@ import {
   PageferryError,
   readPackIndexes,
   readPoints,
+  type TxId,
 } from "@pageferry/format";
 import pMap from "p-map";
+import type { StateLink } from "./describe.ts";
 import { keptPoints } from "./prune.ts";
 import type { PrunePolicy } from "./prune-plan.ts";
 import {
+  type Accept,
   copyObject,
   healObject,
   isSound,
@@ -285,11 +288,12 @@ async function copyAll(
   copies: readonly RepairCopy[],
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const accept = acceptingFor(target, signal);
   const one = async (copy: RepairCopy): Promise<void> => {
     if (target.row.error !== null) return;
     const sources = copy.from.map((at) => sides[at]).filter((source) => source !== undefined);
     try {
-      await copyObject(copy.name, sources, target.store, { signal });
+      await copyObject(copy.name, sources, target.store, { signal }, accept);
       count(target, copy);
     } catch (error) {
       // A source's failure is told where it shows: in what the target could not be given.
@@ -312,6 +316,37 @@ async function copyAll(
       { concurrency: 1 },
     ),
   ]);
+}
+
+/** Judges what is copied to a target, one after the other: it and what it holds, and all that is copied, must be one history. */
+function acceptingFor({ replica }: Side, signal: AbortSignal | undefined): Accept {
+  const besides = new Map<TxId, StateLink[]>();
+  const refused = new Set<TxId>();
+  let isFresh = false;
+  let last: Promise<void> = Promise.resolve();
+  const judged: Accept = async ({ generation }, links) => {
+    const [first] = links;
+    let verdict = await replica.judge(generation, links, besides, { signal });
+    if (verdict.kind === "fork" && !isFresh) {
+      // What it remembers may be gone: somebody may have decided which history to keep.
+      isFresh = true;
+      await replica.refresh({ signal });
+      verdict = await replica.judge(generation, links, besides, { signal });
+    }
+    const parent = first?.parentTxId ?? null;
+    if (verdict.kind === "new" && parent !== null && refused.has(parent))
+      verdict = { kind: "fork", why: "it follows another history" };
+    if (verdict.kind === "fork") {
+      for (const { txId } of links) refused.add(txId);
+      throw new PageferryError("fork", `${replica.name}: ${verdict.why}`);
+    }
+    for (const link of links) besides.set(link.txId, [...(besides.get(link.txId) ?? []), link]);
+  };
+  return (name, links) => {
+    const mine = last.then(() => judged(name, links));
+    last = mine.catch(() => undefined);
+    return mine;
+  };
 }
 
 function noteMissing(

@@ -140,7 +140,7 @@ function readerOf(bytes: Uint8Array): RandomReader {
 }
 
 /** All links of an object together: one fork makes it one, and it is there only if all of it is. */
-async function judgeLinks(
+export async function judgeLinks(
   index: ReplicaIndex,
   generation: Generation,
   links: readonly StateLink[],

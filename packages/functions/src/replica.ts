@@ -24,12 +24,13 @@ import {
   type TxId,
 } from "@pageferry/format";
 import { bodySize } from "./body.ts";
-import type { StateObjectName } from "./describe.ts";
+import type { StateLink, StateObjectName } from "./describe.ts";
 import type { Holdings } from "./holdings.ts";
+import type { Judgement } from "./judge.ts";
 import { type LockedNames, type PruneReport, pruneReplica } from "./prune.ts";
 import { putBegin } from "./replica-begin.ts";
 import { createReplicaIndex } from "./replica-index.ts";
-import { type PutOutcome, putItems, type ReplicaItem } from "./replica-put.ts";
+import { judgeLinks, type PutOutcome, putItems, type ReplicaItem } from "./replica-put.ts";
 import { formatTime, latestState, writeState } from "./replica-state.ts";
 import { type RootedStore, rootedStore } from "./rooted-store.ts";
 import type { CallOptions, Store } from "./store.ts";
@@ -78,6 +79,13 @@ export interface Replica extends AsyncDisposable {
     items: readonly ReplicaItem[],
     options?: CallOptions & { readonly pack?: boolean | undefined },
   ): Promise<PutOutcome[]>;
+  /** Judges what an object says against what is stored, and against `besides`, by transaction: what is about to be. */
+  judge(
+    generation: Generation,
+    links: readonly StateLink[],
+    besides: ReadonlyMap<TxId, readonly StateLink[]>,
+    options?: CallOptions,
+  ): Promise<Judgement>;
   /** For planning and restoring. */
   readonly reader: ArchiveReader;
   /** The objects themselves, for repair: what is put here is not judged. */
@@ -165,6 +173,7 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
     close,
     begin: (begin, receivedAtMs, call) => putBegin(target, begin, receivedAtMs, call),
     putAll,
+    judge: (generation, links, besides, call = {}) => judgeLinks(index, generation, links, besides, call),
     holdings: (call) => index.ready(call),
     holdingsNow: () => index.current(),
     refresh: (call) => index.refresh(call),
