@@ -38,5 +38,8 @@ export function formatRepair(reports: readonly RepairReport[]): string {
       objects.map(({ object, why }) => `  ${object} in ${replica}: ${why}\n`),
     ),
   );
-  return `${formatTable(header, rows)}${failed.length === 0 ? "" : `could not be done:\n${failed.join("")}`}`;
+  const unlisted = reports.flatMap(({ database, unlisted: names = [] }) =>
+    names.map((name) => `${name} could not be listed: what it alone has of ${database} is not known\n`),
+  );
+  return `${formatTable(header, rows)}${unlisted.join("")}${failed.length === 0 ? "" : `could not be done:\n${failed.join("")}`}`;
 }

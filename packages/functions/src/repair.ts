@@ -60,8 +60,10 @@ export interface RepairReport {
   readonly dryRun: boolean;
   /** Points that the replicas can restore together, within retention. */
   readonly points: number;
-  /** Whether every replica that was asked for can restore all of these now. */
+  /** Whether every replica that was asked for can restore all of these now, and each was listed: what one alone has is not known before. */
   readonly isWhole: boolean;
+  /** Replicas, asked for or not, that could not be opened or listed: the others may lack what these have. */
+  readonly unlisted: readonly string[];
   readonly replicas: readonly ReplicaRepair[];
 }
 
@@ -125,12 +127,14 @@ export async function repairDatabase(options: RepairOptions): Promise<RepairRepo
     await Promise.all(listed.map((side) => refresh(side, signal)));
   }
   signal?.throwIfAborted();
-  const isWhole = sides.every(
+  const unlisted = sides.filter((side) => side.objects === undefined).map(({ row }) => row.replica);
+  const isDone = sides.every(
     ({ isTarget, row }) =>
       !isTarget ||
       (row.error === null && row.failures === 0 && (!dryRun || row.copied + row.broken.length === 0)),
   );
-  return { database, dryRun, points: plan.points, isWhole, replicas: sides.map(({ row }) => row) };
+  const isWhole = isDone && unlisted.length === 0;
+  return { database, dryRun, points: plan.points, isWhole, unlisted, replicas: sides.map(({ row }) => row) };
 }
 
 function sideOf(replica: Replica, options: RepairOptions): Side {

@@ -86,6 +86,35 @@ suite("a host's repairs", () => {
     assert.equal(await count(empty.store), 3);
   });
 
+  test("do not take a replica for whole while another one, which may have more, cannot be listed", async (t) => {
+    const [mute, some, behind] = [await stand("mute", objects), await stand("some", []), await stand("behind", [])];
+    let lists = 0;
+    let isMute = true;
+    const store: Store = {
+      ...mute.store,
+      async *list(prefix, options) {
+        lists += 1;
+        if (isMute) throw new PageferryError("unavailable", "no answer");
+        yield* mute.store.list(prefix, options);
+      },
+    };
+    const changed = { ...mute, target: { ...mute.target, set: replicaSetOf(store) } };
+    const { repairer, needs } = start(t, [changed, some, behind]);
+
+    needs.set("behind", need("behind"));
+    await until(() => lists > 0);
+    const report = await repairer.repair(database, { replica: "some" });
+    assert.deepEqual([report.isWhole, report.unlisted.length], [false, 1]);
+    assert.ok(needs.has("behind"));
+
+    isMute = false;
+    behind.health = ill;
+    await sleep(50);
+    behind.health = well;
+    await until(() => !needs.has("behind"));
+    assert.equal(await count(behind.store), 3);
+  });
+
   test("bring up a replica that is back", async (t) => {
     const [full, away] = [await stand("full", objects), await stand("away", [])];
     away.health = ill;

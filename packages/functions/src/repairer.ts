@@ -23,6 +23,9 @@ const turnMsDefault = 5000;
 /** What failed is tried again after this long. */
 const againMs = 60_000;
 
+/** So is what was all right but for a replica that could not be listed; it is sooner where that one is seen to come back. */
+const unlistedAgainMs = 10 * 60_000;
+
 export interface RepairerOptions {
   readonly targets: readonly Target[];
   /** What lanes let go of. */
@@ -141,8 +144,10 @@ async function everyTurn(
         const report = await run(database, {}, (target) => due.some((one) => one.target === target));
         for (const one of due) {
           const isDone = rowsOf(report, one.target).every((row) => row.error === null && row.failures === 0);
-          if (isDone && one.need !== undefined) options.repairs.repaired(one.need);
+          const isListed = report.unlisted.length === 0;
+          if (isDone && isListed && one.need !== undefined) options.repairs.repaired(one.need);
           if (!isDone) agenda.again(one.target, database);
+          else if (!isListed) agenda.again(one.target, database, unlistedAgainMs);
         }
         tell(report, options.alarms);
       } catch (error) {
@@ -173,12 +178,13 @@ function createAgenda({ targets, queue, repairs }: RepairerOptions) {
       const nowMs = performance.now();
       const isAllDue = nowMs >= allDueMs;
       if (isAllDue) allDueMs = nowMs + allIntervalMs;
+      const back = targets.filter((target) => wasDown.has(target) && target.health().failures === 0);
       for (const target of targets) {
-        const isDown = target.health().failures > 0;
-        const isBack = wasDown.has(target) && !isDown;
-        if (isDown) wasDown.add(target);
+        if (target.health().failures > 0) wasDown.add(target);
         else wasDown.delete(target);
-        if (isBack || isAllDue) for (const database of databases) dueMs.set(wordOf(target, database), nowMs);
+        // Who comes back may have what another lacks.
+        if (back.length === 0 && !isAllDue) continue;
+        for (const database of databases) dueMs.set(wordOf(target, database), nowMs);
       }
     },
     /** Whom to repair now. */
@@ -193,8 +199,8 @@ function createAgenda({ targets, queue, repairs }: RepairerOptions) {
         return [{ target, need }];
       });
     },
-    again(target: Target, database: DatabaseName): void {
-      dueMs.set(wordOf(target, database), performance.now() + againMs);
+    again(target: Target, database: DatabaseName, afterMs: number = againMs): void {
+      dueMs.set(wordOf(target, database), performance.now() + afterMs);
     },
   };
 }
@@ -217,13 +223,15 @@ async function repairTargets(
   const replicas: Replica[] = [];
   const repaired = new Set<Replica>();
   const missed: ReplicaRepair[] = [];
+  const unopened: string[] = [];
   for (const [at, result] of opened.entries()) {
     const target = byHealth[at] as Target;
     if (result.status === "fulfilled") {
       replicas.push(result.value);
       if (isTarget(target)) repaired.add(result.value);
-    } else if (isTarget(target)) {
-      missed.push(missedRow(target.name, request, result.reason));
+    } else {
+      unopened.push(target.name);
+      if (isTarget(target)) missed.push(missedRow(target.name, request, result.reason));
     }
   }
   const report = await repairDatabase({
@@ -231,8 +239,9 @@ async function repairTargets(
     ...{ verify: request.verify ?? false, dryRun: request.dryRun ?? false },
     isTarget: (replica) => repaired.has(replica),
   });
-  const isWhole = report.isWhole && missed.length === 0;
-  return { ...report, isWhole, replicas: [...report.replicas, ...missed] };
+  const isWhole = report.isWhole && unopened.length === 0;
+  const unlisted = [...report.unlisted, ...unopened];
+  return { ...report, isWhole, unlisted, replicas: [...report.replicas, ...missed] };
 }
 
 /** One that is left alone is not asked: it would only make the others wait. */
