@@ -87,7 +87,7 @@ export async function putItems(
       continue;
     }
     outcomes[at] = await attempt(async () => {
-      const verdict = await judgeLinks(target.index, generation, links, overlay, options);
+      const verdict = await aboutStored(() => judgeLinks(target.index, generation, links, overlay, options));
       if (verdict.kind === "fork") return quarantine(target, item, verdict.why, options);
       if (verdict.kind === "new") {
         accepted.push({ at, name: item.name, body: stamped(item), links });
@@ -120,6 +120,20 @@ async function attempted(
       isPageferryError(error) &&
       (stage === "item" ? error.remedy !== "retry" : itemCodes.includes(error.code));
     return { kind: "failed", fault: isItems ? "item" : "replica", error };
+  }
+}
+
+/** What cannot be read of what is stored is no fault of what comes: it waits until somebody has mended the replica. */
+async function aboutStored<Result>(look: () => Promise<Result>): Promise<Result> {
+  try {
+    return await look();
+  } catch (error) {
+    if (!isPageferryError(error) || !itemCodes.includes(error.code)) throw error;
+    const { message, hint } = error;
+    throw new PageferryError("unavailable", `what is stored cannot be read: ${message}`, {
+      cause: error,
+      hint,
+    });
   }
 }
 
@@ -225,7 +239,7 @@ async function putOne(target: PutTarget, one: Accepted, options: CallOptions): P
     return { kind };
   } catch (error) {
     if (!isPageferryError(error, "conflict")) throw error;
-    const stored = await readStored(store, one.name, options);
+    const stored = await aboutStored(() => readStored(store, one.name, options));
     if (stored === undefined || !areSame(one.links, stored.links)) {
       const fork = await quarantine(target, one, `${one.name.name} is stored with other states`, options);
       return { ...fork, isUnreadable: stored === undefined };

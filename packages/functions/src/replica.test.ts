@@ -151,6 +151,24 @@ suite("a replica takes objects", () => {
   });
 });
 
+suite("what is stored and cannot be read", () => {
+  for (const code of ["unsupported-version", "bad-name", "too-large"] as const) {
+    test(`is the replica's fault and not the message's: ${code}`, async () => {
+      const { store, replica } = open();
+      await put(replica, segments(history, [4, 5]));
+      const broken: Store = {
+        ...store,
+        get: () => Promise.reject(new PageferryError(code, "what lies here is of tomorrow")),
+      };
+
+      const [outcome] = await put(createReplica(broken, { root: "" }), segments(history, [5, 6]));
+
+      assert.equal(outcome?.kind === "failed" && outcome.fault, "replica");
+      assert.equal(outcome?.kind === "failed" && (outcome.error as PageferryError).code, "unavailable");
+    });
+  }
+});
+
 suite("another history of the same transactions is a fork:", () => {
   const isFork = async (replica: Replica, store: Store, items: readonly ReplicaItem[]) => {
     const before = await namesIn(store);
