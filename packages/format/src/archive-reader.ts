@@ -239,10 +239,19 @@ function withSources(archive: Archive, plan: RestorePlan): RestorePlan {
   };
 }
 
+/** How to read what names do not tell. */
+export interface FactOptions extends ReadOptions {
+  /**
+   * Told of each copy that was read and does not hold, and in which reader it is. With it an object that nobody can give stays without
+   * its facts; absent, that is an error.
+   */
+  readonly onBroken?: ((name: string, reader: string) => void) | undefined;
+}
+
 /** Reads what names do not tell of packs: the points inside. `ranges` default to all whose index was not read. */
 export async function readPackIndexes(
   archive: Archive,
-  options: ReadOptions & { readonly of?: (pack: RangeObject) => boolean } = {},
+  options: FactOptions & { readonly of?: (pack: RangeObject) => boolean } = {},
 ): Promise<void> {
   const ranges = [...listingOf(archive).generations.values()].flatMap((index) => index.ranges);
   const packs = ranges.filter((range) => range.kind === "pack" && range.points === undefined);
@@ -250,7 +259,7 @@ export async function readPackIndexes(
 }
 
 /** Every point of the archive that can be restored, inside packs too, with times wherever an object holds one. */
-export async function readPoints(archive: Archive, options: ReadOptions = {}): Promise<Point[]> {
+export async function readPoints(archive: Archive, options: FactOptions = {}): Promise<Point[]> {
   const ranges = [...listingOf(archive).generations.values()].flatMap((index) => index.ranges);
   const packs = ranges.filter((range) => range.kind === "pack" && range.points === undefined);
   const stamps = ranges.filter((range) => range.kind === "segment" && range.stampMs === null);
@@ -262,20 +271,32 @@ async function readFacts(
   archive: Archive,
   packs: readonly RangeObject[],
   stamps: readonly RangeObject[],
-  options: ReadOptions,
+  options: FactOptions,
 ): Promise<void> {
-  await eachAtOnce(packs, async (pack) => {
-    archive.packs.set(pack.name, await readPackPoints(archive, pack, options));
-  });
-  await eachAtOnce(stamps, async (segment) => {
-    archive.stamps.set(segment.name, await readStamp(archive, segment, options));
-  });
+  const unlessBroken = async (read: () => Promise<void>): Promise<void> => {
+    try {
+      await read();
+    } catch (error) {
+      const isObjects = isPageferryError(error) && error.remedy !== "retry" && error.code !== "unauthorized";
+      if (options.onBroken === undefined || !isObjects) throw error;
+    }
+  };
+  await eachAtOnce(packs, (pack) =>
+    unlessBroken(async () => {
+      archive.packs.set(pack.name, await readPackPoints(archive, pack, options));
+    }),
+  );
+  await eachAtOnce(stamps, (segment) =>
+    unlessBroken(async () => {
+      archive.stamps.set(segment.name, await readStamp(archive, segment, options));
+    }),
+  );
 }
 
 async function readPackPoints(
   archive: Archive,
   pack: RangeObject,
-  options: ReadOptions,
+  options: FactOptions,
 ): Promise<readonly PackPoint[]> {
   return fromBest(archive, pack.name, packIndexBytes, options, async (reader) => {
     for (let length = packIndexBytes; ; length *= 8) {
@@ -296,7 +317,7 @@ async function readPackPoints(
   });
 }
 
-async function readStamp(archive: Archive, segment: RangeObject, options: ReadOptions): Promise<number> {
+async function readStamp(archive: Archive, segment: RangeObject, options: FactOptions): Promise<number> {
   return fromBest(archive, segment.name, packIndexBytes, options, async (reader) => {
     const header = await readSegmentHeader({
       size: archive.sizeIn(reader, segment),
@@ -312,7 +333,7 @@ async function fromBest<Value>(
   archive: Archive,
   name: string,
   bytes: number,
-  options: ReadOptions,
+  options: FactOptions,
   read: (reader: ArchiveReader) => Promise<Value>,
 ): Promise<Value> {
   let failure: unknown;
@@ -322,6 +343,8 @@ async function fromBest<Value>(
     } catch (error) {
       options.signal?.throwIfAborted();
       archive.ranking.failed(reader, error);
+      if (isPageferryError(error, "corrupt") || isPageferryError(error, "too-large"))
+        options.onBroken?.(name, reader.name);
       failure = isPageferryError(error, "not-found") ? (failure ?? error) : error;
     }
   }

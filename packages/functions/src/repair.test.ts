@@ -4,8 +4,11 @@ import {
   formatGenerationJson,
   generationJsonName,
   openArchive,
+  encodePack,
   PageferryError,
+  packName,
   readPoints,
+  txId,
 } from "@pageferry/format";
 import { epochMs, historyOf } from "../testing/history.ts";
 import { type RepairOptions, type RepairReport, repairDatabase } from "./repair.ts";
@@ -42,6 +45,16 @@ async function filled(
 }
 
 const without = (...gone: readonly Held[]): Held[] => all.filter((object) => !gone.includes(object));
+
+function packOf(parts: readonly Held[]): Held {
+  const name = packName({
+    generation: history.generation,
+    parentTxId: txId(5),
+    txId: txId(7),
+    stampMs: epochMs + 7000,
+  });
+  return { name, bytes: encodePack(parts) };
+}
 
 function broken({ name, bytes }: Held): Held {
   const changed = new Uint8Array(bytes);
@@ -326,6 +339,42 @@ suite("a broken object", () => {
         [1, 0],
       ],
     );
+  });
+
+  for (const [where, retention] of [
+    ["", undefined],
+    ["that retention asks of ", { snapshotRetentionMs: 1e15, snapshotIntervalMs: 0 }],
+  ] as const) {
+    test(`${where}one replica alone stops nothing else, is told, and is no part of the plan`, async () => {
+      const { name: pack } = packOf([history.segment(5, 6)]);
+      const torn = { name: pack, bytes: new Uint8Array(50) };
+      const goForm = {
+        name: `${history.generation}/segments/0000000000000008.segment.cbor`,
+        bytes: history.segment(7, 8).bytes.slice(0, 10),
+      };
+      const filleds = [await filled([...all, torn, goForm]), await filled(without(segments[3] as Held))];
+
+      const report = await repair(filleds, { retention });
+
+      const [row, other] = report.replicas;
+      assert.ok(row?.broken.includes(pack), JSON.stringify(row));
+      assert.deepEqual([other?.copied, other?.error], [1, null]);
+      assert.ok((await namesIn((filleds[1] as Filled).store)).includes((segments[3] as Held).name));
+      assert.ok(!(await namesIn((filleds[1] as Filled).store)).includes(pack));
+      assert.equal(report.isWhole, false);
+    });
+  }
+
+  test("of which another replica has a whole copy is healed though nobody asked to verify", async () => {
+    const pack = packOf([history.segment(5, 6), history.segment(6, 7)]);
+    const torn = { name: pack.name, bytes: pack.bytes.slice(0, 30) };
+    const filleds = [await filled([...all, torn]), await filled([...without(snapshot), pack])];
+
+    const report = await repair(filleds);
+
+    assert.equal(report.isWhole, true, JSON.stringify(report));
+    assert.equal(report.replicas[0]?.healed, 1);
+    assert.deepEqual(await bytesOf((filleds[0] as Filled).store, pack.name), Buffer.from(pack.bytes));
   });
 
   test("that is large streams through, and what does not hold is not stored", async () => {

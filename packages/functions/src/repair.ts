@@ -236,30 +236,40 @@ function has(side: Side, name: string): boolean {
   return !side.broken.has(name) && side.sizes.has(name);
 }
 
-/** Plans from what is listed and not broken; of packs only those are looked into whose generation differs between replicas. */
+/**
+ * Plans from what is listed and not broken; of packs only those are looked into whose generation differs between replicas. What is found
+ * broken in that is healed, or left out.
+ */
 async function planOf(sides: readonly Side[], options: RepairOptions): Promise<RepairPlan> {
   const { signal, retention, now = Date.now } = options;
-  const holdings = sides.map(({ objects = [], broken }) =>
-    objects.filter(({ name }) => isStateName(name) && !broken.has(name)),
-  );
-  const readers = sides.map(
-    ({ replica }, at): ArchiveReader => ({
+  const holdings = sides.map(heldBy);
+  const named = new Map(sides.map((side, at) => [`${side.replica.name} (${at + 1})`, side]));
+  const readers = [...named].map(
+    ([name, { replica }], at): ArchiveReader => ({
       ...replica.reader,
+      name,
       async *list() {
         yield* holdings[at] ?? [];
       },
     }),
   );
   const archive = await openArchive(readers, { signal });
+  const onBroken = (name: string, reader: string): void => named.get(reader)?.onBroken(name);
   if (retention === undefined) {
     const differing = differingGenerations(holdings, archive.links);
-    await readPackIndexes(archive, { signal, of: ({ generation }) => differing.has(generation) });
-    return planRepair(holdings, { facts: archive, nowMs: now() });
+    await readPackIndexes(archive, { signal, onBroken, of: ({ generation }) => differing.has(generation) });
+    if (options.dryRun !== true) await heal(sides, signal);
+    return planRepair(sides.map(heldBy), { facts: archive, nowMs: now() });
   }
-  await readPoints(archive, { signal });
+  await readPoints(archive, { signal, onBroken });
+  if (options.dryRun !== true) await heal(sides, signal);
   const keep = (await Promise.all(sides.map((side) => keptOf(side, now(), signal)))).flat();
   const policy = { ...retention, keep };
-  return planRepair(holdings, { facts: archive, policy, nowMs: now() });
+  return planRepair(sides.map(heldBy), { facts: archive, policy, nowMs: now() });
+}
+
+function heldBy({ objects = [], broken }: Side): ListedObject[] {
+  return objects.filter(({ name }) => isStateName(name) && !broken.has(name));
 }
 
 /** Points that leases and pins of a replica hold; those of all count for all. */
