@@ -15,6 +15,7 @@ import {
   planFromArchive,
   type ReplicaConfig,
   readPoints,
+  replicaLabel,
 } from "@pageferry/format";
 import { directoryReader } from "@pageferry/format/node";
 import type { BackupSource } from "./backup-source.ts";
@@ -83,7 +84,7 @@ async function openFrom(
   if (scheme === undefined) {
     const database = config?.databases.find(({ name }) => name === from);
     if (config === undefined || database === undefined) return [await openDirectory(resolve(from))];
-    return openConfigured(config, database.name, opened);
+    return openConfigured(config, database.name, io, opened);
   }
   if (scheme === "file") return [await openDirectory(pathOfFileUrl(from))];
   if (scheme === "s3" || scheme === "nats" || scheme === "tls" || scheme === "sftp") {
@@ -109,10 +110,11 @@ function readerOf(store: {
   };
 }
 
-/** All replicas of a configured database. */
+/** All replicas of a configured database. One that cannot be opened is left out, and said, unless none can. */
 async function openConfigured(
   config: Config,
   name: string,
+  io: Io,
   opened: AsyncDisposableStack,
 ): Promise<ArchiveReader[]> {
   const { openReplicaSet } = await import("@pageferry/functions");
@@ -124,7 +126,14 @@ async function openConfigured(
     }),
   );
   const readers = found.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
-  if (readers.length > 0) return readers;
+  if (readers.length > 0) {
+    for (const [at, one] of found.entries()) {
+      if (one.status === "fulfilled") continue;
+      const why = one.reason instanceof Error ? one.reason.message : String(one.reason);
+      io.err(`warning: ${replicaLabel(config.replicas[at] as ReplicaConfig)} is left out: ${why}\n`);
+    }
+    return readers;
+  }
   const [first] = found;
   if (first?.status === "rejected") throw first.reason;
   throw new PageferryError("bad-config", "replicas: the configuration names none");

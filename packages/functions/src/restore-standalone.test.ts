@@ -65,6 +65,19 @@ suite("a restore without a host", () => {
     assert.doesNotMatch(result.warnings[0] ?? "", /secret/);
   });
 
+  test("goes on without a replica that cannot be opened, and says so; without any it fails", async (t) => {
+    const output = join(await temporaryDirectory(t), "restored.db");
+    const wrong = "s3://backups/app?endpoint=https://127.0.0.1:1&insecure=true&accessKey=key&secretKey=secret";
+    const restore = { targetPath: output };
+
+    const result = await restoreStandalone(parseConfig({ replicas: [wrong, `file://${golden}data`], restore }));
+    const alone = restoreStandalone(parseConfig({ replicas: [wrong], restore }), { force: true });
+
+    assert.equal(result.warnings.length, 1);
+    assert.match(result.warnings[0] ?? "", /^s3:\/\/backups\/app.* is left out: s3: /);
+    await assert.rejects(alone, { code: "bad-config" });
+  });
+
   test("takes what one replica lacks from another", async (t) => {
     const directory = await temporaryDirectory(t);
     const copies = ["one", "two", "three"].map((name) => join(directory, name));

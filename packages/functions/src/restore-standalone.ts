@@ -12,6 +12,7 @@ import {
   planFromArchive,
   type RestoreProgress,
   type RestoreTarget,
+  replicaLabel,
 } from "@pageferry/format";
 import { type RestoreFileResult, restoreFile } from "@pageferry/format/node";
 import { openReplicaSet } from "./replicas.ts";
@@ -83,29 +84,29 @@ interface OpenedReaders {
   readonly warnings: readonly string[];
 }
 
-/** Opens all replicas at once. One that does not answer is left out, unless none does: then the first one's error is thrown. */
+/** Opens all replicas at once. One that cannot be opened or does not answer is left out, unless none does: then the first one's error is thrown. */
 async function openReaders(
   config: RestoreStandaloneConfig,
   database: DatabaseName | undefined,
   opened: AsyncDisposableStack,
   signal: AbortSignal | undefined,
 ): Promise<OpenedReaders> {
-  const sets = await Promise.all(
-    config.replicas.map((entry) => openReplicaSet(entry, { hasDatabases: database !== undefined })),
-  );
-  for (const set of sets) opened.use(set);
-  const many = sets.length > 1;
+  const many = config.replicas.length > 1;
   const found = await Promise.allSettled(
-    sets.map(async (set) => (await withinReason(set.of(database ?? anyName), set.name, many)).reader),
+    config.replicas.map(async (entry) => {
+      const set = opened.use(await openReplicaSet(entry, { hasDatabases: database !== undefined }));
+      return (await withinReason(set.of(database ?? anyName), set.name, many)).reader;
+    }),
   );
   signal?.throwIfAborted();
   const readers = found.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
   const failures = found.flatMap((one, at) =>
-    one.status === "rejected" ? [{ name: sets[at]?.name, error: one.reason as unknown }] : [],
+    one.status === "rejected" ? [{ entry: config.replicas[at], error: one.reason as unknown }] : [],
   );
   if (readers.length === 0) throw failures[0]?.error;
   const warnings = failures.map(
-    ({ name, error }) => `${name} is left out: ${error instanceof Error ? error.message : String(error)}`,
+    ({ entry, error }) =>
+      `${entry === undefined ? "a replica" : replicaLabel(entry)} is left out: ${error instanceof Error ? error.message : String(error)}`,
   );
   return { readers, warnings };
 }
