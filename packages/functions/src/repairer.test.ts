@@ -46,7 +46,7 @@ async function stand(
   return one;
 }
 
-function start(t: TestContext, stands: readonly Stand[]) {
+function start(t: TestContext, stands: readonly Stand[], more: { readonly busyMs?: number } = {}) {
   const needs = new Map<string, RepairNeed>();
   const depths: LaneDepth[] = [];
   const alarms = createAlarms({ now: Date.now });
@@ -62,6 +62,7 @@ function start(t: TestContext, stands: readonly Stand[]) {
     config: {},
     now: Date.now,
     turnMs: 10,
+    ...more,
   });
   t.after(() => repairer.stop());
   return { repairer, needs, depths, alarms };
@@ -113,6 +114,21 @@ suite("a host's repairs", () => {
     behind.health = well;
     await until(() => !needs.has("behind"));
     assert.equal(await count(behind.store), 3);
+  });
+
+  test("wait no longer than a while for a lane that is never empty, but go on waiting for who is away", async (t) => {
+    const [full, busy, away] = [await stand("full", objects), await stand("busy", []), await stand("away", [])];
+    away.health = ill;
+    const { needs, depths } = start(t, [full, busy, away], { busyMs: 150 });
+    for (const lane of ["replica:busy", "replica:away"])
+      depths.push({ lane, database, messages: 4, bytes: 10, dead: 0 });
+    const begun = performance.now();
+    for (const name of ["busy", "away"]) needs.set(name, need(name));
+
+    await until(async () => (await count(busy.store)) === 3);
+
+    assert.ok(performance.now() - begun >= 150);
+    assert.equal(await count(away.store), 0);
   });
 
   test("bring up a replica that is back", async (t) => {

@@ -26,6 +26,9 @@ const againMs = 60_000;
 /** So is what was all right but for a replica that could not be listed; it is sooner where that one is seen to come back. */
 const unlistedAgainMs = 10 * 60_000;
 
+/** A lane that is never empty keeps a repair from its replica no longer: what both bring is stored once. */
+const busyMsDefault = 5 * 60_000;
+
 export interface RepairerOptions {
   readonly targets: readonly Target[];
   /** What lanes let go of. */
@@ -37,6 +40,8 @@ export interface RepairerOptions {
   readonly now: () => number;
   /** How often it is looked whether something is due. Default 5 s. */
   readonly turnMs?: number;
+  /** How long what is due waits for a lane to be empty. Default 5 minutes. */
+  readonly busyMs?: number;
 }
 
 /** What is asked for by hand. */
@@ -161,17 +166,26 @@ async function everyTurn(
 }
 
 /** What is due for whom. */
-function createAgenda({ targets, queue, repairs }: RepairerOptions) {
+function createAgenda({ targets, queue, repairs, busyMs = busyMsDefault }: RepairerOptions) {
+  /** Since when a lane has kept from a repair that is due. */
+  const keptSinceMs = new Map<string, number>();
   const wasDown = new Set<Target>();
   /** When, by replica and database. */
   const dueMs = new Map<string, number>();
   let allDueMs = performance.now() + firstAfterMs;
   const wordOf = (target: Target, database: string): string => `${target.name}\n${database}`;
-  const isBusy = (target: Target, database: string): boolean =>
-    target.health().failures > 0 ||
+  const hasWaiting = (target: Target, database: string): boolean =>
     queue
       .depths(database)
       .some(({ lane, messages }) => messages > 0 && (lane === target.lane || lane === target.copyLane));
+  const isBusy = (target: Target, database: string, nowMs: number): boolean => {
+    if (target.health().failures > 0) return true;
+    const word = wordOf(target, database);
+    if (!hasWaiting(target, database)) return false;
+    const sinceMs = keptSinceMs.get(word) ?? nowMs;
+    keptSinceMs.set(word, sinceMs);
+    return nowMs - sinceMs < busyMs;
+  };
   return {
     /** Notes who came back, and that the hour is over. */
     look(databases: readonly DatabaseName[]): void {
@@ -194,8 +208,9 @@ function createAgenda({ targets, queue, repairs }: RepairerOptions) {
         const word = wordOf(target, database);
         const need = repairs.needsRepair(target.name, database);
         const atMs = dueMs.get(word) ?? (need === undefined ? Number.POSITIVE_INFINITY : 0);
-        if (atMs > nowMs || isBusy(target, database)) return [];
+        if (atMs > nowMs || isBusy(target, database, nowMs)) return [];
         dueMs.delete(word);
+        keptSinceMs.delete(word);
         return [{ target, need }];
       });
     },
