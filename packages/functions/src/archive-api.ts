@@ -101,8 +101,7 @@ function described<Result>(
   return fromBest(ranking, name, { length: pieceBytes, signal }, plan.holders?.get(name), (reader) =>
     describe({
       size: plan.sizes?.get(name)?.get(reader.name) ?? size,
-      read: (offset, length) =>
-        readObject(reader, name, { offset, length, signal, bytesMax: pieceBytesMax }),
+      read: (offset, length) => readObject(reader, name, { offset, length, signal, bytesMax: pieceBytesMax }),
     }),
   );
 }

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import {
+  encodePack,
   formatGenerationJson,
   generationJsonName,
   openArchive,
-  encodePack,
   PageferryError,
   packName,
   readPoints,
@@ -203,6 +203,31 @@ suite("a repair", () => {
     );
     assert.equal(report.isWhole, false);
   });
+
+  for (const verb of ["list", "get", "put"] as const) {
+    test(`goes on without a replica whose ${verb} hangs and hears no signal, and ends when it is stopped`, async () => {
+      const never = new Promise<never>(() => undefined);
+      const hung = await filled(verb === "get" ? all : [begin], (store) => ({
+        ...store,
+        ...(verb === "list"
+          ? { list: () => ({ [Symbol.asyncIterator]: () => ({ next: () => never }) }) }
+          : {}),
+        ...(verb === "get" ? { get: () => never } : {}),
+        ...(verb === "put" ? { put: () => never } : {}),
+      }));
+      const [full, lacking] = [await filled(all), await filled(without(snapshot))];
+      const filleds = verb === "get" ? [hung, lacking, full] : [hung, full, lacking];
+
+      const report = await repair(filleds, { stallMs: 100 });
+      assert.deepEqual((await namesIn(lacking.store)).toSorted(), names(all));
+      if (verb !== "get") assert.match(report.replicas[0]?.error ?? "", /unavailable/);
+
+      const stop = new AbortController();
+      const stopped = repair(filleds, { verify: true, signal: stop.signal });
+      setTimeout(() => stop.abort(new Error("stopped")), 50);
+      await assert.rejects(stopped, /stopped/);
+    });
+  }
 
   test("does not ask a replica again for every object when it stops taking them", async () => {
     let puts = 0;

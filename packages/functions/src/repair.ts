@@ -12,6 +12,7 @@ import {
   type TxId,
 } from "@pageferry/format";
 import pMap from "p-map";
+import { type BoundedStore, boundedStore } from "./bounded-store.ts";
 import type { StateLink } from "./describe.ts";
 import { keptPoints } from "./prune.ts";
 import type { PrunePolicy } from "./prune-plan.ts";
@@ -80,9 +81,11 @@ export interface RepairOptions extends CallOptions {
   /** What retention keeps: older points are not brought back. Absent: everything is kept. */
   readonly retention?: Pick<PrunePolicy, "snapshotRetentionMs" | "snapshotIntervalMs"> | undefined;
   readonly now?: () => number;
+  /** Silence after which a replica is given up, ms. Default two minutes. */
+  readonly stallMs?: number;
 }
 
-interface Side extends RepairSide {
+interface Side extends RepairSide, BoundedStore {
   readonly replica: Replica;
   readonly row: ReplicaRepair;
   readonly isTarget: boolean;
@@ -158,7 +161,7 @@ function sideOf(replica: Replica, options: RepairOptions): Side {
     sizes,
     sizeOf: (name) => sizes.get(name),
     hopeless: new Set(),
-    store: replica.objects,
+    ...boundedStore(replica.objects, { signal: options.signal, stallMs: options.stallMs }),
     isTarget: options.isTarget?.(replica) ?? true,
     objects: undefined,
     onBroken(name) {
@@ -172,7 +175,7 @@ function sideOf(replica: Replica, options: RepairOptions): Side {
 async function list(side: Side, signal: AbortSignal | undefined): Promise<void> {
   try {
     const objects: ListedObject[] = [];
-    for await (const object of side.replica.reader.list({ signal })) objects.push(object);
+    for await (const object of side.store.list("", { signal })) objects.push(object);
     side.objects = objects;
     for (const { name, size } of objects) side.sizes.set(name, size);
   } catch (error) {
@@ -245,9 +248,9 @@ async function planOf(sides: readonly Side[], options: RepairOptions): Promise<R
   const holdings = sides.map(heldBy);
   const named = new Map(sides.map((side, at) => [`${side.replica.name} (${at + 1})`, side]));
   const readers = [...named].map(
-    ([name, { replica }], at): ArchiveReader => ({
-      ...replica.reader,
+    ([name, { store }], at): ArchiveReader => ({
       name,
+      get: (object, range) => store.get(object, range),
       async *list() {
         yield* holdings[at] ?? [];
       },
@@ -333,19 +336,20 @@ async function copyAll(
 }
 
 /** Judges what is copied to a target, one after the other: it and what it holds, and all that is copied, must be one history. */
-function acceptingFor({ replica }: Side, signal: AbortSignal | undefined): Accept {
+function acceptingFor({ replica, bounded }: Side, signal: AbortSignal | undefined): Accept {
   const besides = new Map<TxId, StateLink[]>();
   const refused = new Set<TxId>();
   let isFresh = false;
   let last: Promise<void> = Promise.resolve();
   const judged: Accept = async ({ generation }, links) => {
     const [first] = links;
-    let verdict = await replica.judge(generation, links, besides, { signal });
+    const judge = () => bounded(() => replica.judge(generation, links, besides, { signal }));
+    let verdict = await judge();
     if (verdict.kind === "fork" && !isFresh) {
       // What it remembers may be gone: somebody may have decided which history to keep.
       isFresh = true;
-      await replica.refresh({ signal });
-      verdict = await replica.judge(generation, links, besides, { signal });
+      await bounded(() => replica.refresh({ signal }));
+      verdict = await judge();
     }
     const parent = first?.parentTxId ?? null;
     if (verdict.kind === "new" && parent !== null && refused.has(parent))
@@ -383,10 +387,10 @@ function count(side: Side | undefined, { size }: RepairCopy): void {
 }
 
 /** What was copied is known to those who judge what comes next. */
-async function refresh({ replica, row }: Side, signal: AbortSignal | undefined): Promise<void> {
+async function refresh({ replica, row, bounded }: Side, signal: AbortSignal | undefined): Promise<void> {
   if (row.copied + row.healed === 0) return;
   try {
-    await replica.refresh({ signal });
+    await bounded(() => replica.refresh({ signal }));
   } catch (error) {
     signal?.throwIfAborted();
     row.error ??= whyOf(error);

@@ -88,7 +88,11 @@ suite("a host's repairs", () => {
   });
 
   test("do not take a replica for whole while another one, which may have more, cannot be listed", async (t) => {
-    const [mute, some, behind] = [await stand("mute", objects), await stand("some", []), await stand("behind", [])];
+    const [mute, some, behind] = [
+      await stand("mute", objects),
+      await stand("some", []),
+      await stand("behind", []),
+    ];
     let lists = 0;
     let isMute = true;
     const store: Store = {
@@ -117,7 +121,11 @@ suite("a host's repairs", () => {
   });
 
   test("wait no longer than a while for a lane that is never empty, but go on waiting for who is away", async (t) => {
-    const [full, busy, away] = [await stand("full", objects), await stand("busy", []), await stand("away", [])];
+    const [full, busy, away] = [
+      await stand("full", objects),
+      await stand("busy", []),
+      await stand("away", []),
+    ];
     away.health = ill;
     const { needs, depths } = start(t, [full, busy, away], { busyMs: 150 });
     for (const lane of ["replica:busy", "replica:away"])
@@ -169,6 +177,39 @@ suite("a host's repairs", () => {
         ["away", true],
       ],
     );
+  });
+
+  test("leave a replica alone while another call finds out whether it is back, unless it is named", async (t) => {
+    const [full, probed] = [await stand("full", objects), await stand("probed", [])];
+    probed.health = { ...ill, state: "half-open", waitMs: 0 };
+    const { repairer } = start(t, [full, probed]);
+
+    const report = await repairer.repair(database);
+    assert.deepEqual([report.isWhole, report.unlisted, await count(probed.store)], [false, ["probed"], 0]);
+
+    await repairer.repair(database, { replica: "probed" });
+    assert.equal(await count(probed.store), 3);
+  });
+
+  test("end with the host though a replica hangs in the middle and hears no signal", async (t) => {
+    const [full, hung] = [await stand("full", objects), await stand("hung", [])];
+    const asked = Promise.withResolvers<void>();
+    const store: Store = {
+      ...hung.store,
+      put() {
+        asked.resolve();
+        return new Promise(() => undefined);
+      },
+    };
+    const { repairer } = start(t, [full, { ...hung, target: { ...hung.target, set: replicaSetOf(store) } }]);
+    const repair = assert.rejects(repairer.repair(database));
+    await asked.promise;
+    const begun = performance.now();
+
+    await repairer.stop();
+
+    await repair;
+    assert.ok(performance.now() - begun < 5000);
   });
 
   test("refuse a replica that is not configured", async (t) => {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Config, type DatabaseName, PageferryError } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import type { Repairs } from "./behind.ts";
+import { untilAborted, withDeadline } from "./deadline.ts";
 import type { DurableQueue } from "./queue.ts";
 import { type RepairReport, type ReplicaRepair, repairDatabase } from "./repair.ts";
 import { whyOf } from "./repair-copy.ts";
@@ -25,6 +26,9 @@ const againMs = 60_000;
 
 /** So is what was all right but for a replica that could not be listed; it is sooner where that one is seen to come back. */
 const unlistedAgainMs = 10 * 60_000;
+
+/** A replica that does not say for so long whose archive it is, is left out. */
+const openMs = 60_000;
 
 /** A lane that is never empty keeps a repair from its replica no longer: what both bring is stored once. */
 const busyMsDefault = 5 * 60_000;
@@ -140,7 +144,7 @@ async function everyTurn(
   const agenda = createAgenda(options);
   while (!signal.aborted) {
     await sleep(options.turnMs ?? turnMsDefault, undefined, { signal, ref: false }).catch(() => undefined);
-    const databases = signal.aborted ? [] : await options.databases().catch(() => []);
+    const databases = signal.aborted ? [] : await untilAborted(options.databases(), signal).catch(() => []);
     agenda.look(databases);
     for (const database of databases) {
       const due = agenda.take(database);
@@ -234,7 +238,7 @@ async function repairTargets(
   isTarget: IsTarget,
 ): Promise<RepairReport> {
   const byHealth = targets.toSorted((a, b) => a.health().failures - b.health().failures);
-  const opened = await Promise.allSettled(byHealth.map((target) => openTarget(target, database)));
+  const opened = await Promise.allSettled(byHealth.map((target) => openTarget(target, database, request)));
   const replicas: Replica[] = [];
   const repaired = new Set<Replica>();
   const missed: ReplicaRepair[] = [];
@@ -260,10 +264,13 @@ async function repairTargets(
 }
 
 /** One that is left alone is not asked: it would only make the others wait. */
-async function openTarget(target: Target, database: DatabaseName): Promise<Replica> {
-  const { waitMs, error } = target.health();
-  if (waitMs > 0) throw new PageferryError("unavailable", `${target.name} is left alone for now: ${error}`);
-  return target.set.of(database);
+async function openTarget(target: Target, database: DatabaseName, request: RepairRequest): Promise<Replica> {
+  const { state, waitMs, error } = target.health();
+  // Somebody else is finding out whether it is back; who names it wants to know now.
+  const isAsked = state === "half-open" && request.replica !== target.name;
+  if (waitMs > 0 || isAsked)
+    throw new PageferryError("unavailable", `${target.name} is left alone for now: ${error}`);
+  return withDeadline(openMs, request.signal, () => target.set.of(database));
 }
 
 function missedRow(replica: string, { verify }: RepairRequest, error: unknown): ReplicaRepair {

@@ -67,10 +67,13 @@ suite("a restore without a host", () => {
 
   test("goes on without a replica that cannot be opened, and says so; without any it fails", async (t) => {
     const output = join(await temporaryDirectory(t), "restored.db");
-    const wrong = "s3://backups/app?endpoint=https://127.0.0.1:1&insecure=true&accessKey=key&secretKey=secret";
+    const wrong =
+      "s3://backups/app?endpoint=https://127.0.0.1:1&insecure=true&accessKey=key&secretKey=secret";
     const restore = { targetPath: output };
 
-    const result = await restoreStandalone(parseConfig({ replicas: [wrong, `file://${golden}data`], restore }));
+    const result = await restoreStandalone(
+      parseConfig({ replicas: [wrong, `file://${golden}data`], restore }),
+    );
     const alone = restoreStandalone(parseConfig({ replicas: [wrong], restore }), { force: true });
 
     assert.equal(result.warnings.length, 1);
