@@ -318,6 +318,38 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
       assert.equal((await readAll(await behind.store.get("a"))).toString(), "one");
     });
 
+    test("by looking first until a server has shown that it does not overwrite, and a 409 shows nothing", async () => {
+      const { bucket, store } = await open();
+      await store.put("small", text("one"));
+      await store.put("middle", Buffer.alloc(mebibyte));
+      await store.close();
+      let conflicts = 1;
+      await using behind = await openBehindProxy(
+        async ({ method, path, headers }) => {
+          if (!isPut(method, path) || headers["if-none-match"] === undefined) return undefined;
+          if (path.includes("/c") && conflicts-- > 0)
+            return { answer: s3Answer(409, "ConditionalRequestConflict") };
+          const Key = path.replace(/^\/[^/]+\/|\?.*/g, "");
+          await server.client.send(new DeleteObjectCommand({ Bucket: bucket, Key }));
+          return undefined;
+        },
+        { bucket },
+      );
+
+      const other = Buffer.alloc(mebibyte, 1);
+      assert.equal(await behind.store.put("c", Buffer.alloc(2 * mebibyte)), "stored");
+      const outcomes = await Promise.allSettled([
+        behind.store.put("small", text("two")),
+        behind.store.put("middle", other),
+      ]);
+
+      assert.deepEqual(
+        outcomes.map((outcome) => (outcome.status === "rejected" ? outcome.reason.code : outcome.value)),
+        ["conflict", "conflict"],
+      );
+      assert.equal((await readAll(await behind.store.get("small"))).toString(), "one");
+    });
+
     test("by looking first where a server knows no conditions", async () => {
       await using behind = await openBehindProxy(({ headers }) =>
         headers["if-none-match"] === undefined ? undefined : { answer: s3Answer(501, "NotImplemented") },

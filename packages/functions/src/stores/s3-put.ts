@@ -17,8 +17,8 @@ const roundsMax = 8;
 const trialBytesMax = 64 * 1024;
 
 /**
- * Whether a server refuses to overwrite, for each of the two ways to write: where it does not, or does not take the
- * condition at all, a look goes before every write.
+ * Whether a server refuses to overwrite, for each of the two ways to write: where it does not, does not take the
+ * condition at all, or has not shown it yet, a look goes before every write.
  */
 export interface WriteOnce {
   whole: "untested" | "kept" | "ignored";
@@ -55,11 +55,15 @@ async function rounds(
   for (let round = 1; round <= roundsMax; round++) {
     // A server that finds an object twice where there is none takes a delete marker for one.
     const isNew = writeOnce[way] !== "ignored" && phantoms < 2;
-    // What is large is looked for first: to be told only after the last part that it is there costs too much.
-    if ((way === "parts" || !isNew) && (await isPresent(target))) return "present";
+    // What is large is looked for first: to be told only after the last part that it is there costs too much. So is
+    // everything, until the server has shown that it keeps its word.
+    const mustLook = way === "parts" || !isNew || writeOnce[way] === "untested";
+    if (mustLook && (await isPresent(target))) return "present";
     const outcome = await write(isNew);
     if (outcome === "stored" || outcome === "present") return outcome;
-    if (isNew) writeOnce[way] = outcome === "refused" ? "ignored" : "kept";
+    // That another writer was at work (`again`) proves nothing.
+    if (isNew && outcome === "refused") writeOnce[way] = "ignored";
+    if (isNew && outcome === "exists") writeOnce[way] = "kept";
     if (outcome === "exists") {
       if (await isPresent(target)) return "present";
       phantoms += 1;
@@ -101,9 +105,8 @@ async function tryOut({ writeOnce, bucket, key, where }: Target, bytes: Uint8Arr
   writeOnce.trial ??= (async () => {
     try {
       const outcome = await putBytes(bucket, key, bytes, { where, isNew: true });
-      if (writeOnce.whole === "untested") {
-        writeOnce.whole = outcome === "stored" || outcome === "refused" ? "ignored" : "kept";
-      }
+      if (outcome === "again") delete writeOnce.trial;
+      else if (writeOnce.whole === "untested") writeOnce.whole = outcome === "exists" ? "kept" : "ignored";
     } catch {
       // The object is stored; the next one is the trial.
       delete writeOnce.trial;
