@@ -131,7 +131,9 @@ async function alone(
       ...{ database, replicas, isTarget, now: io.now, signal: io.signal, retention: retentionPolicy(config) },
       ...{ verify: flags.verify ?? false, dryRun: flags.dryRun ?? false },
     });
-    reports.push({ ...report, isWhole: report.isWhole && replicas.length === sets.length });
+    const unopened = sets.filter((_, at) => found[at]?.status === "rejected").map((set) => set.name);
+    const unlisted = [...report.unlisted, ...unopened];
+    reports.push({ ...report, unlisted, isWhole: report.isWhole && unlisted.length === 0 });
   }
   return reports;
 }
