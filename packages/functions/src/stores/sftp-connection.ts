@@ -4,6 +4,7 @@
 import { constants } from "node:fs";
 import type { Socket } from "node:net";
 import { PageferryError } from "@pageferry/format";
+import pMap from "p-map";
 import type SftpClient from "ssh2-sftp-client";
 
 /** The session as ssh2 has it. */
@@ -46,7 +47,8 @@ export interface SftpConnection {
   look(path: string): Promise<Attributes>;
   /** Of what the name leads to. */
   follow(path: string): Promise<Attributes>;
-  entries(path: string): Promise<Entry[]>;
+  /** What is in a directory, of the names that are wanted; `undefined` where there is no such directory. */
+  entries(path: string, isWanted?: (name: string) => boolean): Promise<Entry[] | undefined>;
   /** A directory of mode 0700. */
   makeDirectory(path: string): Promise<void>;
   unlink(path: string): Promise<void>;
@@ -111,7 +113,7 @@ export function openRequests(sftp: Sftp, socket: Socket, options: SessionOptions
       attributesFrom(await request<Stats>((to, answer) => to.fstat(handle, answer))),
     look: async (path) => attributesFrom(await lstat(request, path)),
     follow: async (path) => attributesFrom(await request<Stats>((to, answer) => to.stat(path, answer))),
-    entries: (path) => readEntries(request, path),
+    entries: (path, isWanted = () => true) => readEntries(request, path, isWanted),
     makeDirectory: (path) => status((to, answer) => to.mkdir(path, { mode: 0o700 }, answer)),
     unlink: (path) => status((to, answer) => to.unlink(path, answer)),
     link: (path, name) => status((to, answer) => to.ext_openssh_hardlink(path, name, answer)),
@@ -211,10 +213,24 @@ function watchRequests(
 /** Directories come a hundred names at a time; so many of these are asked for at once. */
 const listingsAtOnce = 4;
 
-async function readEntries(request: Request, path: string): Promise<Entry[]> {
-  const handle = Buffer.from(await request<Buffer>((to, answer) => to.opendir(path, answer)));
+/** Some servers list names alone: so many of these are looked at at a time. */
+const looksAtOnce = 16;
+
+async function readEntries(
+  request: Request,
+  path: string,
+  isWanted: (name: string) => boolean,
+): Promise<Entry[] | undefined> {
+  let handle: Handle;
+  try {
+    handle = Buffer.from(await request<Buffer>((to, answer) => to.opendir(path, answer)));
+  } catch (error) {
+    if (statusOf(error) === sftpStatus.noSuchFile) return undefined;
+    throw error;
+  }
   try {
     const entries: Entry[] = [];
+    const bare: string[] = [];
     for (let isDone = false; !isDone; ) {
       const parts = await Promise.all(
         Array.from({ length: listingsAtOnce }, () => readSome(request, handle)),
@@ -222,15 +238,26 @@ async function readEntries(request: Request, path: string): Promise<Entry[]> {
       for (const part of parts) {
         isDone ||= part === undefined;
         for (const { filename: name, attrs } of part ?? []) {
-          // Some servers list names alone.
-          const stats = attrs.mode === undefined ? await lstat(request, `${path}/${name}`) : attrs;
-          entries.push({ name, ...attributesFrom(stats) });
+          if (!isWanted(name)) continue;
+          if (attrs.mode === undefined) bare.push(name);
+          else entries.push({ name, ...attributesFrom(attrs) });
         }
       }
     }
-    return entries;
+    const looked = await pMap(bare, (name) => lookAtEntry(request, path, name), { concurrency: looksAtOnce });
+    return [...entries, ...looked.filter((entry) => entry !== undefined)];
   } finally {
     await request<undefined>((to, answer) => to.close(handle, answer)).catch(() => undefined);
+  }
+}
+
+/** A name that was listed; `undefined` if it is gone by now. */
+async function lookAtEntry(request: Request, path: string, name: string): Promise<Entry | undefined> {
+  try {
+    return { name, ...attributesFrom(await lstat(request, `${path}/${name}`)) };
+  } catch (error) {
+    if (statusOf(error) === sftpStatus.noSuchFile) return undefined;
+    throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 // Listings of an SFTP server's directory: one directory's names at a time, those above it waiting, never the whole store's.
 
+import { PageferryError } from "@pageferry/format";
 import { isTemporaryPath } from "@pageferry/format/node";
 import { type CallOptions, compareNames, type ObjectInfo } from "../store.ts";
 import { type Entry, sftpStatus, statusOf } from "./sftp-connection.ts";
@@ -48,7 +49,9 @@ async function sortedEntries(place: SftpPlace, below: string, prefix: string): P
   const listed: ObjectInfo[] = [];
   try {
     const connection = await place.connect();
-    for (const entry of await connection.entries(directory)) {
+    // What is only passed over needs no look.
+    const isWanted = (name: string) => place.sweep || !isTemporaryPath(name);
+    for (const entry of (await connection.entries(directory, isWanted)) ?? []) {
       if (isTemporaryPath(entry.name)) {
         if (place.sweep) await sweepOne(place, connection, `${directory}/${entry.name}`, entry);
         continue;
@@ -58,7 +61,10 @@ async function sortedEntries(place: SftpPlace, below: string, prefix: string): P
       if (name !== undefined && isWanted) listed.push({ name, size: entry.size });
     }
   } catch (error) {
-    if (statusOf(error) === sftpStatus.noSuchFile) return [];
+    // A directory that was removed while it was listed: what came of it is not all of it.
+    if (statusOf(error) === sftpStatus.noSuchFile) {
+      throw new PageferryError("unavailable", `listing ${directory}: it changed meanwhile`, { cause: error });
+    }
     throw fromSftp(error, `listing ${directory}`);
   }
   return listed.sort((a, b) => compareNames(a.name, b.name));

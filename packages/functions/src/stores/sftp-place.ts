@@ -145,9 +145,8 @@ export async function syncOpened(connection: SftpConnection, handle: Buffer): Pr
 
 async function sweepDirectory(place: SftpPlace, connection: SftpConnection, below: string): Promise<void> {
   const path = pathOf(place, below);
-  for (const entry of await connection.entries(path)) {
-    if (isTemporaryPath(entry.name)) await sweepOne(place, connection, `${path}/${entry.name}`, entry);
-  }
+  const leftovers = await connection.entries(path, isTemporaryPath);
+  for (const entry of leftovers ?? []) await sweepOne(place, connection, `${path}/${entry.name}`, entry);
 }
 
 /** Removes a temporary file whose writer must be gone. */
