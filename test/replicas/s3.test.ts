@@ -10,6 +10,7 @@ import { type S3StoreOptions, s3Store } from "@pageferry/functions/stores/s3";
 import { type HttpProxy, s3Answer, startHttpProxy } from "../servers/http-proxy.ts";
 import { startMinistack, withoutMinistack } from "../servers/ministack.ts";
 import { type S3Admin, type S3Server, startS3, withoutS3Server } from "../servers/s3.ts";
+import { until } from "../temporary.ts";
 
 const mebibyte = 1024 * 1024;
 const text = (words: string): Uint8Array => new TextEncoder().encode(words);
@@ -447,9 +448,10 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
       assert.deepEqual(await server.uploads(behind.bucket), []);
     });
 
-    test("and its owner aborts what killed writers left a day ago", async () => {
+    test("and its owner aborts what killed writers left a day ago, and no other program's uploads", async () => {
       const { bucket, store } = await open();
-      const begin = async () => {
+      const file = "0000000000000001-0000000000000002-0123456789ab.segment.cbor";
+      const begin = async (name: string) => {
         const abort = new AbortController();
         await using behind = await openBehindProxy(({ method }) =>
           method === "DELETE" ? { reset: true } : undefined,
@@ -465,10 +467,16 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
             throw new Error("killed");
           },
         };
-        await assert.rejects(writer.put("left", endless, { signal: abort.signal }));
+        await assert.rejects(writer.put(name, endless, { signal: abort.signal }));
       };
-      await begin();
-      assert.deepEqual(await server.uploads(bucket), ["left"]);
+      const others = [
+        "films/0123456789abcdef/segments/holiday.mov",
+        `films/old/0123456789abcdef/segments/${file}`,
+      ];
+      const ours = [`0123456789abcdef/segments/${file}`, `orders/0123456789abcdef/segments/${file}`];
+      for (const name of [...others, ...ours]) await begin(name);
+      const uploads = async () => (await server.uploads(bucket)).toSorted();
+      assert.deepEqual(await uploads(), [...ours, ...others].toSorted());
       const hourMs = 60 * 60 * 1000;
       await using early = s3Store({
         ...server.entry(bucket),
@@ -483,14 +491,38 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
 
       await namesIn(store);
       await namesIn(early);
-      assert.deepEqual(await server.uploads(bucket), ["left"]);
+      await sleep(300);
+      assert.equal((await uploads()).length, 4);
       await namesIn(owner);
-      assert.deepEqual(await server.uploads(bucket), []);
+      await until("the sweep", async () => (await uploads()).length <= others.length);
+      await sleep(100);
+      assert.deepEqual(await uploads(), others.toSorted());
       await store.close();
     });
   });
 
   suite("lists", () => {
+    test("without waiting for the sweep, which ends when the store is closed", async () => {
+      const asked = Promise.withResolvers<void>();
+      const isUploads = (method: string, path: string) => method === "GET" && /[?&]uploads\b/.test(path);
+      await using behind = await openBehindProxy(
+        async ({ method, path }) => {
+          if (!isUploads(method, path)) return undefined;
+          asked.resolve();
+          await sleep(5000, undefined, { ref: false });
+          return { reset: true };
+        },
+        { sweep: true },
+      );
+
+      const startedMs = performance.now();
+      assert.deepEqual(await namesIn(behind.store), []);
+      await asked.promise;
+      await behind.store.close();
+
+      assert.ok(performance.now() - startedMs < 3000);
+    });
+
     test("page after page, and throws where a page cannot be had or trusted", async () => {
       const { bucket, store } = await open();
       const names = Array.from({ length: 1200 }, (_, index) => `a/${String(index).padStart(4, "0")}`);

@@ -217,18 +217,22 @@ export async function removeObject(
   }
 }
 
-/** Aborts uploads that began before `beforeMs` and were never completed: nobody sees them, and somebody pays for them. */
+/**
+ * Aborts uploads below `prefix` that began before `beforeMs` and were never completed: nobody sees them, and somebody pays
+ * for them. `isOurs` is asked of what follows the prefix: other programs' uploads may lie beside them.
+ */
 export async function abortOldUploads(
   bucket: S3Bucket,
   prefix: string,
   beforeMs: number,
-  call: CallOptions,
+  call: CallOptions & { readonly isOurs: (name: string) => boolean },
 ): Promise<void> {
   const { Uploads = [] } = await request(bucket, `listing uploads below ${prefix}`, call, (client, send) =>
     client.send(new ListMultipartUploadsCommand({ Bucket: bucket.bucket, Prefix: prefix }), send),
   );
   for (const { Key, UploadId, Initiated } of Uploads) {
     if (Key?.startsWith(prefix) !== true || UploadId === undefined) continue;
+    if (!call.isOurs(Key.slice(prefix.length))) continue;
     if (Initiated === undefined || Initiated.getTime() >= beforeMs) continue;
     await request(bucket, `aborting an upload of ${Key}`, call, (client, send) =>
       client.send(new AbortMultipartUploadCommand({ Bucket: bucket.bucket, Key, UploadId }), send),

@@ -1,7 +1,7 @@
 // Objects in a bucket of an S3-compatible server, `<prefix>/<name>`. What the servers differ in, and what is done about it,
 // is the table in docs/replicas.md.
 
-import { checkObjectName, PageferryError } from "@pageferry/format";
+import { checkObjectName, PageferryError, parseObjectName } from "@pageferry/format";
 import pMap from "p-map";
 import { type CallOptions, checkMutableName, type ObjectInfo, type Retained, type Store } from "../store.ts";
 import {
@@ -29,6 +29,9 @@ const leftoverAgeMs = 24 * 60 * 60 * 1000;
 
 const sweepEveryMs = 60 * 60 * 1000;
 
+/** What a sweep does not get done in this time is left to the next one. */
+const sweepMs = 60 * 1000;
+
 /** The signature of a URL ends after a week. */
 const presignSecondsMax = 7 * 24 * 60 * 60;
 
@@ -51,6 +54,10 @@ export function s3Store(options: S3StoreOptions): S3Store {
   const writeOnce: WriteOnce = { whole: promised, parts: promised };
   const keyOf = (name: string) => keyWithin(base, name);
   const sweep = options.sweep === true ? createSweep(bucket, base, options.now ?? Date.now) : undefined;
+  const close = async () => {
+    await sweep?.end();
+    await bucket.close();
+  };
   return {
     name: options.name ?? `s3://${options.bucket}${base === "" ? "" : `/${base.slice(0, -1)}`}`,
     async put(name, body, call = {}) {
@@ -82,8 +89,8 @@ export function s3Store(options: S3StoreOptions): S3Store {
       }
       return presignObject(bucket, keyOf(name), expiresSeconds);
     },
-    close: () => bucket.close(),
-    [Symbol.asyncDispose]: () => bucket.close(),
+    close,
+    [Symbol.asyncDispose]: close,
   };
 }
 
@@ -113,30 +120,52 @@ async function* list(
   base: string,
   prefix: string,
   call: CallOptions,
-  sweep: ((call: CallOptions) => Promise<void>) | undefined,
+  sweep: Sweep | undefined,
 ): AsyncGenerator<ObjectInfo> {
   call.signal?.throwIfAborted();
-  await sweep?.(call);
+  sweep?.begin();
   // A prefix that leaves the root, or cannot begin a name, begins no name.
   if (prefix !== "" && /^\/|\\|\0|(^|\/)\.{0,2}\//.test(prefix)) return;
   yield* listObjects(bucket, base, prefix, call);
 }
 
+interface Sweep {
+  /** Begins it, if one is due, and does not wait. */
+  begin(): void;
+  /** Stops what is under way. */
+  end(): Promise<void>;
+}
+
 /** Aborts what killed writers left, at most once an hour. Who may not do that, or cannot now, goes without. */
-function createSweep(
-  bucket: S3Bucket,
-  base: string,
-  now: () => number,
-): (call: CallOptions) => Promise<void> {
+function createSweep(bucket: S3Bucket, base: string, now: () => number): Sweep {
+  const closing = new AbortController();
   let sweptAtMs = Number.NEGATIVE_INFINITY;
-  return async (call) => {
-    const atMs = now();
-    if (Math.abs(atMs - sweptAtMs) < sweepEveryMs) return;
-    sweptAtMs = atMs;
-    await abortOldUploads(bucket, base, atMs - leftoverAgeMs, call).catch(() =>
-      call.signal?.throwIfAborted(),
-    );
+  let underWay: Promise<void> = Promise.resolve();
+  return {
+    begin() {
+      const atMs = now();
+      if (closing.signal.aborted || Math.abs(atMs - sweptAtMs) < sweepEveryMs) return;
+      sweptAtMs = atMs;
+      const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(sweepMs)]);
+      const options = { signal, isOurs: isUploadName };
+      underWay = abortOldUploads(bucket, base, atMs - leftoverAgeMs, options).catch(() => undefined);
+    },
+    async end() {
+      closing.abort();
+      await underWay;
+    },
   };
+}
+
+const quarantinePattern = /^quarantine\/[0-9a-f]{16}\/[0-9a-f]{16}-/;
+
+/** Whether an object of an archive's, with or without its database's directory before it, may come in parts. */
+function isUploadName(name: string): boolean {
+  return [name, name.slice(name.indexOf("/") + 1)].some((own) => {
+    const kind = parseObjectName(own)?.kind;
+    if (kind === "quarantine") return quarantinePattern.test(own);
+    return kind === "snapshot" || kind === "segment" || kind === "pack";
+  });
 }
 
 async function removeAll(
