@@ -22,11 +22,39 @@ export const portSchema = z
   )
   .refine((port) => port >= 0 && port <= 65_535, { error: "a port from 0 to 65535 is expected" });
 
+/** A comma parts servers where one follows it, not within a password. */
+const serversApart = /,(?=[a-z][a-z0-9+.-]*:\/\/|[^@]*$)/i;
+
+/** What stands before a host ends with the last @ of its authority; one after that is a password that was cut short. */
+const address = text
+  .refine((urls) => !urls.split(serversApart).some((url) => afterAuthority(url).includes("@")), {
+    error: "an @ stands after the host: write the / ? # of a password as %2F %3F %23",
+  })
+  .refine((urls) => urls.split(serversApart).every((url) => isDecodable(authorityOf(url))), {
+    error: "a % is not followed by two hexadecimal digits: write it as %25",
+  });
+
+function authorityOf(url: string): string {
+  return (
+    url
+      .trim()
+      .replace(/^[a-z][a-z0-9+.-]*:\/\//i, "")
+      .split(/[/\\?#]/, 1)[0] ?? ""
+  );
+}
+
+function afterAuthority(url: string): string {
+  return url
+    .trim()
+    .replace(/^[a-z][a-z0-9+.-]*:\/\//i, "")
+    .slice(authorityOf(url).length);
+}
+
 /** The keys of each type of replica, besides `type`. */
 export const replicaShapes = {
   file: { path: text },
   s3: {
-    endpoint: text.optional(),
+    endpoint: address.optional(),
     region: text.optional(),
     bucket: text,
     prefix: z.string().default(""),
@@ -38,7 +66,7 @@ export const replicaShapes = {
     rootCAs: z.union([z.array(text), text.transform((path) => [path])]).default([]),
   },
   nats: {
-    url: text,
+    url: address,
     bucket: text.regex(/^[A-Za-z0-9_-]*$/, { error: "a bucket's name is letters, digits, _ and -" }),
     prefix: z.string().default(""),
     creds: text.optional(),
@@ -87,6 +115,9 @@ type Parsed<Shape extends z.ZodRawShape> = Readonly<z.output<z.ZodObject<Shape>>
 /** Turns a replica's URL into the entry it stands for, still to be checked as one. Errors: `bad-request`, without the URL. */
 export function replicaEntryFromUrl(written: string): Record<string, unknown> {
   if (/^\.{0,2}\//.test(written)) return { type: "file", path: written };
+  if (/^[a-z][a-z0-9+.-]*:\/\/.*#/is.test(written)) {
+    throw new PageferryError("bad-request", "a # begins a fragment, which no replica has: write it as %23");
+  }
   const [one, servers] = oneServer(written);
   const url = URL.canParse(one) ? new URL(one) : undefined;
   const read = url === undefined ? undefined : readers[url.protocol];
@@ -111,9 +142,6 @@ function oneServer(written: string): readonly [url: string, servers: string | un
     servers.map((server) => `${scheme.toLowerCase()}://${server}`).join(","),
   ];
 }
-
-/** A comma parts servers where one follows it, not within a password. */
-const serversApart = /,(?=[a-z][a-z0-9+.-]*:\/\/|[^@]*$)/i;
 
 /** Words of Litestream's URLs for keys of ours; `undefined`: what it says is so here, whatever it says. */
 const litestreamWords: Readonly<Record<string, Readonly<Record<string, string | undefined>>>> = {
@@ -148,20 +176,28 @@ const readers: Readonly<Record<string, (url: URL) => Record<string, unknown>>> =
     if (url.host !== "") {
       throw new PageferryError("bad-request", "a file:// URL holds an absolute path: file:///var/backups");
     }
-    return { type: "file", path: decodeURIComponent(url.pathname) };
+    return { type: "file", path: decoded(url.pathname) };
   },
-  "s3:": (url) => ({
-    type: "s3",
-    bucket: url.host,
-    prefix: pathOf(url),
-    ...given({ accessKey: url.username, secretKey: url.password }),
-  }),
+  "s3:": (url) => {
+    if (url.port !== "") {
+      throw new PageferryError(
+        "bad-request",
+        "an s3:// URL names a bucket, which has no port; the / of a key is written as %2F",
+      );
+    }
+    return {
+      type: "s3",
+      bucket: url.host,
+      prefix: pathOf(url),
+      ...given({ accessKey: url.username, secretKey: url.password }),
+    };
+  },
   "nats:": natsEntry,
   "tls:": natsEntry,
   "sftp:": (url) => ({
     type: "sftp",
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
-    path: decodeURIComponent(url.pathname),
+    path: decoded(url.pathname),
     ...given({ port: url.port, user: url.username, password: url.password }),
   }),
 };
@@ -173,14 +209,30 @@ function natsEntry(url: URL): Record<string, unknown> {
 }
 
 function pathOf(url: URL): string {
-  return decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, "");
+  return decoded(url.pathname).replace(/^\/+|\/+$/g, "");
+}
+
+/** Errors: `bad-request`, without the text: it may be a password. */
+function decoded(written: string): string {
+  if (isDecodable(written)) return decodeURIComponent(written);
+  throw new PageferryError(
+    "bad-request",
+    "a % that is not followed by two hexadecimal digits: write it as %25",
+  );
+}
+
+function isDecodable(written: string): boolean {
+  try {
+    decodeURIComponent(written);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function given(fields: Record<string, string>): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(fields).flatMap(([key, value]) =>
-      value === "" ? [] : [[key, decodeURIComponent(value)]],
-    ),
+    Object.entries(fields).flatMap(([key, value]) => (value === "" ? [] : [[key, decoded(value)]])),
   );
 }
 
@@ -208,7 +260,7 @@ function serversWithoutUsers(urls: string): string {
   return [first, ...others.map((server) => server.replace(/^[a-z][a-z0-9+.-]*:\/\//i, ""))].join(",");
 }
 
-/** Cuts `user:password@` out, also where the text is no URL. */
+/** Cuts `user:password@` out, also where the text is no URL, or the password holds what should have been escaped. */
 function withoutUser(url: string): string {
-  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/]*@/i, "$1");
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1");
 }

@@ -230,6 +230,20 @@ suite("a configuration", () => {
     assert.deepEqual(labels, ["s3://b/p", "s3://b/p?endpoint=http://minio.lan:9000"]);
   });
 
+  test("shows no password in a replica's word, also where its / was not escaped", () => {
+    const nats = { type: "nats", bucket: "b", prefix: "", rootCAs: [], createBucket: false } as const;
+    const s3 = { type: "s3", bucket: "b", prefix: "", rootCAs: [], insecure: false } as const;
+
+    assert.deepEqual(
+      [
+        replicaLabel({ ...nats, url: "nats://backup:77/s3cr3t@h:4222" }),
+        replicaLabel({ ...nats, url: "backup:77/s3@cr3t@h:4222,nats://x:7/8@i" }),
+        replicaLabel({ ...s3, endpoint: "https://u:pa/ss@h" }),
+      ],
+      ["nats://h:4222/b", "h:4222,i/b", "s3://b?endpoint=https://h"],
+    );
+  });
+
   test("takes listen and queue in their short forms", () => {
     assert.deepEqual(parseConfig({ listen: ":80" }).listen, { host: "127.0.0.1", port: 80 });
     assert.deepEqual(parseConfig({ listen: 80 }).listen, { host: "127.0.0.1", port: 80 });
@@ -280,6 +294,11 @@ suite("a mistake in a configuration", () => {
       [{ replicas: [{ type: "ftp", path: "x" }] }, /replicas\[0\]\.type/],
       [{ replicas: ["ftp://x"] }, /replicas\[0\]: neither/],
       [{ replicas: ["file://relative/x"] }, /replicas\[0\]: a file:\/\/ URL holds an absolute path/],
+      [{ replicas: ["file:///mnt/backup#1/bolt"] }, /replicas\[0\]: a # begins a fragment.*%23/],
+      [{ replicas: ["s3://b/p#q"] }, /a # begins a fragment/],
+      [{ replicas: ["file:///mnt/100%"] }, /replicas\[0\]: a % .*%25/],
+      [{ replicas: ["s3://b/p%zz"] }, /replicas\[0\]: a % /],
+      [{ replicas: [{ type: "s3", bucket: "b", endpoint: "h/x@i" }] }, /replicas\[0\]\.endpoint: an @ .*%2F/],
       [{ syncInterval: "soon" }, /syncInterval: a duration .* \(it is "soon"\)/],
       [{ shadowBytesMax: "1 parsec" }, /shadowBytesMax: a number of bytes/],
       [{ compression: "lz4" }, /compression: "zstd", "none" or/],
@@ -344,6 +363,15 @@ suite("a mistake in a configuration", () => {
           bucket: "b",
         }),
       },
+      { replicas: [`sftp://me:${secret}%@h/b`] },
+      { replicas: [`s3://key:${secret}%zz@bucket/p`] },
+      { replicas: [`s3://key:77/${secret}@bucket/p`] },
+      { replicas: [`nats://me:${secret}%@h/b`] },
+      { replicas: [`nats://me:%@one:4222,two:4222/${secret}`] },
+      { replicas: [{ type: "nats", url: `nats://me:${secret}%@h`, bucket: "b" }] },
+      { replicas: [{ type: "nats", url: `nats://me:77/${secret}@h:4222`, bucket: "b" }] },
+      { replicas: [{ type: "s3", endpoint: `https://u:7/${secret}@h`, bucket: "b" }] },
+      { replicas: [`s3://bucket?endpoint=https://u:7/${secret}@h`] },
       { replicas: [`sftp://me:${secret}@h/b`, `sftp://me:${secret}@h/b`] },
       { replicas: [{ type: "sftp", host: 1, password: secret, path: 5 }] },
       { replicas: [`sftp://me@h/b?passphrase=${secret}&regoin=x`] },
