@@ -2,13 +2,20 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { conformance } from "@pageferry/functions/conformance";
 import { type NatsStoreOptions, natsStore } from "@pageferry/functions/stores/nats";
 import { openStore } from "@pageferry/functions/stores/open";
-import { connect, credsAuthenticator, headers, type NatsConnection, type ObjectStore } from "nats";
+import {
+  connect,
+  credsAuthenticator,
+  headers,
+  type NatsConnection,
+  type ObjectStore,
+  RetentionPolicy,
+} from "nats";
 import {
   makeCertificates,
   makeNkey,
@@ -54,6 +61,38 @@ function streamOf(...parts: readonly Uint8Array[]): ReadableStream<Uint8Array> {
       controller.close();
     },
   });
+}
+
+/** A relay that holds back what passes, in both directions, and counts what is published through it. */
+async function slowWayTo(
+  port: number,
+  delayMs: number,
+): Promise<AsyncDisposable & { readonly url: string; requests(): number }> {
+  const sockets = new Set<Socket>();
+  let requests = 0;
+  const relay = createServer((client) => {
+    const upstream = dial(port, "127.0.0.1");
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(from);
+      from.on("error", () => undefined).on("close", () => to.destroy());
+      from.on("data", (bytes) => {
+        if (from === client) requests += bytes.toString("latin1").split(/^H?PUB /m).length - 1;
+        setTimeout(() => to.write(bytes), delayMs);
+      });
+    }
+  });
+  await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `nats://127.0.0.1:${(relay.address() as AddressInfo).port}`,
+    requests: () => requests,
+    async [Symbol.asyncDispose]() {
+      relay.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 }
 
 suite("on a NATS server:", { skip: natsMissing }, () => {
@@ -233,6 +272,31 @@ suite("on a NATS server:", { skip: natsMissing }, () => {
       ]);
     });
 
+    test("a slow way and no batches: a listing begins with the first window, not after the last object", async () => {
+      await using store = open();
+      const names = Array.from({ length: 1_000 }, (_, at) => `many/${at}`);
+      await Promise.all(names.map((name) => store.put(name, text(name))));
+      await using other = await library(server.url, store.bucket);
+      const { config } = await other.streams.info(`OBJ_${store.bucket}`);
+      await other.streams.update(config.name, { ...config, allow_direct: false });
+      await using slow = await slowWayTo(server.port, 5);
+      await using far = open({ bucket: store.bucket, url: slow.url });
+      await far.get("many/0");
+
+      const startMs = performance.now();
+      const listing = far.list("")[Symbol.asyncIterator]();
+      assert.deepEqual((await listing.next()).value, { name: "many/0", size: 6 });
+      const asked = slow.requests();
+      const rest = await Array.fromAsync({ [Symbol.asyncIterator]: () => listing });
+
+      assert.ok(asked < 500, `${asked} requests before the first name`);
+      assert.deepEqual(["many/0", ...rest.map(({ name }) => name)], names.toSorted());
+      assert.ok(
+        performance.now() - startMs < 4_000,
+        "1,000 ways there and back, one after the other, take 10 s",
+      );
+    });
+
     test("a mirror that answers too, lacking the old and keeping the removed, changes nothing", async () => {
       await using store = open();
       const bytes = randomBytes(400_000);
@@ -279,6 +343,73 @@ suite("on a NATS server:", { skip: natsMissing }, () => {
       await using store = open({ bucket });
 
       await assert.rejects(store.put("a", text("x")), { code: "bad-config" });
+    });
+
+    test("a bucket that forgets on its own is refused, and the error says what to change", async () => {
+      await using made = open();
+      await made.put("a", text("x"));
+      await using other = await library(server.url, made.bucket);
+      for (const [forgets, key] of [
+        [{ max_age: 3_600e9 }, "max_age"],
+        [{ max_msgs_per_subject: 1 }, "max_msgs_per_subject"],
+        [{ retention: RetentionPolicy.Workqueue }, "retention"],
+      ] as const) {
+        const bucket = freshBucket();
+        await other.streams.add({
+          name: `OBJ_${bucket}`,
+          subjects: [`$O.${bucket}.C.>`, `$O.${bucket}.M.>`],
+          allow_rollup_hdrs: true,
+          ...forgets,
+        });
+        await using store = open({ bucket });
+
+        await assert.rejects(
+          store.put("a", text("x")),
+          (error: Error & { code?: string }) => error.code === "bad-config" && error.message.includes(key),
+        );
+      }
+    });
+
+    test("a stored description that cannot be read is a conflict to a put, and corrupt to a get", async () => {
+      await using store = open();
+      await store.put("a", text("x"));
+      await using other = await library(server.url, store.bucket);
+      const subject = `$O.${store.bucket}.M.${Buffer.from("a").toString("base64")}`;
+      const rollup = headers();
+      rollup.set("Nats-Rollup", "sub");
+      await other.connection.jetstream().publish(subject, text("{"), { headers: rollup });
+
+      const isConflict = { code: "conflict", message: /description that cannot be read/ };
+      await assert.rejects(store.put("a", text("x")), isConflict);
+      await assert.rejects(store.put("a", randomBytes(300_000)), isConflict);
+      await assert.rejects(store.get("a"), { code: "corrupt" });
+    });
+
+    test("after close nothing connects, neither a new call nor one that was on its way", async () => {
+      const [used, fresh, store] = [open(), open(), open()];
+      await used.put("a", text("x"));
+      const connections = async () =>
+        ((await (await fetch(server.monitorUrl)).json()) as { readonly connections: number }).connections;
+      const before = await connections();
+      const isClosed = { code: "unavailable", message: /closed/ };
+
+      const connecting = assert.rejects(fresh.put("a", text("x")), isClosed);
+      const writing = assert.rejects(
+        store.put("large", {
+          size: 2,
+          async *open() {
+            yield text("x");
+            await store.close();
+            yield text("x");
+          },
+        }),
+        { code: "unavailable" },
+      );
+      await Promise.all([fresh.close(), used.close(), connecting, writing]);
+      await assert.rejects(used.get("a"), isClosed);
+      await assert.rejects(Array.fromAsync(store.list("")), isClosed);
+
+      await until("none is left", async () => (await connections()) < before);
     });
   });
 
@@ -387,12 +518,39 @@ suite("on a NATS server:", { skip: natsMissing }, () => {
 
       await using young = open({ bucket: store.bucket, sweep: true });
       await Array.fromAsync(young.list(""));
+      await new Promise((resolve) => setTimeout(resolve, 300));
       assert.equal((await left()).length, 2);
       await using old = open({ bucket: store.bucket, sweep: true, leftoverAgeMs: 0 });
       await Array.fromAsync(old.list("none/"));
 
+      await until("it is swept", async () => (await left()).length === 1);
       assert.deepEqual(await left(), [`$O.${store.bucket}.C.THEIRS`]);
       assert.equal((await readAll(await store.get("a"))).length, 200_000);
+    });
+
+    test("are swept beside the listing, which does not wait, and not any more after close", async () => {
+      await using store = open();
+      await using other = await library(server.url, store.bucket);
+      await store.put("a", text("x"));
+      const options = { headers: headers() };
+      options.headers.set("Pageferry-Offset", "0");
+      const leave = (at: number) =>
+        other.connection.jetstream().publish(`$O.${store.bucket}.C.LEFT${at}`, text("left"), options);
+      await Promise.all(Array.from({ length: 300 }, (_, at) => leave(at)));
+      await using slow = await slowWayTo(server.port, 10);
+      const owner = open({ bucket: store.bucket, url: slow.url, sweep: true, leftoverAgeMs: 0 });
+      await owner.get("a");
+
+      const startMs = performance.now();
+      assert.deepEqual(await Array.fromAsync(owner.list("")), [{ name: "a", size: 1 }]);
+      const listMs = performance.now() - startMs;
+      await owner.close();
+      const tookMs = performance.now() - startMs;
+
+      assert.ok(listMs < 1_000, `300 suspects, one after the other, take 6 s: ${listMs} ms`);
+      assert.ok(tookMs < 1_500, `${tookMs} ms`);
+      const { state } = await other.streams.info(`OBJ_${store.bucket}`);
+      assert.ok(state.messages > 100, `${state.messages} messages are left`);
     });
 
     test("a body that stood still for longer than a sweep waits is given up", async () => {

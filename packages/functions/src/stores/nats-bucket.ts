@@ -57,6 +57,8 @@ export interface Bucket {
    * may lag, and lack what is new. With `ofLeader` one message, from the server that decides.
    */
   next(filter: string, from: number, options: NextOptions, signal?: AbortSignal): Promise<Batch>;
+  /** Whether `next` gives many messages for one request: else each costs a way there and back. */
+  canBatch(signal?: AbortSignal): Promise<boolean>;
   /** Removes the messages under a subject; with `below` only those whose sequence is lower. */
   purge(subject: string, below: number | undefined, signal?: AbortSignal): Promise<void>;
   /** The subjects under `filter` that have messages, and the server's clock in milliseconds. */
@@ -64,6 +66,7 @@ export interface Bucket {
     filter: string,
     signal?: AbortSignal,
   ): Promise<{ readonly names: readonly string[]; readonly nowMs: number }>;
+  /** For good: every call afterwards, and what it would have connected for, is `unavailable`. */
   close(): Promise<void>;
 }
 
@@ -79,6 +82,9 @@ interface StreamInfo {
     readonly max_bytes?: number;
     readonly max_msgs?: number;
     readonly max_msg_size?: number;
+    readonly max_msgs_per_subject?: number;
+    readonly max_age?: number;
+    readonly retention?: string;
     readonly allow_direct?: boolean;
     readonly allow_rollup_hdrs?: boolean;
   };
@@ -94,6 +100,7 @@ interface Context {
   inspecting: { readonly link: NatsLink; readonly facts: Promise<Facts> } | undefined;
   /** Where to begin among several servers: the one that answered last. */
   firstServer: number;
+  isClosed: boolean;
 }
 
 /** Nothing is connected before the first call, and a connection that was lost is made anew by the next one. */
@@ -104,6 +111,7 @@ export function openBucket(options: BucketOptions): Bucket {
     connecting: undefined,
     inspecting: undefined,
     firstServer: 0,
+    isClosed: false,
   };
   return {
     name: options.bucket,
@@ -112,12 +120,17 @@ export function openBucket(options: BucketOptions): Bucket {
     publish: (subject, data, headers, signal) => publish(context, subject, data, headers, signal),
     last: (subject, signal) => getMessage(context, { last_by_subj: subject }, signal),
     next: (filter, from, options, signal) => next(context, filter, from, options, signal),
+    async canBatch(signal) {
+      const { link, isDirect } = await opened(context, signal);
+      return isDirect && link.canBatch;
+    },
     async purge(subject, below, signal) {
       const bound = below === undefined ? {} : { seq: below };
       await api(context, "STREAM.PURGE", { filter: subject, ...bound }, signal);
     },
     subjects: (filter, signal) => subjects(context, filter, signal),
     async close() {
+      context.isClosed = true;
       const { connecting } = context;
       context.connecting = undefined;
       const link = await connecting?.catch(() => undefined);
@@ -151,6 +164,7 @@ async function connected(context: Context, signal: AbortSignal | undefined): Pro
     const link = await orAborted(connecting, signal);
     if (!link.isClosed()) return link;
   }
+  if (context.isClosed) throw closedError(context);
   // Of several calls that see the same lost connection the first makes the new one.
   if (context.connecting === connecting || context.connecting === undefined) {
     const made = connectOnce(context);
@@ -162,27 +176,32 @@ async function connected(context: Context, signal: AbortSignal | undefined): Pro
   return orAborted(context.connecting, signal);
 }
 
-function connectOnce(context: Context): Promise<NatsLink> {
+function closedError({ options }: Context): PageferryError {
+  return new PageferryError("unavailable", `${options.where}: the store is closed`);
+}
+
+async function connectOnce(context: Context): Promise<NatsLink> {
   const { options } = context;
   const first = context.firstServer;
-  return connectNats({
+  const link = await connectNats({
     ...options,
     servers: [...options.servers.slice(first), ...options.servers.slice(0, first)],
     onServer: (server) => {
       context.firstServer = Math.max(0, options.servers.indexOf(server));
     },
   });
+  if (!context.isClosed) return link;
+  await link.close();
+  throw closedError(context);
 }
 
 async function inspect(context: Context, link: NatsLink): Promise<Facts> {
   const { bucket, where } = context.options;
   const { config } = await ensureStream(context, link);
-  const isBounded = (config.max_bytes ?? -1) > 0 || (config.max_msgs ?? -1) > 0;
-  if (config.allow_rollup_hdrs !== true || (isBounded && config.discard !== "new")) {
-    const what =
-      config.allow_rollup_hdrs === true ? "drops its oldest messages when it is full" : "allows no rollups";
-    throw new PageferryError("bad-config", `${where}: the stream of bucket ${bucket} ${what}`, {
-      hint: `Make the bucket as an object store: "nats object add ${bucket}", or createBucket: true.`,
+  const fault = faultOf(config);
+  if (fault !== undefined) {
+    throw new PageferryError("bad-config", `${where}: the stream of bucket ${bucket} ${fault}`, {
+      hint: `Make the bucket as an object store without a TTL: "nats object add ${bucket}", or createBucket: true.`,
     });
   }
   const sizes = [link.maxPayload, config.max_msg_size ?? -1].filter((size) => size > 0);
@@ -190,6 +209,17 @@ async function inspect(context: Context, link: NatsLink): Promise<Facts> {
     messageMax: Math.min(...sizes, Number.MAX_SAFE_INTEGER),
     isDirect: config.allow_direct === true,
   };
+}
+
+/** Why a stream must not hold a backup, and what to change: it forgets on its own, or refuses what objects need. */
+function faultOf(config: StreamInfo["config"]): string | undefined {
+  const isBounded = (config.max_bytes ?? -1) > 0 || (config.max_msgs ?? -1) > 0;
+  if (config.allow_rollup_hdrs !== true) return "allows no rollups: set allow_rollup_hdrs";
+  if (isBounded && config.discard !== "new") return "drops its oldest messages when full: set discard to new";
+  if ((config.max_age ?? 0) > 0) return "drops messages when they are old: set max_age to 0";
+  if ((config.max_msgs_per_subject ?? -1) > 0) return "drops chunks: set max_msgs_per_subject to -1";
+  const isKept = (config.retention ?? "limits") === "limits";
+  return isKept ? undefined : "drops what a consumer has read: make it anew with retention limits";
 }
 
 /** Looks for the bucket's stream; makes it if that was asked for. */

@@ -3,6 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { PageferryError } from "@pageferry/format";
+import pMap from "p-map";
 import { type Bucket, offsetHeader, type StoredMessage } from "./nats-bucket.ts";
 import { freshId } from "./nats-link.ts";
 
@@ -102,14 +103,10 @@ function plainDigest(digest: string): string {
 
 /**
  * The descriptions in the bucket, also of objects of others, as whichever server answers has them: some may be missing, or
- * come twice. With `ofLeader` all of them, one by one.
+ * come twice. For buckets that give them in batches.
  */
-export async function* descriptions(
-  bucket: Bucket,
-  signal?: AbortSignal,
-  ofLeader = false,
-): AsyncGenerator<ObjectMeta> {
-  const options = { limit: batchDescriptions, bytesMax: batchBytes, ofLeader };
+export async function* descriptions(bucket: Bucket, signal?: AbortSignal): AsyncGenerator<ObjectMeta> {
+  const options = { limit: batchDescriptions, bytesMax: batchBytes };
   for (let from = 0; ; ) {
     const batch = await bucket.next(`$O.${bucket.name}.M.>`, from, options, signal);
     for (const message of batch.messages) yield parseMeta(bucket, message);
@@ -135,6 +132,17 @@ export async function lookUp(
 ): Promise<ObjectMeta | undefined> {
   const message = await bucket.last(metaSubject(bucket, name), signal);
   return message === undefined ? undefined : parseMeta(bucket, message);
+}
+
+/** The descriptions of those that have one, marks included, asked of the leader, `atOnce` of them at a time. */
+export async function lookUpAll(
+  bucket: Bucket,
+  names: readonly string[],
+  atOnce: number,
+  signal?: AbortSignal,
+): Promise<ObjectMeta[]> {
+  const found = await pMap(names, (name) => lookUp(bucket, name, signal), { concurrency: atOnce });
+  return found.filter((meta) => meta !== undefined);
 }
 
 /** How large this bucket's chunks may be. */

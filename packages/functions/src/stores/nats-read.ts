@@ -2,7 +2,6 @@
 
 import { createHash } from "node:crypto";
 import { checkObjectName, PageferryError } from "@pageferry/format";
-import pMap from "p-map";
 import { bodySize, gather, haveSameBytes, openBody } from "../body.ts";
 import { streamOfBytes } from "../file-stream.ts";
 import {
@@ -14,7 +13,14 @@ import {
   type StoreBody,
 } from "../store.ts";
 import type { Bucket } from "./nats-bucket.ts";
-import { describedNames, descriptions, lookUp, type ObjectMeta, readBytes } from "./nats-objects.ts";
+import {
+  describedNames,
+  descriptions,
+  lookUp,
+  lookUpAll,
+  type ObjectMeta,
+  readBytes,
+} from "./nats-objects.ts";
 import { sweep } from "./nats-sweep.ts";
 
 /** A store sweeps with its first listing, and then no more often than this. */
@@ -28,7 +34,10 @@ export const roundsMax = 20;
 
 /** Up to so many objects are looked up one by one rather than read out of the descriptions of the whole bucket. */
 const lookUpsMax = 64;
-const lookUpsAtOnce = 16;
+const lookUpsAtOnce = 32;
+
+/** Of so many names the descriptions are known before the first of them is given out. */
+const windowNames = 256;
 
 /** What the verbs share. */
 export interface NatsStore {
@@ -38,7 +47,9 @@ export interface NatsStore {
   readonly leftoverAgeMs: number;
   /** When to sweep next, by `performance.now()`. */
   sweepAtMs: number;
-  /** Removals of abandoned chunks that nobody waits for but `close`. */
+  /** Aborted by `close`: ends a sweep. */
+  readonly closing: AbortController;
+  /** Removals of abandoned chunks, and sweeps, that nobody waits for but `close`. */
   readonly discards: Set<Promise<unknown>>;
 }
 
@@ -176,52 +187,63 @@ async function* verified(
   if (isWhole && hash.digest("base64url") !== meta.digest) throw damaged(where);
 }
 
-/** A bucket knows no order and no prefixes: its names are all asked for, those that are wanted are kept and sorted. */
+/**
+ * A bucket knows no order and no prefixes: its names are all asked for, those that are wanted are kept and sorted. What is
+ * described is given out a window at a time, so that also where each description is a request of its own it begins at once.
+ */
 export async function* list(
   store: NatsStore,
   prefix: string,
   { signal }: CallOptions,
 ): AsyncGenerator<ObjectInfo> {
   signal?.throwIfAborted();
-  const sizes = await gatherSizes(store, prefix, signal);
-  const names = [...sizes.keys()].sort(compareNames);
-  for (const name of names) {
-    signal?.throwIfAborted();
-    yield { name, size: sizes.get(name) ?? 0 };
+  const { bucket, root } = store;
+  sweepWhenDue(store);
+  const names = (await describedNames(bucket, signal)).filter((name) => name.startsWith(root + prefix));
+  const wanted = names.map((name) => name.slice(root.length)).sort(compareNames);
+  const isBatched = wanted.length > lookUpsMax && (await bucket.canBatch(signal));
+  const batched = isBatched
+    ? await batchedMetas(store, root + prefix, signal)
+    : new Map<string, ObjectMeta>();
+  for (let from = 0; from < wanted.length; from += windowNames) {
+    const window = wanted.slice(from, from + windowNames);
+    // Few, or what the server that answered did not have yet.
+    const missing = window.map((name) => root + name).filter((path) => !batched.has(path));
+    const metas = await lookUpAll(bucket, missing, lookUpsAtOnce, signal);
+    const asked = new Map(metas.map((meta) => [meta.name, meta]));
+    for (const name of window) {
+      signal?.throwIfAborted();
+      const meta = batched.get(root + name) ?? asked.get(root + name);
+      if (meta === undefined || meta.isDeleted || meta.isLink) continue;
+      yield { name, size: meta.size };
+    }
   }
 }
 
-async function gatherSizes(
-  store: NatsStore,
+/** The descriptions of objects, as whichever server answers has them. Whether one is removed only the leader says. */
+async function batchedMetas(
+  { bucket }: NatsStore,
   prefix: string,
   signal: AbortSignal | undefined,
-): Promise<Map<string, number>> {
-  const { bucket, root } = store;
-  await sweepWhenDue(store, signal);
-  const wanted = (await describedNames(bucket, signal)).filter((name) => name.startsWith(root + prefix));
+): Promise<Map<string, ObjectMeta>> {
   const metas = new Map<string, ObjectMeta>();
-  if (wanted.length > lookUpsMax) {
-    for await (const meta of descriptions(bucket, signal)) metas.set(meta.name, meta);
+  for await (const meta of descriptions(bucket, signal)) {
+    if (meta.isDeleted) metas.delete(meta.name);
+    else if (meta.name.startsWith(prefix)) metas.set(meta.name, meta);
   }
-  // Few, or what the server that answered did not have yet.
-  const missing = wanted.filter((name) => !metas.has(name));
-  const lookUpOne = async (name: string) => {
-    const meta = await lookUp(bucket, name, signal);
-    if (meta !== undefined) metas.set(name, meta);
-  };
-  await pMap(missing, lookUpOne, { concurrency: lookUpsAtOnce });
-  const sizes = new Map<string, number>();
-  for (const name of wanted) {
-    const meta = metas.get(name);
-    if (meta === undefined || meta.isDeleted || meta.isLink) continue;
-    sizes.set(name.slice(root.length), meta.size);
-  }
-  return sizes;
+  return metas;
 }
 
-/** A sweep that fails is tried again with a later listing; this one does not suffer for it. */
-async function sweepWhenDue(store: NatsStore, signal: AbortSignal | undefined): Promise<void> {
-  if (performance.now() < store.sweepAtMs) return;
+/** Nobody waits for a sweep, and one that fails is tried again with a later listing. */
+function sweepWhenDue(store: NatsStore): void {
+  if (performance.now() < store.sweepAtMs || store.closing.signal.aborted) return;
   store.sweepAtMs = performance.now() + sweepEveryMs;
-  await sweep(store.bucket, store.leftoverAgeMs, signal).catch(() => undefined);
+  inBackground(store, sweep(store.bucket, store.leftoverAgeMs, store.closing.signal));
+}
+
+/** Work that nobody waits for but `close`, for a moment, and whose failure nobody hears of. */
+export function inBackground(store: NatsStore, work: Promise<unknown>): void {
+  const ended = work.catch(() => undefined);
+  store.discards.add(ended);
+  void ended.then(() => store.discards.delete(ended));
 }

@@ -1,10 +1,14 @@
 // Chunks that no description names: what killed writers left behind. Invisible, but they take room.
 
+import pMap from "p-map";
 import type { Bucket } from "./nats-bucket.ts";
-import { chunkSubject, descriptions } from "./nats-objects.ts";
+import { chunkSubject, describedNames, descriptions, lookUpAll, type ObjectMeta } from "./nats-objects.ts";
 
 /** One sweep removes at most so many; the next goes on. */
 const sweptMax = 1_000;
+
+/** Few: the listing that the sweep goes beside comes first. */
+const requestsAtOnce = 8;
 
 interface Leftover {
   readonly subject: string;
@@ -23,9 +27,10 @@ export async function sweep(bucket: Bucket, ageMs: number, signal?: AbortSignal)
   const suspects = await leftovers(bucket, names, nowMs - ageMs, signal);
   if (suspects.length === 0) return 0;
   // Who lags must not decide over what is removed.
-  const live = await namedIds(bucket, true, signal);
+  const live = await idsOfLeader(bucket, signal);
   const doomed = suspects.filter(({ nuid }) => !live.has(nuid));
-  for (const { subject, sequence } of doomed) await bucket.purge(subject, sequence + 1, signal);
+  const purge = ({ subject, sequence }: Leftover) => bucket.purge(subject, sequence + 1, signal);
+  await pMap(doomed, purge, { concurrency: requestsAtOnce });
   return doomed.length;
 }
 
@@ -35,25 +40,26 @@ async function leftovers(
   beforeMs: number,
   signal: AbortSignal | undefined,
 ): Promise<Leftover[]> {
-  const live = await namedIds(bucket, false, signal);
+  const live = (await bucket.canBatch(signal))
+    ? idsOf(await Array.fromAsync(descriptions(bucket, signal)))
+    : await idsOfLeader(bucket, signal);
   const prefix = chunkSubject(bucket, "");
   const found: Leftover[] = [];
-  for (const subject of subjects) {
-    const nuid = subject.slice(prefix.length);
-    if (live.has(nuid) || found.length >= sweptMax) continue;
+  const check = async (subject: string) => {
+    if (found.length >= sweptMax) return;
     const newest = await bucket.last(subject, signal);
-    if (newest?.offset === undefined || !(Date.parse(newest.time) < beforeMs)) continue;
-    found.push({ subject, nuid, sequence: newest.sequence });
-  }
-  return found;
+    if (newest?.offset === undefined || !(Date.parse(newest.time) < beforeMs)) return;
+    found.push({ subject, nuid: subject.slice(prefix.length), sequence: newest.sequence });
+  };
+  const unnamed = subjects.filter((subject) => !live.has(subject.slice(prefix.length)));
+  await pMap(unnamed, check, { concurrency: requestsAtOnce });
+  return found.slice(0, sweptMax);
 }
 
-async function namedIds(
-  bucket: Bucket,
-  ofLeader: boolean,
-  signal: AbortSignal | undefined,
-): Promise<Set<string>> {
-  const ids = new Set<string>();
-  for await (const meta of descriptions(bucket, signal, ofLeader)) if (!meta.isDeleted) ids.add(meta.nuid);
-  return ids;
+async function idsOfLeader(bucket: Bucket, signal: AbortSignal | undefined): Promise<Set<string>> {
+  return idsOf(await lookUpAll(bucket, await describedNames(bucket, signal), requestsAtOnce, signal));
+}
+
+function idsOf(metas: readonly ObjectMeta[]): Set<string> {
+  return new Set(metas.filter(({ isDeleted }) => !isDeleted).map(({ nuid }) => nuid));
 }

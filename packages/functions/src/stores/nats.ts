@@ -2,7 +2,7 @@
 // chunks go under an id of their own, then one description is published on the condition that the name has none.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { checkObjectName, PageferryError } from "@pageferry/format";
+import { checkObjectName, isPageferryError, PageferryError } from "@pageferry/format";
 import pMap from "p-map";
 import { bodySize, openBody } from "../body.ts";
 import { type CallOptions, checkMutableName, type Retained, type Store, type StoreBody } from "../store.ts";
@@ -14,11 +14,12 @@ import {
   chunkSubject,
   lookUp,
   metaSubject,
+  type ObjectMeta,
   publishMeta,
   type Written,
   writeChunks,
 } from "./nats-objects.ts";
-import { compare, contended, get, list, type NatsStore, roundsMax } from "./nats-read.ts";
+import { compare, contended, get, inBackground, list, type NatsStore, roundsMax } from "./nats-read.ts";
 
 /** What a call waits for an answer unless told. */
 const timeoutMsDefault = 15_000;
@@ -50,7 +51,7 @@ export interface NatsStoreOptions {
   readonly name?: string;
   /** No answer for so long is `unavailable`. Default 15 seconds. */
   readonly timeoutMs?: number;
-  /** Remove what killed writers left, while listing. For the store's owner only. Default false. */
+  /** Remove what killed writers left, beside a listing. For the store's owner only. Default false. */
   readonly sweep?: boolean;
   /** How old such leftovers must be. Default one hour. */
   readonly leftoverAgeMs?: number;
@@ -78,9 +79,11 @@ export function natsStore(options: NatsStoreOptions): Store {
     root: path === "" ? "" : `${path}/`,
     leftoverAgeMs: options.leftoverAgeMs ?? leftoverAgeMsDefault,
     sweepAtMs: options.sweep === true ? 0 : Number.POSITIVE_INFINITY,
+    closing: new AbortController(),
     discards: new Set(),
   };
   const close = async () => {
+    store.closing.abort();
     await Promise.race([Promise.all(store.discards), sleep(discardGraceMs, undefined, { ref: false })]);
     await store.bucket.close();
   };
@@ -103,17 +106,17 @@ async function put(
   { signal }: CallOptions,
 ): Promise<"stored" | "present"> {
   signal?.throwIfAborted();
-  const path = store.root + checkObjectName(name);
+  checkObjectName(name);
   if (bodySize(body) > (await chunkBytesOf(store.bucket, signal))) {
     // Not worth sending only to hear at the end that it is there. Of a small one, most are new.
-    const there = await lookUp(store.bucket, path, signal);
+    const there = await lookUpStored(store, name, signal);
     if (there !== undefined && !there.isDeleted) return compare(store, name, there, body, signal);
   }
   const written = await write(store, name, body, signal);
   let expected = 0;
   for (let round = 0; round < roundsMax; round++) {
     if (await publishWritten(store, name, written, expected, signal)) return "stored";
-    const there = await lookUp(store.bucket, path, signal);
+    const there = await lookUpStored(store, name, signal);
     // Ours: the answer to an earlier attempt was lost on the way.
     if (there?.nuid === written.nuid) return "stored";
     if (there !== undefined && !there.isDeleted) {
@@ -124,6 +127,21 @@ async function put(
   }
   discard(store, written.nuid);
   throw contended(name);
+}
+
+/** As `lookUp`, for a put: what is stored there and cannot be read is a `conflict`, for the body is not to blame. */
+async function lookUpStored(
+  store: NatsStore,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<ObjectMeta | undefined> {
+  try {
+    return await lookUp(store.bucket, store.root + name, signal);
+  } catch (cause) {
+    if (!isPageferryError(cause, "corrupt")) throw cause;
+    const message = `object ${name}: what is stored under this name has a description that cannot be read`;
+    throw new PageferryError("conflict", message, { cause });
+  }
 }
 
 function write(
@@ -163,9 +181,7 @@ async function publishWritten(
 
 /** Removes chunks that no description names. Nobody waits for it: what is left is swept later. */
 function discard(store: NatsStore, nuid: string): void {
-  const discarded = store.bucket.purge(chunkSubject(store.bucket, nuid), undefined).catch(() => undefined);
-  store.discards.add(discarded);
-  void discarded.then(() => store.discards.delete(discarded));
+  inBackground(store, store.bucket.purge(chunkSubject(store.bucket, nuid), undefined));
 }
 
 /** The description goes first, and only the one that was seen: a later put under the name is never hit. */
