@@ -11,6 +11,7 @@ import {
   rm,
   stat,
   symlink,
+  truncate,
   utimes,
   writeFile,
 } from "node:fs/promises";
@@ -150,14 +151,30 @@ suite("where an SFTP store lies:", { skip }, () => {
     await symlink(outside, join(options.path, "way"));
     await symlink(join(outside, "secret"), join(options.path, "link"));
 
-    await refused(store.get("way/secret"), "bad-name");
-    await refused(store.get("link"), "bad-name");
-    await refused(store.put("way/new", text("x")), "bad-name");
-    await refused(store.put("link", text("x")), "bad-name");
-    await refused(store.remove(["way/secret"]), "bad-name");
+    await refused(store.get("way/secret"), "bad-config");
+    await refused(store.get("link"), "bad-config");
+    await refused(store.put("way/new", text("x")), "bad-config");
+    await refused(store.put("link", text("x")), "conflict");
+    await refused(store.remove(["way/secret"]), "bad-config");
 
     assert.deepEqual(await Array.fromAsync(store.list("")), [{ name: "first", size: 1 }]);
     assert.deepEqual(await readdir(outside), ["secret"]);
+  });
+
+  test("what becomes shorter while it is compared is a conflict, and what comes is not called corrupt", async (t) => {
+    const options = loginTo(await server());
+    const store = storeFor(t, options);
+    const bytes = new Uint8Array(600_000);
+    await store.put("a", bytes);
+    const body = {
+      size: bytes.length,
+      async *open() {
+        await truncate(join(options.path, "a"), 128 * 1024);
+        yield bytes;
+      },
+    };
+
+    await refused(store.put("a", body), "conflict");
   });
 
   test("a directory that may not be written is unauthorized, and a part of a name that is too long is bad-name", async (t) => {

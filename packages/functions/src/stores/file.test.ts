@@ -10,6 +10,7 @@ import {
   rm,
   stat,
   symlink,
+  truncate,
   utimes,
   writeFile,
 } from "node:fs/promises";
@@ -59,15 +60,31 @@ suite("peculiar to the file store:", () => {
     await symlink(outside.path, join(path, "way"));
     await symlink(join(outside.path, "secret"), join(path, "link"));
 
-    await assert.rejects(store.get("way/secret"), { code: "bad-name" });
-    await assert.rejects(store.get("link"), { code: "bad-name" });
-    await assert.rejects(store.put("way/new", text("x")), { code: "bad-name" });
-    await assert.rejects(store.put("link", text("x")), { code: "bad-name" });
-    await assert.rejects(store.remove(["way/secret"]), { code: "bad-name" });
+    await assert.rejects(store.get("way/secret"), { code: "bad-config" });
+    await assert.rejects(store.get("link"), { code: "bad-config" });
+    await assert.rejects(store.put("way/new", text("x")), { code: "bad-config" });
+    await assert.rejects(store.put("link", text("x")), { code: "conflict" });
+    await assert.rejects(store.remove(["way/secret"]), { code: "bad-config" });
 
     assert.deepEqual(await Array.fromAsync(store.list("")), []);
     assert.deepEqual(await readdir(outside.path), ["secret"]);
     assert.equal(await readFile(join(outside.path, "secret"), "utf8"), "secret");
+  });
+
+  test("what becomes shorter while it is compared is a conflict, and what comes is not called corrupt", async (t) => {
+    const { path, store } = await openInTemporary(t);
+    const bytes = new Uint8Array(600_000);
+    await store.put("a", bytes);
+    const body = {
+      size: bytes.length,
+      async *open() {
+        await truncate(join(path, "a"), 256 * 1024);
+        yield bytes;
+      },
+    };
+
+    await assert.rejects(store.put("a", body), { code: "conflict" });
+    await assert.rejects(store.put("b", { size: 2, open: async function* () {} }), { code: "corrupt" });
   });
 
   test("a root that is itself a symbolic link is the owner's choice and works", async (t) => {

@@ -24,6 +24,7 @@ import {
   type Store,
   type StoreBody,
 } from "../store.ts";
+import { storedBytes } from "./stored-bytes.ts";
 
 /** File sizes are asked for this many at a time while a directory is listed. */
 const statsAtOnce = 64;
@@ -139,22 +140,28 @@ async function isPresent(
   body: StoreBody,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
-  await using handle = await openFile(path, name);
+  await using handle = await openFile(path, name, "conflict");
   if (handle === undefined) return false;
   const { size } = await handle.stat();
-  const conflict = () =>
-    new PageferryError("conflict", `object ${name}: ${size} other bytes are stored under this name`);
+  const conflict = (cause?: unknown) =>
+    new PageferryError("conflict", `object ${name}: ${size} other bytes are stored under this name`, {
+      cause,
+    });
   if (size !== bodySize(body)) throw conflict();
-  if (!(await haveSameBytes(readChunks(handle, 0, size, signal), openBody(body, `object ${name}`, signal))))
-    throw conflict();
+  const stored = storedBytes(readChunks(handle, 0, size, signal), conflict);
+  if (!(await haveSameBytes(stored, openBody(body, `object ${name}`, signal)))) throw conflict();
   // Its writer may have been killed between the link and the fsync of the directory.
   await handle.sync();
   await fsyncDirectory(dirname(path));
   return true;
 }
 
-/** A regular file, never through a symbolic link; `undefined` if there is none. */
-async function openFile(path: string, name: string): Promise<FileHandle | undefined> {
+/** A regular file, never through a symbolic link, which is an error of this code; `undefined` if there is none. */
+async function openFile(
+  path: string,
+  name: string,
+  codeOfLink: "bad-config" | "conflict",
+): Promise<FileHandle | undefined> {
   let handle: FileHandle;
   try {
     handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -162,7 +169,7 @@ async function openFile(path: string, name: string): Promise<FileHandle | undefi
     const errno = (error as NodeJS.ErrnoException).code;
     if (errno === "ENOENT" || errno === "ENOTDIR") return undefined;
     if (errno === "ELOOP")
-      throw new PageferryError("bad-name", `object ${name} is a symbolic link`, { cause: error });
+      throw new PageferryError(codeOfLink, `object ${name} is a symbolic link`, { cause: error });
     throw fromFileSystem(error, `opening ${path}`);
   }
   if ((await handle.stat()).isFile()) return handle;
@@ -178,7 +185,7 @@ async function get(
   range.signal?.throwIfAborted();
   const path = join(store.root, checkObjectName(name));
   const isInside = await checkDirectories(store, dirname(path));
-  const handle = isInside ? await openFile(path, name) : undefined;
+  const handle = isInside ? await openFile(path, name, "bad-config") : undefined;
   if (handle === undefined) throw new PageferryError("not-found", `object ${name} is not in ${store.root}`);
   try {
     const [start, end] = rangeWithin((await handle.stat()).size, range, `object ${name}`);
@@ -312,7 +319,7 @@ async function sweepOne(store: FileStore, path: string): Promise<void> {
 }
 
 /**
- * Tells whether a directory is there; throws `bad-name` if the way to it, below the root, leads through a symbolic link:
+ * Tells whether a directory is there; throws `bad-config` if the way to it, below the root, leads through a symbolic link:
  * names are checked as text, and a link would lead out of the root all the same.
  */
 async function checkDirectories(store: FileStore, directory: string): Promise<boolean> {
@@ -328,8 +335,9 @@ async function checkDirectories(store: FileStore, directory: string): Promise<bo
       const stat = await lstat(path);
       if (stat.isSymbolicLink())
         throw new PageferryError(
-          "bad-name",
+          "bad-config",
           `${path} is a symbolic link, which may lead out of ${store.root}`,
+          { hint: "Put a directory in its place, or name what it leads to as the replica's own path." },
         );
       if (!stat.isDirectory()) return false;
     } catch (error) {

@@ -65,7 +65,7 @@ export async function lookAt(connection: SftpConnection, path: string): Promise<
 }
 
 /**
- * Tells whether a directory is there; throws `bad-name` if the way to it, below the root, leads through a symbolic link:
+ * Tells whether a directory is there; throws `bad-config` if the way to it, below the root, leads through a symbolic link:
  * names are checked as text, and a link would lead out of the root all the same.
  */
 export async function checkDirectories(
@@ -83,7 +83,13 @@ export async function checkDirectories(
   const found = await Promise.all([root, ...paths.map((path) => lookAt(connection, path))]);
   for (const [index, attributes] of found.entries()) {
     if (attributes?.kind === "link") {
-      throw new PageferryError("bad-name", `${paths[index - 1]} is a symbolic link, which may lead anywhere`);
+      throw new PageferryError(
+        "bad-config",
+        `${paths[index - 1]} is a symbolic link, which may lead anywhere`,
+        {
+          hint: "Put a directory in its place, or name what it leads to as the replica's own path.",
+        },
+      );
     }
     if (attributes?.kind !== "directory") return false;
   }

@@ -41,6 +41,7 @@ import {
   readRange,
   streamRange,
 } from "./sftp-transfer.ts";
+import { storedBytes } from "./stored-bytes.ts";
 
 /** Objects that are stored, opened or removed at a time; more wait their turn. One session does one thing after the other. */
 const operationsAtOnce = 16;
@@ -232,20 +233,19 @@ async function checkSame(
   body: StoreBody,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  checkKind(found, name);
-  const conflict = () =>
-    new PageferryError("conflict", `object ${name}: ${found.size} other bytes are stored under this name`);
+  const conflict = (cause?: unknown) =>
+    new PageferryError("conflict", `object ${name}: ${found.size} other bytes are stored under this name`, {
+      cause,
+    });
+  if (found.kind === "link") throw conflict();
   if (found.kind !== "file")
     throw new PageferryError("unavailable", `object ${name}: it is a directory there`);
   if (found.size !== bodySize(body)) throw conflict();
   const file = await connection.open(pathOf(place, name), "read");
   const reader = readRange(place, connection, file, [0, found.size], `object ${name}`);
-  if (!(await haveSameBytes(piecesOf(reader), openBody(body, `object ${name}`, signal)))) throw conflict();
+  const stored = storedBytes(piecesOf(reader), conflict);
+  if (!(await haveSameBytes(stored, openBody(body, `object ${name}`, signal)))) throw conflict();
   await syncOpened(connection, await connection.open(pathOf(place, name), "read"));
-}
-
-function checkKind(found: Attributes, name: string): void {
-  if (found.kind === "link") throw new PageferryError("bad-name", `object ${name} is a symbolic link`);
 }
 
 /** Gives a finished draft its name, or throws `exists`. */
@@ -313,7 +313,7 @@ async function get(place: SftpPlace, name: string, range: RangeOptions): Promise
     if (!(await checkDirectories(place, connection, directoryOf(name)))) throw missing();
     const found = await lookAt(connection, path);
     if (found === undefined) throw missing();
-    checkKind(found, name);
+    if (found.kind === "link") throw new PageferryError("bad-config", `object ${name} is a symbolic link`);
     // A pipe or a device would hold the session up for as long as it likes.
     if (found.kind !== "file") throw missing();
     const file = await connection.open(path, "read");
