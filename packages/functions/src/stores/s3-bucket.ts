@@ -107,7 +107,7 @@ export async function putBytes(
     );
     return "stored";
   } catch (error) {
-    const outcome = isNew ? conditionOutcome(error) : undefined;
+    const outcome = isNew ? conditionOutcome(error, bucket.bucket) : undefined;
     if (outcome === undefined) throw error;
     return outcome;
   }
@@ -119,13 +119,13 @@ export function md5(bytes: Uint8Array): string {
 }
 
 /** What an error of a conditional write says of the condition; `undefined` if it is about something else. */
-export function conditionOutcome(error: unknown): Exclude<Written, "stored"> | undefined {
+export function conditionOutcome(error: unknown, bucket: string): Exclude<Written, "stored"> | undefined {
   const cause = isPageferryError(error) ? error.cause : error;
   if (typeof cause !== "object" || cause === null) return undefined;
   const status = statusOf(cause);
   const name = nameOf(cause);
   if (status === 412 || name === "PreconditionFailed") return "exists";
-  if (status === 409 && name !== "ObjectParentIsFile" && !isLocked(cause)) return "again";
+  if (status === 409 && name !== "ObjectParentIsFile" && !isLocked(cause, bucket)) return "again";
   return status === 501 || name === "NotImplemented" ? "refused" : undefined;
 }
 
@@ -212,7 +212,7 @@ export async function removeObject(
     return answer.DeleteMarker === true ? "delete-marker" : "removed";
   } catch (error) {
     if (isPageferryError(error, "not-found")) return "removed";
-    if (isPageferryError(error) && isLocked(error.cause)) return "locked";
+    if (isPageferryError(error) && isLocked(error.cause, bucket.bucket)) return "locked";
     throw error;
   }
 }

@@ -71,11 +71,31 @@ suite("an S3 server's word", () => {
 
   test("is a lock in the words of each server", () => {
     assert.ok(
-      isLocked(answer(403, "AccessDenied", "Access Denied because object protected by object lock.")),
+      isLocked(answer(403, "AccessDenied", "Access Denied because object protected by object lock."), "b"),
     );
-    assert.ok(isLocked(answer(403, "ObjectLockedByBucketPolicy")));
-    assert.ok(isLocked(answer(400, "InvalidRequest", "Object is WORM protected and cannot be overwritten")));
-    assert.ok(!isLocked(answer(403, "AccessDenied", "Access Denied.")));
-    assert.ok(!isLocked(answer(503, "SlowDown", "retention")));
+    assert.ok(isLocked(answer(403, "ObjectLockedByBucketPolicy"), "b"));
+    assert.ok(
+      isLocked(answer(400, "InvalidRequest", "Object is WORM protected and cannot be overwritten"), "b"),
+    );
+    assert.ok(!isLocked(answer(403, "AccessDenied", "Access Denied."), "b"));
+    assert.ok(!isLocked(answer(503, "SlowDown", "retention"), "b"));
+  });
+
+  test("is read without the names in it, which may hold any word", () => {
+    const denied = [
+      'User: arn:aws:iam::1:user/quota-x is not authorized to perform: s3:DeleteObject on resource: "arn:aws:s3:::db-retention/no space left"',
+      "Access to db-retention denied.",
+      "Access to db-retention.s3.example denied.",
+      "Access to quota-x/0123/segments/object-lock denied.",
+      "Access to quota-x%2Fretention denied.",
+    ];
+    for (const message of denied) {
+      const error = answer(403, "AccessDenied", message.replace("/no space left", "/quota"));
+      assert.ok(!isLocked(error, "db-retention"), message);
+      assert.ok(isPageferryError(fromS3(error, "object a", "db-retention"), "unauthorized"), message);
+    }
+    const elsewhere = answer(403, "AccessDenied", "Access to quota-x denied.");
+    assert.ok(isPageferryError(fromS3(elsewhere, "object a", "quota-x"), "unauthorized"));
+    assert.ok(isLocked(answer(403, "AccessDenied", "db-retention: the retention period"), "db-retention"));
   });
 });

@@ -95,10 +95,19 @@ export function isClockCorrected(error: unknown): boolean {
   return (error as Answer).$metadata?.clockSkewCorrected === true;
 }
 
+/** What a server says, without the names in it: a bucket may be called `db-retention`, and a key hold any word. */
+function plainWords(error: Answer, bucket: string): string {
+  const isBucket = (word: string) => bucket !== "" && `${word}.`.startsWith(`${bucket}.`);
+  const message = String(error.message)
+    .replace(/arn:\S+|\S*(\/|%2F)\S*/gi, " ")
+    .replace(/[\w.-]+/g, (word) => (isBucket(word) ? " " : word));
+  return `${nameOf(error)} ${message}`;
+}
+
 /** A delete that a retention period, a legal hold or a bucket's lock forbids. */
-export function isLocked(error: unknown): boolean {
+export function isLocked(error: unknown, bucket: string): boolean {
   const status = statusOf(error);
-  const words = `${nameOf(error)} ${(error as Answer).message}`;
+  const words = plainWords(error as Answer, bucket);
   return (
     (status === 403 || status === 400 || status === 409) &&
     /object ?lock|retention|WORM|legal ?hold/i.test(words)
@@ -118,7 +127,7 @@ export function fromS3(error: unknown, where: string, bucket: string): unknown {
   if (isPageferryError(error) || typeof error !== "object" || error === null) return error;
   const name = nameOf(error);
   if (name === "NoSuchBucket") return missingBucket(bucket, error);
-  const meaning = meaningOf(error as Answer, name);
+  const meaning = meaningOf(error as Answer, name, bucket);
   if (meaning === undefined) return error;
   const { code, hint } = meaning;
   return new PageferryError(code, `${where}: ${wordsOf(error as Answer, name, code)}`, {
@@ -127,7 +136,7 @@ export function fromS3(error: unknown, where: string, bucket: string): unknown {
   });
 }
 
-function meaningOf(error: Answer, name: string): Meaning | undefined {
+function meaningOf(error: Answer, name: string, bucket: string): Meaning | undefined {
   const { code, message } = error;
   if (typeof code === "string" && untrustedPattern.test(code)) return authority;
   const known = Object.hasOwn(meaningByName, name) ? meaningByName[name] : undefined;
@@ -138,7 +147,7 @@ function meaningOf(error: Answer, name: string): Meaning | undefined {
     const isNetworks = typeof code === "string" || /Timeout|Abort|Network/.test(name) || "$response" in error;
     return isNetworks ? { code: "unavailable" } : undefined;
   }
-  if (status === 507 || (status >= 400 && fullPattern.test(`${name} ${message}`))) return full;
+  if (status === 507 || (status >= 400 && fullPattern.test(plainWords(error, bucket)))) return full;
   if (known !== undefined) return known;
   if (status === 401 || status === 403) return refused;
   if (status === 301 || status === 307) return region;

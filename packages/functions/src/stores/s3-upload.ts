@@ -81,15 +81,15 @@ export async function uploadParts(
     signal?.throwIfAborted();
     const failure = progress.failure ?? error;
     if (!progress.isCompleting) throw failure;
-    return completionOutcome(failure, isNew);
+    return completionOutcome(failure, isNew, bucket.bucket);
   } finally {
     source.destroy();
   }
 }
 
 /** A conflict, or a lost answer: then a second attempt to complete finds no upload, and so do we. */
-function completionOutcome(error: unknown, isNew: boolean): Uploaded {
-  const condition = isNew ? conditionOutcome(error) : undefined;
+function completionOutcome(error: unknown, isNew: boolean, bucket: string): Uploaded {
+  const condition = isNew ? conditionOutcome(error, bucket) : undefined;
   if (condition !== undefined) return condition;
   const cause = isPageferryError(error) ? error.cause : undefined;
   const isGone = cause !== undefined && (nameOf(cause) === "NoSuchUpload" || statusOf(cause) === 404);
