@@ -329,6 +329,38 @@ suite("on a NATS server:", { skip: natsMissing }, () => {
       }
     });
 
+    test("a deletion mark that only a mirror still has hides no object that was put since", async () => {
+      await using store = open();
+      await using other = await library(server.url, store.bucket);
+      const [name, mirror] = [`OBJ_${store.bucket}`, `MIRROR_${store.bucket}`];
+      await Promise.all(Array.from({ length: 100 }, (_, at) => store.put(`many/${at}`, text(`${at}`))));
+      await store.put("a", text("first"));
+      await other.objects.delete("a");
+      await other.streams.add({ name: mirror, mirror: { name }, mirror_direct: true, allow_direct: true });
+      const mirrored = async () => (await other.streams.info(mirror)).state.last_seq;
+      await store.put("a", text("second"));
+      await store.remove(["a"]);
+      // The mark is gone from the bucket; the mirror gets one more, and loses what came after it.
+      const { seq } = await other.connection
+        .jetstream()
+        .publish(
+          `$O.${store.bucket}.M.YQ==`,
+          JSON.stringify({ name: "a", nuid: "N", size: 0, deleted: true }),
+        );
+      await until("the mirror has the mark", async () => (await mirrored()) >= seq);
+      await other.streams.purge(name, { filter: `$O.${store.bucket}.M.YQ==` });
+      await store.put("a", text("third"));
+      const { state } = await other.streams.info(name);
+      await until("the mirror has all", async () => (await mirrored()) >= state.last_seq);
+      await other.streams.deleteMessage(mirror, state.last_seq);
+
+      for (let round = 0; round < 10; round++) {
+        const listed = await Array.fromAsync(store.list(""));
+        assert.deepEqual(listed[0], { name: "a", size: 5 });
+        assert.equal(listed.length, 101);
+      }
+    });
+
     test("a bucket that would drop old objects to make room is refused", async () => {
       await using made = open();
       await made.put("a", text("x"));
