@@ -2,6 +2,10 @@
 
 import { parseConfig, type ReplicaConfig, replicaLabel } from "@pageferry/format";
 import type { Store } from "../store.ts";
+import type { RetryingOptions } from "./retrying.ts";
+
+/** Longer than an SFTP server's fsync may take, which the driver itself gives up after two minutes. */
+const sftpIdleMs = 150_000;
 
 export interface OpenStoreOptions {
   /** Whether this process keeps the store in order, as by sweeping what killed writers left. Default false. */
@@ -29,7 +33,7 @@ export async function openStore(
     case "sftp": {
       const { sftpStore } = await import("./sftp.ts");
       const { type: _, ...keys } = config;
-      return retried(sftpStore({ ...keys, name, sweep }));
+      return retried(sftpStore({ ...keys, name, sweep }), { idleMs: sftpIdleMs });
     }
     case "nats": {
       const { natsStore } = await import("./nats.ts");
@@ -39,9 +43,9 @@ export async function openStore(
 }
 
 /** A remote store fails now and then: what passes within seconds is repeated before anybody hears of it. A disk is not wrapped. */
-async function retried(store: Store): Promise<Store> {
+async function retried(store: Store, options: RetryingOptions = {}): Promise<Store> {
   const { retrying } = await import("./retrying.ts");
-  return retrying(store);
+  return retrying(store, options);
 }
 
 function entryOf(url: string): ReplicaConfig {
