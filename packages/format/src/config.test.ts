@@ -231,8 +231,20 @@ suite("a configuration", () => {
   });
 
   test("shows no password in a replica's word, also where its / was not escaped", () => {
-    const nats = { type: "nats", bucket: "b", prefix: "", rootCAs: [], createBucket: false } satisfies Partial<ReplicaConfig>;
-    const s3 = { type: "s3", bucket: "b", prefix: "", rootCAs: [], insecure: false } satisfies Partial<ReplicaConfig>;
+    const nats = {
+      type: "nats",
+      bucket: "b",
+      prefix: "",
+      rootCAs: [],
+      createBucket: false,
+    } satisfies Partial<ReplicaConfig>;
+    const s3 = {
+      type: "s3",
+      bucket: "b",
+      prefix: "",
+      rootCAs: [],
+      insecure: false,
+    } satisfies Partial<ReplicaConfig>;
 
     assert.deepEqual(
       [
