@@ -138,10 +138,20 @@ export function recordCapture(source: CaptureSource, options: RecorderOptions): 
       keepImage(working.path, working.txId, working.size, "deltas", working.stateHash);
     }
   };
+  const closeWorking = () => {
+    if (working !== undefined) closeSync(working.fd);
+    working = undefined;
+  };
   const takeBase = (event: CaptureEvent & { readonly type: "base" }) => {
     figures.bases += 1;
     const size = event.highWaterMark * event.pageSize;
     keepImage(event.imagePath, Number(event.txId), size, "base", event.stateHash);
+    // Where too much changed for a delta the history goes on with a base above it: the transactions between are no points.
+    const isUnbridged = working !== undefined && Number(event.txId) > working.txId;
+    if (isUnbridged) {
+      closeWorking();
+      figures.lastTxId = Number(event.txId);
+    }
     if (working === undefined) {
       const path = `${options.directory}/working.db`;
       copyFileSync(event.imagePath, path);
@@ -161,8 +171,7 @@ export function recordCapture(source: CaptureSource, options: RecorderOptions): 
     if (event.type === "begin") {
       figures.begins.push(`${event.reason}/${event.via}`);
       if (event.via === "snapshot" && working !== undefined) {
-        closeSync(working.fd);
-        working = undefined;
+        closeWorking();
         figures.lastTxId = 0;
         figures.firstTxId = 0;
       }
@@ -188,9 +197,7 @@ export function recordCapture(source: CaptureSource, options: RecorderOptions): 
         take(event);
       }
     } finally {
-      if (working !== undefined) {
-        closeSync(working.fd);
-      }
+      closeWorking();
     }
   })();
   return { figures, images, txId: () => figures.lastTxId, done, keepNow };
