@@ -1,5 +1,5 @@
 // Every store on its real server: 1,000 segments of 16 KiB, eight at a time, and a snapshot of 200 MB, in and out; the
-// memory of the process that does it; and what 1,000 segments cost in requests on S3, one by one and as fan-out packs them.
+// memory of the process that does it; and what a server is asked for 1,000 segments, one by one and as fan-out packs them.
 import { randomBytes } from "node:crypto";
 import { chmod } from "node:fs/promises";
 import {
@@ -63,6 +63,15 @@ async function benchSftp(): Promise<Record<string, number>> {
   });
 }
 
+async function countSftp(): Promise<Record<string, number>> {
+  await using server = await startSshd({ isRecorded: true });
+  const { host, port, user, keyPath, hostKey, directory } = server;
+  return await countRequests({
+    place: (name) => ({ type: "sftp", host, port, user, keyPath, hostKey, path: `${directory}/${name}` }),
+    asked: async () => (await server.requests()).length,
+  });
+}
+
 /** 1,000 segments that follow one another, as fan-out hands them to a replica: so many at a time. */
 function batches(generation: ReturnType<typeof generationOf>, atOnce: number): ReplicaItem[][] {
   const items = Array.from({ length: 1000 }, (_, at): ReplicaItem => {
@@ -76,26 +85,54 @@ function batches(generation: ReturnType<typeof generationOf>, atOnce: number): R
   );
 }
 
-/** What an S3 replica is asked for 1,000 segments. */
-async function countRequests(): Promise<Record<string, number>> {
+interface Counted {
+  /** A replica's entry in a place of its own. */
+  readonly place: (name: string) => object | Promise<object>;
+  /** What the server was asked so far. */
+  readonly asked: () => number | Promise<number>;
+}
+
+/** What a replica asks its server for 1,000 segments, one by one and packed. */
+async function countRequests({ place, asked }: Counted): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
-  await using server = await startS3();
-  await using proxy = await startHttpProxy(server.endpoint);
   for (const atOnce of [1, 20]) {
-    const written = { type: "s3", ...server.entry(await server.makeBucket()), endpoint: proxy.endpoint };
-    const [entry] = parseConfig({ replicas: [written] }).replicas;
+    const [entry] = parseConfig({ replicas: [await place(`count-${atOnce}`)] }).replicas;
     await using set = await openReplicaSet(entry as ReplicaConfig);
     const replica = await set.of(parseDatabaseName("app"));
     const generation = generationOf(randomBytes(8));
     await replica.holdings();
-    const before = proxy.requests.length;
+    const before = await asked();
     for (const items of batches(generation, atOnce)) {
       const outcomes = await replica.putAll(generation, items, { pack: true });
       if (outcomes.some(({ kind }) => kind !== "stored")) throw new Error(JSON.stringify(outcomes[0]));
     }
-    counts[`${atOnce} at a time`] = proxy.requests.length - before;
+    counts[`${atOnce} at a time`] = (await asked()) - before;
   }
   return counts;
+}
+
+async function countS3(): Promise<Record<string, number>> {
+  await using server = await startS3();
+  await using proxy = await startHttpProxy(server.endpoint);
+  return await countRequests({
+    place: async () => ({
+      type: "s3",
+      ...server.entry(await server.makeBucket()),
+      endpoint: proxy.endpoint,
+    }),
+    asked: () => proxy.requests.length,
+  });
+}
+
+async function countNats(): Promise<Record<string, number>> {
+  await using server = await startNats();
+  return await countRequests({
+    place: (bucket) => ({ type: "nats", url: server.url, bucket, createBucket: true }),
+    asked: async () => {
+      const answer = await fetch(server.monitorUrl);
+      return ((await answer.json()) as { in_msgs: number }).in_msgs;
+    },
+  });
 }
 
 /** Medians of three runs for each store; the servers run on this machine too. */
@@ -105,6 +142,8 @@ export async function benchStores(): Promise<Record<string, Record<string, numbe
     s3: await benchS3(),
     nats: await benchNats(),
     sftp: await benchSftp(),
-    "S3 requests for 1,000 segments": await countRequests(),
+    "S3 requests for 1,000 segments": await countS3(),
+    "NATS messages for 1,000 segments": await countNats(),
+    "SFTP file operations for 1,000 segments": await countSftp(),
   };
 }
