@@ -10,6 +10,7 @@ import {
   parseObjectName,
   type TxId,
 } from "@pageferry/format";
+import { untilAborted } from "./deadline.ts";
 import { describeObject, type StateLink, type StateObjectName } from "./describe.ts";
 import { createHoldings, type Holdings, type KnownState } from "./holdings.ts";
 import type { RootedStore } from "./rooted-store.ts";
@@ -59,12 +60,12 @@ export function createReplicaIndex(store: RootedStore): ReplicaIndex {
   };
   const ready = async ({ signal }: CallOptions = {}): Promise<Holdings> => {
     signal?.throwIfAborted();
-    return holdings ?? orAbort(refresh(), signal);
+    return holdings ?? untilAborted(refresh(), signal);
   };
   return {
     ready,
     current: () => holdings,
-    refresh: ({ signal } = {}) => orAbort(refresh(), signal),
+    refresh: ({ signal } = {}) => untilAborted(refresh(), signal),
     async statesAt(generation, txId, call = {}) {
       const index = (await ready(call)).of(generation);
       const known = index.statesAt(txId);
@@ -171,19 +172,5 @@ async function look(store: RootedStore, state: KnownState, call: CallOptions) {
     // What is broken or gone says nothing of its state; verifying it is another's work.
     if (!isPageferryError(error, "corrupt") && !isPageferryError(error, "not-found")) throw error;
     return { name, size, links: [{ parentTxId: state.parentTxId, txId: state.txId }] };
-  }
-}
-
-/** The shared listing goes on for those who still wait for it. */
-async function orAbort<Value>(work: Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
-  if (signal === undefined) return work;
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
   }
 }

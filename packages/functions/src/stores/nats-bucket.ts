@@ -3,8 +3,9 @@
 // only so a description can be published on the condition that nobody else published one: write-once without a race.
 
 import { PageferryError } from "@pageferry/format";
+import { untilAborted } from "../deadline.ts";
 import { type ApiError, apiErrors, fromApi } from "./nats-errors.ts";
-import { connectNats, type LinkOptions, type NatsLink, type NatsReply, orAborted } from "./nats-link.ts";
+import { connectNats, type LinkOptions, type NatsLink, type NatsReply } from "./nats-link.ts";
 
 /** A message as the stream keeps it. */
 export interface StoredMessage {
@@ -155,13 +156,13 @@ async function opened(
       if (context.inspecting === made) context.inspecting = undefined;
     });
   }
-  return { link, ...(await orAborted(inspecting.facts, signal)) };
+  return { link, ...(await untilAborted(inspecting.facts, signal)) };
 }
 
 async function connected(context: Context, signal: AbortSignal | undefined): Promise<NatsLink> {
   const { connecting } = context;
   if (connecting !== undefined) {
-    const link = await orAborted(connecting, signal);
+    const link = await untilAborted(connecting, signal);
     if (!link.isClosed()) return link;
   }
   if (context.isClosed) throw closedError(context);
@@ -173,7 +174,7 @@ async function connected(context: Context, signal: AbortSignal | undefined): Pro
       if (context.connecting === made) context.connecting = undefined;
     });
   }
-  return orAborted(context.connecting, signal);
+  return untilAborted(context.connecting, signal);
 }
 
 function closedError({ options }: Context): PageferryError {

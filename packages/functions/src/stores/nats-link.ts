@@ -14,6 +14,7 @@ import {
   RequestStrategy,
   type TlsOptions,
 } from "nats";
+import { untilAborted } from "../deadline.ts";
 import { type NatsCredentials, type NatsServer, readCredentials, readRootCAs } from "./nats-auth.ts";
 import { fromNats } from "./nats-errors.ts";
 
@@ -169,7 +170,7 @@ function linkOver(connection: NatsConnection, timeoutMs: number, where: string):
           timeout: timeoutMs,
           ...(headers === undefined ? {} : { headers: headersOf(headers) }),
         });
-        return replyOf(await orAborted(asked, signal));
+        return replyOf(await untilAborted(asked, signal));
       } catch (error) {
         throw failed(error);
       }
@@ -183,7 +184,7 @@ function linkOver(connection: NatsConnection, timeoutMs: number, where: string):
           for await (const message of answers) replies.push(replyOf(message));
           return replies;
         };
-        const replies = await orAborted(gathered(), signal);
+        const replies = await untilAborted(gathered(), signal);
         if (replies.length === 0)
           throw Object.assign(new Error("no answer"), { name: "NatsError", code: "TIMEOUT" });
         return replies;
@@ -209,15 +210,4 @@ function replyOf(message: Msg): NatsReply {
 function isAtLeast(version: string, major: number, minor: number): boolean {
   const [, ours = "0", theirs = "0"] = /^v?(\d+)\.(\d+)/.exec(version) ?? [];
   return Number(ours) > major || (Number(ours) === major && Number(theirs) >= minor);
-}
-
-/** Waits for `promise`, but no longer than `signal` lets it: then its reason is thrown, and the promise left alone. */
-export function orAborted<Value>(promise: Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    void promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }

@@ -3,6 +3,7 @@
 
 import { isPageferryError, PageferryError } from "@pageferry/format";
 import { ExponentialBackoff, handleWhen, retry } from "cockatiel";
+import { untilAborted } from "../deadline.ts";
 import {
   type CallOptions,
   compareNames,
@@ -117,18 +118,7 @@ async function persistently<Result>(
     return attempt();
   });
   // The policy's pause does not end with the signal, so its caller does not wait for it.
-  return signal === undefined ? repeated : untilAborted(repeated, signal);
-}
-
-async function untilAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
+  return untilAborted(repeated, signal);
 }
 
 interface Guard {

@@ -2,10 +2,10 @@
 
 import { PageferryError } from "@pageferry/format";
 import { isTemporaryPath } from "@pageferry/format/node";
+import { untilAborted } from "../deadline.ts";
 import { type CallOptions, compareNames, type ObjectInfo } from "../store.ts";
 import { type Entry, sftpStatus, statusOf } from "./sftp-connection.ts";
 import { checkDirectories, fromSftp, pathOf, type SftpPlace, sweepOne } from "./sftp-place.ts";
-import { orAborted } from "./sftp-transfer.ts";
 
 /** Every object whose name begins with `prefix`, by the bytes of its name; symbolic links are no objects. */
 export async function* listPlace(
@@ -17,7 +17,7 @@ export async function* listPlace(
   // A prefix that leaves the root, or cannot begin a name, begins no name.
   if (prefix !== "" && /^\/|\\|\0|(^|\/)\.{0,2}\//.test(prefix)) return;
   const below = prefix.slice(0, prefix.lastIndexOf("/") + 1);
-  if (below !== "" && !(await orAborted(call.signal, isThere(place, below.slice(0, -1))))) return;
+  if (below !== "" && !(await untilAborted(isThere(place, below.slice(0, -1)), call.signal))) return;
   yield* listDirectory(place, below, prefix, call.signal);
 }
 
@@ -36,7 +36,7 @@ async function* listDirectory(
   prefix: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ObjectInfo> {
-  for (const { name, size } of await orAborted(signal, sortedEntries(place, below, prefix))) {
+  for (const { name, size } of await untilAborted(sortedEntries(place, below, prefix), signal)) {
     signal?.throwIfAborted();
     if (name.endsWith("/")) yield* listDirectory(place, name, prefix, signal);
     else yield { name, size };

@@ -212,7 +212,7 @@ export function streamRange(
       async pull(controller) {
         try {
           signal?.throwIfAborted();
-          const bytes = await orAborted(signal, reader.next());
+          const bytes = await untilAborted(reader.next(), signal);
           if (bytes !== undefined) return controller.enqueue(bytes);
           stop();
           controller.close();
@@ -238,9 +238,4 @@ export async function* piecesOf(reader: RangeReader): AsyncGenerator<Uint8Array>
   } finally {
     reader.stop();
   }
-}
-
-/** Waits for work that goes on to its own end, but no longer than until the signal is aborted. */
-export function orAborted<Result>(signal: AbortSignal | undefined, work: Promise<Result>): Promise<Result> {
-  return signal === undefined ? work : untilAborted(work, signal);
 }

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkObjectName, isPageferryError, PageferryError, type SftpReplicaConfig } from "@pageferry/format";
 import { bodySize, haveSameBytes, openBody } from "../body.ts";
+import { untilAborted } from "../deadline.ts";
 import { streamOfBytes } from "../file-stream.ts";
 import { slots } from "../slots.ts";
 import {
@@ -32,15 +33,7 @@ import {
   syncOpened,
   unlinkIfThere,
 } from "./sftp-place.ts";
-import {
-  type Draft,
-  openDraft,
-  orAborted,
-  pieceBytes,
-  piecesOf,
-  readRange,
-  streamRange,
-} from "./sftp-transfer.ts";
+import { type Draft, openDraft, pieceBytes, piecesOf, readRange, streamRange } from "./sftp-transfer.ts";
 import { storedBytes } from "./stored-bytes.ts";
 
 /** Objects that are stored, opened or removed at a time; more wait their turn. One session does one thing after the other. */
@@ -96,7 +89,7 @@ export function sftpStore(options: SftpStoreOptions): Store {
     });
     const ended: Promise<unknown> = running.catch(() => undefined).finally(() => underWay.delete(ended));
     underWay.add(ended);
-    return orAborted(signal, running);
+    return untilAborted(running, signal);
   }
 
   async function close(): Promise<void> {
