@@ -6,7 +6,7 @@ import type { Alarms } from "./alarms.ts";
 import type { Repairs } from "./behind.ts";
 import type { Databases } from "./databases.ts";
 import type { DurableQueue, LaneDepth } from "./queue.ts";
-import { errorLine } from "./settle.ts";
+import { type ScheduledTask, startSchedule } from "./schedule.ts";
 import type { Sources } from "./sources.ts";
 import type { Stage } from "./stage.ts";
 import type { DatabaseStatus } from "./status.ts";
@@ -39,15 +39,15 @@ export interface MaintenanceOptions {
     Pick<Config, "queueRetentionMs" | "retention" | "snapshotIntervalMs" | "dataLossWindowThresholdMs">
   >;
   readonly now: () => number;
+  /** In [0, 1). */
+  readonly random: () => number;
 }
 
 export function startMaintenance(options: MaintenanceOptions): { stop(): Promise<void> } {
   const { sources, queue, targets, config } = options;
-  const stopping = new AbortController();
-  const { signal } = stopping;
   const tasks = [
     every("notes", secondMs, () => sources.save()),
-    every("alarms", 5 * secondMs, () => {
+    every("alarms", 5 * secondMs, (signal) => {
       watch(options);
       probeIdle(options, signal);
     }),
@@ -56,7 +56,7 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
       await options.stage.collect((digests) => queue.unreferenced(digests));
       queue.tidy();
     }),
-    every("replicas", hourMs, () =>
+    every("replicas", hourMs, (signal) =>
       eachTarget(targets, async ({ set }) => {
         for (const replica of set.opened().values()) {
           await replica.refresh({ signal });
@@ -64,23 +64,26 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
         }
       }),
     ),
-    ...pruneTask(options, signal),
+    ...pruneTask(options),
   ];
-  const timers = tasks.map(({ name, intervalMs, run }) => repeat(name, intervalMs, run, options.alarms));
+  const schedule = startSchedule(tasks, options);
   return {
     async stop() {
-      stopping.abort();
-      await Promise.all(timers.map((timer) => timer.stop()));
+      await schedule.stop();
       sources.save();
     },
   };
 
-  function pruneTask(all: MaintenanceOptions, stopSignal: AbortSignal) {
+  function pruneTask(all: MaintenanceOptions) {
     const { retention } = config;
     // Daily and weekly points need a plan of their own: until it is there, nothing of theirs is removed.
     if (retention === undefined || retention.daily > 0 || retention.weekly > 0) return [];
-    return [every("prune", retention.checkIntervalMs, () => prune(all, retention, stopSignal))];
+    return [every("prune", retention.checkIntervalMs, (signal) => prune(all, retention, signal))];
   }
+}
+
+function every(name: string, intervalMs: number, run: ScheduledTask["run"]): ScheduledTask {
+  return { name, intervalMs, run };
 }
 
 /**
@@ -95,52 +98,6 @@ async function eachTarget(
   const done = await Promise.allSettled(there.map(work));
   const failed = done.find((one) => one.status === "rejected");
   if (failed !== undefined) throw failed.reason;
-}
-
-interface Task {
-  readonly name: string;
-  readonly intervalMs: number;
-  readonly run: () => void | Promise<void>;
-}
-
-function every(name: string, intervalMs: number, run: Task["run"]): Task {
-  return { name, intervalMs, run };
-}
-
-/** Runs a task again and again, never twice at a time. */
-function repeat(
-  name: string,
-  intervalMs: number,
-  run: Task["run"],
-  alarms: Alarms,
-): { stop(): Promise<void> } {
-  let running: Promise<void> = Promise.resolve();
-  let isRunning = false;
-  const code = `maintenance-${name}`;
-  const turn = async (): Promise<void> => {
-    isRunning = true;
-    try {
-      await run();
-      alarms.clear({ code });
-    } catch (error) {
-      alarms.raise({
-        code,
-        message: `${name}: ${errorLine(error)}`,
-        hint: "It is tried again at its next turn.",
-      });
-    } finally {
-      isRunning = false;
-    }
-  };
-  const timer = setInterval(() => {
-    if (!isRunning) running = turn();
-  }, intervalMs);
-  return {
-    async stop() {
-      clearInterval(timer);
-      await running;
-    },
-  };
 }
 
 function watch(options: MaintenanceOptions): void {

@@ -25,6 +25,7 @@ import {
 } from "@pageferry/format";
 import { bodySize } from "./body.ts";
 import type { StateLink, StateObjectName } from "./describe.ts";
+import { createExclusive } from "./exclusive.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Judgement } from "./judge.ts";
 import { type LockedNames, type PruneReport, pruneReplica } from "./prune.ts";
@@ -192,19 +193,4 @@ function segmentFileName(generation: Generation, segment: Uint8Array) {
     ? `${generation}/segments/${formatTxId(txId)}.segment.cbor`
     : segmentName({ generation, parentTxId, txId, stampMs: stampMs ?? createdAtMs });
   return { name, stampMs: stampMs ?? createdAtMs, firstTxId: (parentTxId + 1n) as TxId, lastTxId: txId };
-}
-
-/** One at a time for each key: what is judged against the stored history must not be overtaken. */
-function createExclusive(): <Result>(key: string, work: () => Promise<Result>) => Promise<Result> {
-  const last = new Map<string, Promise<unknown>>();
-  return (key, work) => {
-    const before = last.get(key) ?? Promise.resolve();
-    const mine = before.then(work, work);
-    last.set(key, mine);
-    const done = () => {
-      if (last.get(key) === mine) last.delete(key);
-    };
-    mine.then(done, done);
-    return mine;
-  };
 }

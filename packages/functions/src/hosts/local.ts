@@ -150,7 +150,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const packWindowMs = config.packWindowMs ?? 0;
   const consumer = startConsumer({ queue, targets, alarms, relief, random: Math.random, packWindowMs });
   undo.defer(() => consumer.stop());
-  const maintenance = startMaintenance({ ...standing, stage, databases, config, now });
+  const maintenance = startMaintenance({ ...standing, stage, databases, config, now, random: Math.random });
   undo.defer(() => maintenance.stop());
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
