@@ -1,22 +1,7 @@
-// What `pageferry repair` says: a host's answer read, and reports for people.
+// What `pageferry repair` says to people.
 
-import { type ErrorCode, errorTable, PageferryError } from "@pageferry/format";
 import type { RepairReport } from "@pageferry/functions";
 import { formatBytes, formatTable } from "./table.ts";
-
-/** Reads what a host answered. It may tell an error after hours, when its status was sent long before: then that is thrown. */
-export function parseRepair(answer: unknown, url: string): RepairReport {
-  const { replicas, code, detail, hint } = (answer ?? {}) as Partial<
-    Record<"replicas" | "code" | "detail" | "hint", unknown>
-  >;
-  if (Array.isArray(replicas)) return answer as RepairReport;
-  const known = typeof code === "string" && Object.hasOwn(errorTable, code) ? (code as ErrorCode) : undefined;
-  throw new PageferryError(
-    known ?? "unavailable",
-    typeof detail === "string" ? detail : `${url}: the answer is not one of a host`,
-    typeof hint === "string" ? { hint } : {},
-  );
-}
 
 /** One table for all databases, and then what could not be done. */
 export function formatRepair(reports: readonly RepairReport[]): string {

@@ -1,0 +1,158 @@
+// What `repair`, `compact`, `prune` and `verify` have in common: the same work on some databases, done by the host that serves them, or
+// straight on the replicas of a configuration.
+
+import {
+  type Config,
+  type DatabaseName,
+  type ErrorCode,
+  errorTable,
+  PageferryError,
+  parseDatabaseName,
+} from "@pageferry/format";
+import type { Replica, ReplicaSet } from "@pageferry/functions";
+import { dataOption, type OptionSpec } from "./command.ts";
+import { loadConfig } from "./config-file.ts";
+import { defaultDataDir } from "./data-dir.ts";
+import { createHostClient, type HostClient, hostToken } from "./host-client.ts";
+import { hostOrigin } from "./host-origin.ts";
+import type { Io } from "./io.ts";
+
+/** Flags that say by whom the work is done. */
+export interface WorkFlags {
+  readonly data: string;
+  readonly config: string;
+  readonly host: string;
+}
+
+/** Their options, as every such command has them. */
+export const workOptions: readonly OptionSpec[] = [
+  { flags: "--config <file>", description: "work on the replicas of this configuration, without a host" },
+  { flags: "--host <url>", description: "http://HOST:PORT (default: the host that runs on DIR)" },
+  dataOption,
+];
+
+/** Databases of a host, and how to ask it. */
+export interface HostWork {
+  readonly origin: string;
+  readonly client: HostClient;
+  readonly databases: readonly DatabaseName[];
+}
+
+/** The host that runs here or is named, and the databases that are named, or all of its. */
+export async function openHostWork(
+  names: readonly string[],
+  { data = defaultDataDir, host }: Partial<WorkFlags>,
+  io: Io,
+): Promise<HostWork> {
+  const origin = await hostOrigin(host, data);
+  const client = createHostClient(origin, await hostToken(origin, data, io));
+  const chosen = names.length > 0 ? names : await databasesOf(origin, client, io);
+  return { origin, client, databases: chosen.map(parseDatabaseName) };
+}
+
+async function databasesOf(origin: string, client: HostClient, io: Io): Promise<string[]> {
+  const answer = (await client.getJson(`${origin}/v1/databases`, io.signal)) as { databases?: unknown };
+  if (!Array.isArray(answer.databases)) throw noHost(origin);
+  return answer.databases.map((database: { readonly name?: unknown }) => String(database.name));
+}
+
+/**
+ * Asks the host to work on each database, one after the other. `isReport` tells its report from anything else. An error may come after
+ * hours, in an answer whose status was sent long before: then that is thrown.
+ */
+export async function postEach<Report>(
+  { origin, client, databases }: HostWork,
+  verb: string,
+  query: URLSearchParams,
+  isReport: (answer: object) => boolean,
+  io: Io,
+): Promise<Report[]> {
+  const reports: Report[] = [];
+  for (const name of databases) {
+    const answer = await client.postJson(`${origin}/v1/databases/${name}/${verb}?${query}`, io.signal);
+    reports.push(reportIn<Report>(answer, isReport, origin));
+  }
+  return reports;
+}
+
+function reportIn<Report>(answer: unknown, isReport: (answer: object) => boolean, origin: string): Report {
+  if (typeof answer !== "object" || answer === null) throw noHost(origin);
+  if (isReport(answer)) return answer as Report;
+  const { code, detail, hint } = answer as Partial<Record<"code" | "detail" | "hint", unknown>>;
+  const isKnown = typeof code === "string" && Object.hasOwn(errorTable, code);
+  if (!isKnown || typeof detail !== "string") throw noHost(origin);
+  throw new PageferryError(code as ErrorCode, detail, typeof hint === "string" ? { hint } : {});
+}
+
+function noHost(origin: string): PageferryError {
+  return new PageferryError("unavailable", `${origin}: the answer is not one of a host`);
+}
+
+/** A database and those of its configured replicas that could be opened. */
+export interface ReplicaWork {
+  readonly database: DatabaseName;
+  readonly replicas: readonly Replica[];
+  /** Names of those that could not. */
+  readonly unopened: readonly string[];
+}
+
+/** Replicas of a configuration, open until they are disposed of. */
+export interface OpenedWork extends AsyncDisposable {
+  readonly config: Config;
+  readonly works: readonly ReplicaWork[];
+  /** Whether a replica is the one that was asked for, or any where none was. */
+  readonly isWanted: (replica: { readonly name: string }) => boolean;
+}
+
+/** Opens the replicas of the named databases, or of all that are configured. `not-found` for a wanted replica that is not configured. */
+export async function openReplicaWork(
+  names: readonly string[],
+  path: string,
+  wanted: string | undefined,
+  io: Io,
+): Promise<OpenedWork> {
+  const { config } = await loadConfig(io, path);
+  const { openReplicaSet } = await import("@pageferry/functions");
+  if (config.replicas.length === 0) throw new PageferryError("bad-config", `${path}: names no replica`);
+  await using opened = new AsyncDisposableStack();
+  const sets: ReplicaSet[] = [];
+  for (const entry of config.replicas) {
+    sets.push(opened.use(await openReplicaSet(entry, { hasDatabases: !config.isGoForm })));
+  }
+  if (wanted !== undefined && !sets.some(({ name }) => name === wanted)) {
+    const hint = `There are ${sets.map(({ name }) => name).join(", ")}.`;
+    throw new PageferryError("not-found", `replica ${wanted.slice(0, 200)} is not configured`, { hint });
+  }
+  const works: ReplicaWork[] = [];
+  for (const name of chosenOf(names, config)) works.push(await openWork(parseDatabaseName(name), sets, io));
+  const parts = opened.move();
+  return {
+    config,
+    works,
+    isWanted: ({ name }) => wanted === undefined || name === wanted || name.startsWith(`${wanted}/`),
+    [Symbol.asyncDispose]: () => parts.disposeAsync(),
+  };
+}
+
+async function openWork(database: DatabaseName, sets: readonly ReplicaSet[], io: Io): Promise<ReplicaWork> {
+  const found = await Promise.allSettled(sets.map((set) => set.of(database)));
+  const replicas: Replica[] = [];
+  const unopened: string[] = [];
+  for (const [at, one] of found.entries()) {
+    const name = sets[at]?.name ?? "";
+    if (one.status === "fulfilled") replicas.push(one.value);
+    else {
+      unopened.push(name);
+      const why = one.reason instanceof Error ? one.reason.message : String(one.reason);
+      io.err(`warning: ${name} is left out: ${why}\n`);
+    }
+  }
+  return { database, replicas, unopened };
+}
+
+/** The Go implementation's form names no database: there is one, and its replicas' paths are its roots. */
+function chosenOf(names: readonly string[], config: Config): readonly string[] {
+  if (names.length > 0) return names;
+  const configured = config.databases.map(({ name }) => name);
+  return config.isGoForm && configured.length === 0 ? ["database"] : configured;
+}
