@@ -38,7 +38,18 @@ export interface Holdings {
   readonly generations: ReadonlyMap<Generation, GenerationHoldings>;
   /** Objects in `quarantine/`: histories that nobody has decided about. */
   quarantined: number;
+  /** Every object by its name, with its size; undefined where there are more than is kept in memory. */
+  objects: Map<string, number> | undefined;
   of(generation: Generation): GenerationHoldings;
+}
+
+/** Names that are kept: some 50 MB. A replica that is compacted and pruned has a tenth of that. */
+const objectsMax = 200_000;
+
+/** Notes an object's name and size, as long as there is room. */
+export function noteObject(holdings: Holdings, name: string, size: number): void {
+  holdings.objects?.set(name, size);
+  if ((holdings.objects?.size ?? 0) > objectsMax) holdings.objects = undefined;
 }
 
 export function createHoldings(): Holdings {
@@ -46,6 +57,7 @@ export function createHoldings(): Holdings {
   return {
     generations,
     quarantined: 0,
+    objects: new Map(),
     of(generation) {
       const known = generations.get(generation) ?? createGeneration(generation);
       generations.set(generation, known);

@@ -2,6 +2,7 @@
 // for, and follows what is stored. One listing at a time; what is stored while it runs is not lost from it.
 
 import {
+  formatGenerationJson,
   type Generation,
   type GenerationJson,
   generationJsonName,
@@ -12,7 +13,7 @@ import {
 } from "@pageferry/format";
 import { untilAborted } from "./deadline.ts";
 import { describeObject, type StateLink, type StateObjectName } from "./describe.ts";
-import { createHoldings, type Holdings, type KnownState } from "./holdings.ts";
+import { createHoldings, type Holdings, type KnownState, noteObject } from "./holdings.ts";
 import type { RootedStore } from "./rooted-store.ts";
 import type { CallOptions } from "./store.ts";
 
@@ -82,10 +83,15 @@ export function createReplicaIndex(store: RootedStore): ReplicaIndex {
           .map((link) => ({ ...link, name, size, isRead: true }));
       });
     },
-    stored: (name, size, links) => note((into) => into.of(name.generation).add(name, size, links)),
+    stored: (name, size, links) =>
+      note((into) => {
+        into.of(name.generation).add(name, size, links);
+        noteObject(into, name.name, size);
+      }),
     begun(document) {
       note((into) => {
         into.of(document.generation).begin = document;
+        noteObject(into, generationJsonName(document.generation), formatGenerationJson(document).length);
       });
     },
     quarantined: () =>
@@ -101,6 +107,7 @@ async function readHoldings(store: RootedStore): Promise<Holdings> {
   const begun: Generation[] = [];
   for await (const { name, size } of store.list("")) {
     const parsed = parseObjectName(name);
+    if (parsed !== undefined) noteObject(holdings, name, size);
     if (parsed?.kind === "segment" || parsed?.kind === "pack" || parsed?.kind === "snapshot") {
       holdings.of(parsed.generation).add(parsed, size);
     } else if (parsed?.kind === "generation") {

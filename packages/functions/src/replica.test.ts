@@ -285,6 +285,25 @@ suite("what a replica holds", () => {
     }
   });
 
+  test("is listed from memory as it is stored, and from the store again when somebody asks for that", async () => {
+    const { store, replica, again } = open();
+    await put(replica, segments(history, [4, 5]));
+    const listed = async (from: Pick<Replica["reader"], "list">) =>
+      (await Array.fromAsync(from.list())).sort((a, b) => (a.name < b.name ? -1 : 1));
+    assert.deepEqual(await listed(replica.remembered), await listed(replica.reader));
+    await replica.begin(history.begin, 1);
+    await put(replica, [itemOf(history.snapshot(4)), ...segments(history, [5, 6], [6, 7])], true);
+    const before = await listed(replica.remembered);
+    assert.deepEqual(before, await listed(replica.reader));
+    assert.deepEqual(before, await listed(again().remembered));
+
+    await store.remove([history.segment(4, 5).name]);
+    assert.deepEqual(await listed(replica.remembered), before);
+    await replica.refresh();
+
+    assert.deepEqual(await listed(replica.remembered), await listed(replica.reader));
+  });
+
   test("does not miss what is stored while it is being listed", async () => {
     const { store, replica } = open();
     await put(replica, segments(history, [4, 5]));

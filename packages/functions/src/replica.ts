@@ -11,6 +11,7 @@ import {
   formatTxId,
   type Generation,
   type GenerationBegin,
+  type ListedObject,
   PageferryError,
   parseObjectName,
   type RestoreState,
@@ -30,7 +31,7 @@ import type { Holdings } from "./holdings.ts";
 import type { Judgement } from "./judge.ts";
 import { type LockedNames, type PruneReport, pruneReplica } from "./prune.ts";
 import { putBegin } from "./replica-begin.ts";
-import { createReplicaIndex } from "./replica-index.ts";
+import { createReplicaIndex, type ReplicaIndex } from "./replica-index.ts";
 import { judgeLinks, type PutOutcome, putItems, type ReplicaItem } from "./replica-put.ts";
 import { formatTime, latestState, writeState } from "./replica-state.ts";
 import { type RootedStore, rootedStore } from "./rooted-store.ts";
@@ -89,6 +90,11 @@ export interface Replica extends AsyncDisposable {
   ): Promise<Judgement>;
   /** For planning and restoring. */
   readonly reader: ArchiveReader;
+  /**
+   * The same with the listing from memory, for what is planned often: what others stored or removed meanwhile is seen at the next
+   * `refresh`.
+   */
+  readonly remembered: ArchiveReader;
   /** The objects themselves, for repair: what is put here is not judged. */
   readonly objects: RootedStore;
   /** What is stored, from memory; listed first where that has not been done. */
@@ -141,6 +147,7 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
   return {
     name: rooted.name,
     reader,
+    remembered: { ...reader, list: (call) => listRemembered(index, reader, call) },
     objects: rooted,
     async putSnapshot(generation, { txId, stampMs, body }, call) {
       const { name } = await putOne(snapshotName({ generation, txId, stampMs }), body, call);
@@ -180,6 +187,17 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
     refresh: (call) => index.refresh(call),
     [Symbol.asyncDispose]: close,
   };
+}
+
+async function* listRemembered(
+  index: ReplicaIndex,
+  reader: ArchiveReader,
+  call: CallOptions = {},
+): AsyncGenerator<ListedObject> {
+  const { objects } = await index.ready(call);
+  if (objects === undefined) yield* reader.list(call);
+  // A copy: what is stored while somebody reads it changes nothing for them.
+  else for (const [name, size] of [...objects]) yield { name, size };
 }
 
 /** Ours holds a time in its name; a segment without one keeps the name the Go implementation gives it. */
