@@ -248,7 +248,9 @@ suite("calls that cost much", () => {
   const two: Grant = { ...everything, id: "two" };
   const three: Grant = { ...everything, id: "three" };
 
-  test("are four at a time with one token and eight in all, and those above are told when to come again", async () => {
+  test("are four at a time with one token and eight in all, and those above are told when to come again", {
+    timeout: 10_000,
+  }, async () => {
     const held: PromiseWithResolvers<readonly ArchiveReader[]>[] = [];
     const readers = () => {
       const waiting = Promise.withResolvers<readonly ArchiveReader[]>();

@@ -1,8 +1,8 @@
 // How often wrong tokens came from an address. It slows nobody who has the right one: a token is long enough that guessing is hopeless, and
 // what must be kept small is the work, and the log, that guesses and forgotten agents make.
 
-/** Wrong tokens from one address in one window before it is told to wait. */
-const failuresMax = 10;
+/** Wrong tokens from one address in one window before it is told to wait: a proxy's address may stand for many agents. */
+const failuresMax = 30;
 
 const windowMs = 60_000;
 
@@ -10,6 +10,8 @@ const windowMs = 60_000;
 const addressesMax = 10_000;
 
 export interface FailureLimit {
+  /** Whether one more would be too many. */
+  isReached(address: string): boolean;
   /** Counts a failure. Gives how long to wait, in ms, where there were too many; and whether this is the first of those. */
   failed(address: string): { readonly waitMs: number; readonly isFirst: boolean } | undefined;
 }
@@ -18,6 +20,10 @@ export interface FailureLimit {
 export function createFailureLimit(clock: () => number): FailureLimit {
   const windows = new Map<string, { readonly beganAtMs: number; count: number }>();
   return {
+    isReached(address) {
+      const window = windows.get(address);
+      return window !== undefined && window.count >= failuresMax && clock() - window.beganAtMs < windowMs;
+    },
     failed(address) {
       const nowMs = clock();
       const before = windows.get(address);

@@ -77,13 +77,15 @@ suite("the files of tokens", () => {
 });
 
 suite("a host that reads tokens", () => {
-  test("takes a new one and refuses a revoked one a second later", async (t) => {
+  test("takes a new one, and refuses a revoked one a second later", async (t) => {
     const dataDir = await dataDirectory(t);
     const book = bookOf(dataDir);
     await book.look();
     const { record } = await createToken(dataDir, agent, 0);
 
+    book.later(999);
     assert.equal(await book.find(record.id), undefined, "it looks once a second");
+    assert.deepEqual(await book.find(record.id, 100), record, "or when it is asked to");
     book.later(1000);
     assert.deepEqual(await book.find(record.id), record);
     await revokeToken(dataDir, record.id);

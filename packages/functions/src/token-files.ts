@@ -18,7 +18,7 @@ const tokensMax = 1000;
 /** A thousand names of databases are 70 KB. */
 const recordBytesMax = 128 * 1024;
 
-/** How long a token that was made or revoked may go unnoticed. */
+/** How long a token that was revoked may go unnoticed. */
 const lookAgainMs = 1000;
 
 const filePattern = /^([0-9a-f]{12})\.json$/;
@@ -86,8 +86,8 @@ export async function revokeToken(dataDir: string, given: string): Promise<strin
 
 /** The tokens as a host sees them. */
 export interface TokenBook {
-  /** A token's record as it was at most a second ago. */
-  find(id: string): Promise<TokenRecord | undefined>;
+  /** A token's record as it was at most a second ago, or less. */
+  find(id: string, ageMsMax?: number): Promise<TokenRecord | undefined>;
   /** Looks at the files now. */
   look(): Promise<{ readonly records: readonly TokenRecord[]; readonly troubles: readonly string[] }>;
 }
@@ -147,8 +147,8 @@ export function createTokenBook({ dataDir, clock, onTroubles }: TokenBookOptions
   }
 
   return {
-    async find(id) {
-      if (clock() - lookedAtMs >= lookAgainMs) await refresh();
+    async find(id, ageMsMax = lookAgainMs) {
+      if (clock() - lookedAtMs >= ageMsMax) await refresh();
       return entries.get(id)?.record;
     },
     async look() {
