@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { capturedIo } from "../../testing/captured-io.ts";
 import { run } from "../main.ts";
 
@@ -74,5 +75,36 @@ suite("pageferry token", () => {
       assert.match(err, /^error: .*\nhint: /, argv.join(" "));
     }
     assert.deepEqual(await readdir(data), []);
+  });
+});
+
+suite("the token that a host makes at its first start", () => {
+  async function startOn(data: string, isTerminal: boolean): Promise<string> {
+    const io = { ...capturedIo(), isTerminal };
+    const ended = run(["serve", "--data", data, "--port", "0"], io);
+    while (!/^ready/m.test(io.said.out)) await sleep(10);
+    io.terminate();
+    assert.equal(await ended, 0, io.said.err);
+    return `${io.said.out}${io.said.err}`;
+  }
+  const tokenIn = async (data: string) => (await readFile(join(data, "token"), "utf8")).trim();
+
+  test("is shown on a terminal, and only then", async (t) => {
+    const { data } = await commandOn(t);
+
+    const first = await startOn(data, true);
+    const second = await startOn(data, true);
+
+    assert.ok(first.includes(await tokenIn(data)));
+    assert.ok(!second.includes(await tokenIn(data)));
+  });
+
+  test("is not in what a service logs", async (t) => {
+    const { data } = await commandOn(t);
+
+    const said = await startOn(data, false);
+
+    assert.ok(said.includes(join(data, "token")));
+    assert.ok(!said.includes(await tokenIn(data)));
   });
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { get } from "node:http";
+import { get, type IncomingMessage } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
@@ -143,7 +143,8 @@ suite("a host with tokens of several", () => {
   test("counts a stream until it is sent or its line is gone: more than a host gives at a time go one after the other", async (t) => {
     const { host, dataDir } = await start(t);
     const call = caller(host, host.token);
-    await call("POST", "/v1/ingest", envelopeOf("app"));
+    const small = history.segment(4, 5);
+    await call("POST", "/v1/ingest", history.envelope([small]));
     await until(() => isThere(segmentOf(dataDir)));
     const path = `/v1/databases/app/objects/${history.segment(4, 5).name}`;
 
@@ -152,13 +153,16 @@ suite("a host with tokens of several", () => {
       assert.equal(answer.status, 200, `object ${count}`);
       await answer.arrayBuffer();
     }
-    // Lines that are given up before the answer, or in the middle of it.
+    // Lines that are given up while more is to be sent than they hold.
+    const large = history.snapshot(4, 24 * 1024 * 1024);
+    await call("POST", "/v1/ingest", history.envelope([large], { database: parseDatabaseName("app") }));
+    await until(() => isThere(join(dataDir, "replica/app", large.name)));
     for (let count = 0; count < 130; count += 1) {
       const headers = { authorization: `Bearer ${host.token}` };
-      const request = get(`${host.url}${path}`, { headers, agent: false });
+      const request = get(`${host.url}/v1/databases/app/objects/${large.name}`, { headers, agent: false });
       request.on("error", () => undefined);
-      if (count % 2 === 0) await new Promise((resolve) => request.on("response", resolve));
-      else await new Promise((resolve) => request.on("socket", (socket) => socket.on("connect", resolve)));
+      const { statusCode } = await new Promise<IncomingMessage>((resolve) => request.on("response", resolve));
+      assert.equal(statusCode, 200, `line ${count}`);
       request.destroy();
     }
 
