@@ -30,6 +30,9 @@ const jsonBytesMax = 256 * 1024 * 1024;
 /** What may pass is tried this often, after a second, then two. */
 const attemptsMax = 3;
 
+/** A host that has its hands full is asked again every three seconds: when many restore at once, each has its turn. */
+const busyAttemptsMax = 40;
+
 /** A server that does not begin to answer by then is not there. A stream may take as long as it goes on. */
 const answerTimeoutMs = 30_000;
 
@@ -91,8 +94,8 @@ export function createHostClient(origin: string, token: string | undefined): Hos
       try {
         return await attempt();
       } catch (error) {
-        if (tries === attemptsMax || !isPageferryError(error, "unavailable")) throw error;
-        await sleep(1000 * tries, undefined, { signal });
+        if (tries >= attemptsFor(error)) throw error;
+        await sleep(1000 * Math.min(tries, attemptsMax), undefined, { signal });
       }
     }
   }
@@ -142,6 +145,11 @@ export function createHostClient(origin: string, token: string | undefined): Hos
   };
 }
 
+function attemptsFor(error: unknown): number {
+  if (isPageferryError(error, "too-many")) return busyAttemptsMax;
+  return isPageferryError(error, "unavailable") ? attemptsMax : 0;
+}
+
 function jsonOf(bytes: Uint8Array, url: string): unknown {
   try {
     return JSON.parse(Buffer.from(bytes).toString("utf8"));
@@ -175,11 +183,13 @@ async function errorOf(response: Response, url: string): Promise<PageferryError>
 }
 
 function codeOfStatus(status: number): ErrorCode {
-  if (status === 401 || status === 403) return "unauthorized";
+  if (status === 401) return "unauthorized";
+  if (status === 403) return "forbidden";
   if (status === 404) return "not-found";
   if (status === 409) return "conflict";
   if (status === 416) return "corrupt";
-  return status === 408 || status === 429 || status >= 500 ? "unavailable" : "bad-request";
+  if (status === 429) return "too-many";
+  return status === 408 || status >= 500 ? "unavailable" : "bad-request";
 }
 
 type Problem = Readonly<Partial<Record<"code" | "title" | "detail" | "hint", string>>>;

@@ -12,6 +12,7 @@ import { replicateCommand } from "./commands/replicate.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { statusCommand } from "./commands/status.ts";
+import { tokenCommand } from "./commands/token.ts";
 import { upCommand } from "./commands/up.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { Io } from "./io.ts";
@@ -26,6 +27,7 @@ const commands = [
   repairCommand,
   serveCommand,
   replicateCommand,
+  tokenCommand,
   demoCommand,
   versionCommand,
 ] as const;

@@ -63,6 +63,7 @@ export async function startHost({ config, dataDir, io }: StartOptions): Promise<
     { env: io.env, hasDatabases: !config.isGoForm, logger: alarmLogger(io), now: io.now },
   );
   const url = host.url ?? "";
+  if (host.madeTokenFile !== undefined) tellToken(io, host.token, host.madeTokenFile);
   await writeFileDurable(urlFile(directory), Buffer.from(`${url}\n`), { overwrite: true });
   return {
     url,
@@ -72,6 +73,11 @@ export async function startHost({ config, dataDir, io }: StartOptions): Promise<
       await host.close({ deadlineMs: stopDeadlineMs });
     },
   };
+}
+
+/** A new token is shown to a person; where standard error is a log, it must not stand in it. */
+function tellToken(io: Io, token: string, path: string): void {
+  io.err(`token: ${io.isTerminal ? `${token}, kept in ${path}` : `a new one is in ${path}`}\n`);
 }
 
 /** Starts an agent that sends to the host of the configuration. Errors: `bad-config` without one. */

@@ -82,7 +82,14 @@ export const errorTable = {
     status: 401,
     exitCode: 6,
     when: "A credential was missing or refused.",
-    hint: "Set PAGEFERRY_TOKEN to a token with the scope named in the message.",
+    hint: "Set PAGEFERRY_TOKEN to a token of the named host.",
+  },
+  forbidden: {
+    remedy: "stop",
+    status: 403,
+    exitCode: 6,
+    when: "The token is right, and is not for this call or this database.",
+    hint: "Use a token with the named scope and database; `pageferry token create` makes one at the host.",
   },
   gap: {
     remedy: "rotate",
@@ -104,6 +111,13 @@ export const errorTable = {
     exitCode: 9,
     when: "A timeout, a throttle, or a lost connection.",
     hint: "It is tried again; if this lasts, see whether the named service runs.",
+  },
+  "too-many": {
+    remedy: "retry",
+    status: 429,
+    exitCode: 9,
+    when: "Too many calls of this kind are under way, or too many wrong tokens came.",
+    hint: "Try again a little later.",
   },
   "not-bolt": {
     remedy: "stop",

@@ -17,17 +17,19 @@ import {
   type RestoreTarget,
 } from "@pageferry/format";
 import { type Context, Hono } from "hono";
+import { type Authenticate, grantOfCall, guardRoutes } from "./access.ts";
 import { createObjectServer, planManifest, pointsJson } from "./archive-api.ts";
-import { checkBearer } from "./auth.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import { problemOf } from "./problem.ts";
 import type { RepairReport } from "./repair.ts";
 import type { RepairRequest } from "./repairer.ts";
 import type { ReplayReport, ReplayRequest } from "./replay.ts";
 import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
+import { covers, requireDatabase } from "./scopes.ts";
 import type { Stage } from "./stage.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
 import type { CallOptions } from "./store.ts";
+import { alarmsFor, statusFor } from "./views.ts";
 
 /** Names left out of one manifest: what a restore found missing on its way. */
 const withoutMax = 1000;
@@ -39,10 +41,10 @@ const healthAgeMs = 1000;
 const pathLengthMax = 16 * 1024;
 
 export interface ApiOptions {
-  /** Every call but `/healthz` must bring it. */
-  readonly token: string;
-  /** Resolves when the envelope is durable. */
-  readonly ingest: (envelope: Uint8Array) => Promise<unknown>;
+  /** Asked of every call but `/healthz`. */
+  readonly authenticate: Authenticate;
+  /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
+  readonly ingest: (envelope: Uint8Array, mayAdd: (database: DatabaseName) => void) => Promise<unknown>;
   readonly stage: Stage;
   /** Gives what was set aside another chance. */
   readonly replay: (request: ReplayRequest) => ReplayReport;
@@ -77,9 +79,9 @@ export function createApi(options: ApiOptions): Hono {
   app.use(async (context, next) => {
     if (context.req.url.length > pathLengthMax)
       throw new PageferryError("bad-request", "the URL is too long");
-    if (context.req.path !== "/healthz") checkBearer(context.req.header("authorization"), options.token);
     await next();
   });
+  guardRoutes(app, options.authenticate);
   addHealth(app, options);
   addIngest(app, options);
   addDatabases(app, options);
@@ -126,7 +128,9 @@ function addIngest(app: Hono, options: ApiOptions): void {
         `content-type is ${type ?? "absent"}, application/cbor is expected`,
       );
     }
-    await options.ingest(await bodies.read(context, envelopeBytesMax));
+    const grant = grantOfCall(context);
+    const mayAdd = (database: DatabaseName) => requireDatabase(grant, database);
+    await options.ingest(await bodies.read(context, envelopeBytesMax), mayAdd);
     return context.body(null, 202);
   });
   app.put("/v1/stage/:digest", async (context) => {
@@ -139,11 +143,16 @@ function addIngest(app: Hono, options: ApiOptions): void {
 
 function addDatabases(app: Hono, options: ApiOptions): void {
   app.get("/v1/databases", async (context) => {
-    const databases = await Promise.all((await options.databases()).map(options.status));
-    return context.json({ databases, alarms: options.alarms() });
+    const grant = grantOfCall(context);
+    const names = (await options.databases()).filter((name) => covers(grant, name));
+    const databases = await Promise.all(names.map(options.status));
+    return context.json({
+      databases: databases.map((status) => statusFor(grant, status)),
+      alarms: alarmsFor(grant, options.alarms()),
+    });
   });
   app.get("/v1/databases/:database", async (context) =>
-    context.json(await options.status(await known(context, options))),
+    context.json(statusFor(grantOfCall(context), await options.status(await known(context, options)))),
   );
   app.get("/v1/databases/:database/needs", async (context) => {
     // A database nobody knows yet needs nothing: its agent asks before it begins.
@@ -221,7 +230,11 @@ async function known(context: Context, options: ApiOptions): Promise<DatabaseNam
   const database = parseDatabaseName(context.req.param("database") ?? "");
   const databases = await options.databases();
   if (databases.includes(database)) return database;
-  const names = databases.slice(0, 20).join(", ");
+  const grant = grantOfCall(context);
+  const names = databases
+    .filter((name) => covers(grant, name))
+    .slice(0, 20)
+    .join(", ");
   throw new PageferryError("not-found", `database ${database} is not backed up here`, {
     hint: names === "" ? "No database is backed up here yet." : `There are ${names}.`,
   });

@@ -1,31 +1,74 @@
 // Bearer tokens: compared in a time that tells nothing of them, kept in a file that only its owner reads.
 
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { randomBytes, timingSafeEqual } from "node:crypto";
 import { chmod, readFile } from "node:fs/promises";
 import { isPageferryError, PageferryError } from "@pageferry/format";
 import { fromFileSystem, writeFileDurable } from "@pageferry/format/node";
+import type { Authenticate } from "./access.ts";
+import type { FailureLimit } from "./failures.ts";
+import { tooMany } from "./problem.ts";
+import { everything } from "./scopes.ts";
+import type { TokenBook } from "./token-files.ts";
+import { digestOf, grantOf, partsOf, type TokenRecord } from "./tokens.ts";
 
 /** Below this a token could be guessed. */
 const tokenLengthMin = 16;
 
-/** Throws `unauthorized` unless the header is `Bearer` and the token. */
-export function checkBearer(header: string | undefined, token: string): void {
-  const given = /^Bearer +([^ ]+) *$/i.exec(header ?? "")?.[1];
-  if (given !== undefined && timingSafeEqual(digest(given), digest(token))) return;
-  const what = given === undefined ? "no bearer token was given" : "the bearer token is not this host's";
-  throw new PageferryError("unauthorized", what, {
-    hint: "Set PAGEFERRY_TOKEN to the host's token; it lies in its data directory.",
+export interface AuthOptions {
+  /** The host's own, which may do everything. */
+  readonly token: string;
+  readonly book: Pick<TokenBook, "find">;
+  readonly failures: FailureLimit;
+  /** Told once a minute where too many wrong tokens come from. */
+  readonly onMany: (address: string) => void;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** What is wrong may have been made a moment ago: the records are looked at again, but not for every guess. */
+const freshMs = 100;
+
+/** Makes what tells who calls. Nothing of what was given is in its errors. */
+export function createAuthenticate(options: AuthOptions): Authenticate {
+  const { book, failures, now } = options;
+  const own = digestOf(options.token);
+  // Compared where there is no such token, so that it takes as long as where there is.
+  const nobody = randomBytes(own.length);
+  const recordOf = async (given: string, ageMsMax?: number): Promise<TokenRecord | undefined> => {
+    const { id, secret } = partsOf(given) ?? { id: "", secret: given };
+    const record = await book.find(id, ageMsMax);
+    const kept = record === undefined ? nobody : Buffer.from(record.sha256, "hex");
+    return timingSafeEqual(digestOf(secret), kept) ? record : undefined;
+  };
+  return async (header, address) => {
+    const given = /^Bearer +([^ ]+) *$/i.exec(header ?? "")?.[1];
+    if (given === undefined) throw refusal("no bearer token was given", address, options);
+    let record = await recordOf(given);
+    if (timingSafeEqual(digestOf(given), own)) return everything;
+    if (record === undefined && !failures.isReached(address)) record = await recordOf(given, freshMs);
+    if (record === undefined) throw refusal("the bearer token is none of this host's", address, options);
+    if (record.expiresAtMs !== undefined && now() >= record.expiresAtMs)
+      throw refusal("the bearer token has expired", address, options);
+    return grantOf(record);
+  };
+}
+
+/** Counts it. Who has the right token is never in this way, whoever else calls from the same address. */
+function refusal(what: string, address: string, { failures, onMany }: AuthOptions): PageferryError {
+  const limit = failures.failed(address);
+  if (limit?.isFirst === true) onMany(address);
+  if (limit !== undefined) return tooMany("too many wrong tokens came from this address", limit.waitMs);
+  return new PageferryError("unauthorized", what, {
+    hint: "Set PAGEFERRY_TOKEN to one that `pageferry token create` made at the host, or to the one in its data directory.",
   });
 }
 
-function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
-}
-
 /** The token in a file, made there if there is none, mode 0600. Errors: `bad-config` for one that is too short. */
-export async function tokenFromFile(path: string): Promise<string> {
-  const token = (await readToken(path)) ?? (await makeToken(path));
-  return checkToken(token, path);
+export async function tokenFromFile(
+  path: string,
+): Promise<{ readonly token: string; readonly isNew: boolean }> {
+  const known = await readToken(path);
+  return { token: checkToken(known ?? (await makeToken(path)), path), isNew: known === undefined };
 }
 
 /** Returns the token if it is long enough and fits into a header; else `bad-config`. */

@@ -1,6 +1,7 @@
 // The parts of pageferry behind the queue, by name, for those who build their own host: stores and the conformance suite
 // have entries of their own (`./stores/*`, `./conformance`), and so has the host for one process (`./hosts/local`).
 
+export type { Authenticate } from "./access.ts";
 export { type Alarm, type Alarms, createAlarms } from "./alarms.ts";
 export { type ApiOptions, createApi } from "./api.ts";
 export { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";
@@ -42,6 +43,7 @@ export {
   type RestoreStandaloneOptions,
   restoreStandalone,
 } from "./restore-standalone.ts";
+export { type Grant, parseScopes, type Scope } from "./scopes.ts";
 export { type Outcome, settleFanout, settleLane } from "./settle.ts";
 export { openStage, type Stage, type StageOptions } from "./stage.ts";
 export type { AlarmStatus, DatabaseStatus, ReplicaStatus } from "./status.ts";
@@ -57,3 +59,5 @@ export {
   type StoreBody,
 } from "./store.ts";
 export { type OpenStoreOptions, openStore } from "./stores/open.ts";
+export { createToken, listTokens, revokeToken } from "./token-files.ts";
+export type { NewToken, TokenRecord } from "./tokens.ts";

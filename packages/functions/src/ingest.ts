@@ -32,12 +32,18 @@ export interface IngestOptions {
 
 /**
  * Takes an envelope; resolves when it is durable. Errors: `corrupt`, `bad-name`, `too-large`, `unsupported-version` where
- * it is at fault; `fork` where another history of its generation was found; `unavailable` or `disk-full` where it may come again.
+ * it is at fault; what `mayAdd` throws for a database that is not its sender's; `fork` where another history of its generation
+ * was found; `unavailable` or `disk-full` where it may come again.
  */
-export async function ingest(bytes: Uint8Array, options: IngestOptions): Promise<Envelope> {
+export async function ingest(
+  bytes: Uint8Array,
+  options: IngestOptions,
+  mayAdd: (database: DatabaseName) => void,
+): Promise<Envelope> {
   const receivedAtMs = options.now();
   const envelope = decodeEnvelope(bytes);
   const { database, begin, items } = envelope;
+  mayAdd(database);
   options.checkFork(database, begin);
   await options.admit(database);
   const digests: string[] = [];

@@ -110,7 +110,7 @@ suite("the queue over HTTP", () => {
     const cases = [
       [400, "bad-request"],
       [401, "unauthorized"],
-      [403, "unauthorized"],
+      [403, "forbidden"],
       [404, "not-found"],
       [409, "conflict"],
       [413, "too-large"],

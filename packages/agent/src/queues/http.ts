@@ -204,7 +204,7 @@ function redirected(message: string, location: string | undefined, { token }: Er
 
 const codeOfStatus: Readonly<Record<number, ErrorCode>> = {
   401: "unauthorized",
-  403: "unauthorized",
+  403: "forbidden",
   404: "not-found",
   409: "conflict",
   413: "too-large",

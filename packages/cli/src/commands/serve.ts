@@ -17,7 +17,8 @@ Examples:
   pageferry serve --data /var/lib/pageferry --listen 10.0.0.5 --port 7373
   pageferry serve --config pageferry.yml
 
-The token that agents need is in DIR/token, or what PAGEFERRY_TOKEN says. Between machines, put TLS in front.`,
+An agent needs a token: \`pageferry token create --database app\` makes one that can do nothing but add to app. The one in DIR/token, or what
+PAGEFERRY_TOKEN says, can do everything. Between machines, put TLS in front.`,
   async run(_args, options, io) {
     const { config, dataDir } = await loadRunSettings([], options, io);
     const { startHost } = await import("../up.ts");

@@ -15,7 +15,6 @@ import {
 import { makeDirectoryDurable } from "@pageferry/format/node";
 import { type Alarm, type Alarms, createAlarms } from "../alarms.ts";
 import { createApi } from "../api.ts";
-import { checkToken, tokenFromFile } from "../auth.ts";
 import { createRepairs, type Repairs } from "../behind.ts";
 import { startConsumer } from "../consumer.ts";
 import { createDatabases, type Databases } from "../databases.ts";
@@ -35,6 +34,7 @@ import { openStage } from "../stage.ts";
 import { type AlarmStatus, alarmStatus, type DatabaseStatus } from "../status.ts";
 import type { CallOptions, ReplayableBody } from "../store.ts";
 import { createTarget, type Target } from "../targets.ts";
+import { openLocalAuth } from "./local-auth.ts";
 
 /** Where the host listens when nobody says where, if that port is free. */
 const portDefault = 7373;
@@ -102,8 +102,10 @@ export interface HostQueue {
 export interface LocalHost extends AsyncDisposable {
   /** `http://host:port`; `undefined` without HTTP. */
   readonly url: string | undefined;
-  /** The bearer token that the API asks for. */
+  /** The host's own bearer token, which may do everything; docs/operations.md#tokens says how to make others. */
   readonly token: string;
+  /** Where that token was written, if it was made at this start. */
+  readonly madeTokenFile: string | undefined;
   readonly queue: HostQueue;
   status(database: string): Promise<DatabaseStatus>;
   databases(): Promise<readonly DatabaseName[]>;
@@ -128,9 +130,9 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
       ...(queueBytesMax === undefined ? {} : { bytesMax: queueBytesMax }),
     }),
   );
-  const token = await tokenOf(config, options);
   const stage = await openStage({ directory: join(dataDir, "stage"), now });
   const alarms = createAlarms({ now, ...alarmLog(options.logger) });
+  const { token, madeTokenFile, authenticate } = await openAuth(config, options, { alarms, now });
   const sources = createSources({ now, alarms, notes: queue });
   const forks = createForks({ alarms, notes: queue });
   const sets = await openReplicaSets(config, options, queue, undo);
@@ -155,9 +157,9 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
   const api = createApi({
-    token,
+    authenticate,
     stage,
-    ingest: (bytes) => ingest(bytes, door),
+    ingest: (bytes, mayAdd) => ingest(bytes, door, mayAdd),
     replay: (request) => replay(request, { queue, targets, forks }),
     ...databases,
     repair: repairer.repair,
@@ -179,7 +181,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   };
   return {
     url: server?.url,
-    token,
+    ...{ token, madeTokenFile },
     queue: queuePort(server?.url ?? `queue in ${dataDir}`, door, databases),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
@@ -213,13 +215,16 @@ function startRelief({ queue, targets, repairs, alarms, options }: ReliefParts):
   });
 }
 
+/** In one process there is nobody to distrust. */
+const anyDatabase = (): void => undefined;
+
 /** The host's door for an agent in the same process: what HTTP does, without it. */
 function queuePort(name: string, door: IngestOptions, databases: Databases): HostQueue {
   return {
     name,
     async send(envelope, { signal } = {}) {
       signal?.throwIfAborted();
-      await ingest(envelope, door);
+      await ingest(envelope, door, anyDatabase);
     },
     async stage(_database, body, { signal } = {}) {
       await door.stage.put(body.digest, body.open(), { size: body.size, signal });
@@ -253,11 +258,15 @@ function replicasOf({ replicas, dataDir }: LocalHostConfig): readonly ReplicaCon
     : replicas;
 }
 
-async function tokenOf(config: LocalHostConfig, options: LocalHostOptions): Promise<string> {
-  const given = options.env?.PAGEFERRY_TOKEN;
-  if (given !== undefined && given !== "") return checkToken(given, "PAGEFERRY_TOKEN");
-  if (config.token !== undefined) return checkToken(config.token, "the configuration");
-  return tokenFromFile(join(config.dataDir, "token"));
+function openAuth(
+  { dataDir, token }: LocalHostConfig,
+  { env, logger }: LocalHostOptions,
+  parts: { readonly alarms: Alarms; readonly now: () => number },
+) {
+  return openLocalAuth({
+    ...{ ...parts, dataDir, given: env?.PAGEFERRY_TOKEN, configured: token },
+    onMany: (address) => logger?.warn({ address }, "many wrong tokens come from one address"),
+  });
 }
 
 function settle({ settleMs }: LocalHostOptions): { readonly settleMs?: number } {

@@ -1,0 +1,130 @@
+// Who may call what: one table of routes, and a guard before all of them. A route that is in no table is refused, whoever asks.
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { PageferryError } from "@pageferry/format";
+import type { Context, Hono } from "hono";
+import { matchedRoutes } from "hono/route";
+import { type AtOnce, createAtOnce } from "./at-once.ts";
+import { type Grant, requireDatabase, type Scope } from "./scopes.ts";
+
+interface Rule {
+  /** One of these is enough. */
+  readonly scopes: readonly Scope[];
+  /**
+   * Where the database stands that the token must be for: in the path; in the query, which only a token for all may leave out; `inside`: the
+   * route asks `grantOfCall` itself; `all`: only tokens for all databases may call it.
+   */
+  readonly database: "path" | "query" | "inside" | "all";
+  readonly atOnce?: keyof typeof atOnceBounds;
+}
+
+/** Planning holds the list of an archive in memory, which may be some hundred MB; a stream holds little, and a restore may open 64. */
+const atOnceBounds = {
+  plans: { perHost: 8, perToken: 4 },
+  streams: { perHost: 256, perToken: 128 },
+};
+
+const database = "/v1/databases/:database";
+const operate: Rule = { scopes: ["operate"], database: "path" };
+
+/** Without a token. */
+const openRoutes: ReadonlySet<string> = new Set(["GET /healthz"]);
+
+/** Every other route, as it is declared. Who may restore may also see what there is to restore. */
+const rules: Readonly<Record<string, Rule>> = {
+  "POST /v1/ingest": { scopes: ["ingest"], database: "inside" },
+  "PUT /v1/stage/:digest": { scopes: ["ingest"], database: "query" },
+  [`GET ${database}/needs`]: { scopes: ["needs"], database: "path" },
+  "GET /v1/databases": { scopes: ["read"], database: "inside" },
+  [`GET ${database}`]: { scopes: ["read", "restore"], database: "path" },
+  [`GET ${database}/points`]: { scopes: ["read", "restore"], database: "path", atOnce: "plans" },
+  "GET /metrics": { scopes: ["read"], database: "all" },
+  [`GET ${database}/manifest`]: { scopes: ["restore"], database: "path", atOnce: "plans" },
+  [`GET ${database}/objects/:name{.+}`]: { scopes: ["restore"], database: "path", atOnce: "streams" },
+  [`POST ${database}/repair`]: operate,
+  [`POST ${database}/verify`]: operate,
+  [`POST ${database}/compact`]: operate,
+  [`POST ${database}/prune`]: operate,
+  "POST /v1/replay": { scopes: ["operate"], database: "query" },
+};
+
+/** Tells who calls, from the Authorization header and the address it comes from. Throws `unauthorized` or `too-many`. */
+export type Authenticate = (header: string | undefined, address: string) => Promise<Grant>;
+
+const grantKey = "grant";
+
+/** Puts the guard before all routes that are declared after it. */
+export function guardRoutes(app: Hono, authenticate: Authenticate): void {
+  app.use(async (context, next) => {
+    const routes = matchedRoutes(context)
+      .filter(({ method }) => method !== "ALL")
+      .map(({ method, path }) => `${method} ${path}`);
+    const isOpen = routes.length > 0 && routes.every((route) => openRoutes.has(route));
+    if (!isOpen) {
+      context.set(
+        grantKey as never,
+        (await authenticate(context.req.header("authorization"), addressOf(context))) as never,
+      );
+      if (!routes.every((route) => Object.hasOwn(rules, route)))
+        throw new PageferryError("forbidden", "nobody may call this: no scope is set for it");
+    }
+    await next();
+  });
+  const atOnce = {
+    plans: createAtOnce("plans of restores", atOnceBounds.plans),
+    streams: createAtOnce("objects", atOnceBounds.streams),
+  };
+  for (const [route, rule] of Object.entries(rules)) {
+    const [method = "", path = ""] = route.split(" ");
+    app.on(method, path, async (context, next) => {
+      decide(rule, grantOfCall(context), context);
+      if (rule.atOnce === undefined) await next();
+      else await within(atOnce[rule.atOnce], context, next);
+    });
+  }
+}
+
+/** What the caller may do. */
+export function grantOfCall(context: Context): Grant {
+  const grant = context.get(grantKey) as Grant | undefined;
+  if (grant === undefined) throw new PageferryError("unauthorized", "nobody was asked who calls");
+  return grant;
+}
+
+function decide({ scopes, database: where }: Rule, grant: Grant, { req }: Context): void {
+  if (!scopes.some((scope) => grant.scopes.has(scope)))
+    throw new PageferryError("forbidden", `this token lacks the scope ${scopes.join(" or ")}`);
+  if (where === "inside" || grant.databases === "*") return;
+  const name =
+    where === "path" ? req.param("database") : where === "query" ? req.query("database") : undefined;
+  if (name === undefined) {
+    const hint = where === "query" ? { hint: "Name one with `database`." } : {};
+    throw new PageferryError("forbidden", "this token is not for all databases", hint);
+  }
+  requireDatabase(grant, name);
+}
+
+/** Counts a call as under way until its answer is sent, or its line is gone. */
+async function within(atOnce: AtOnce, context: Context, next: () => Promise<void>): Promise<void> {
+  const end = atOnce.begin(grantOfCall(context).id);
+  const { outgoing } = nodeOf(context);
+  // Without Node's server nobody tells when an answer was sent.
+  if (outgoing !== undefined && !outgoing.closed) outgoing.once("close", end);
+  try {
+    await next();
+  } finally {
+    if (outgoing === undefined || outgoing.closed) end();
+  }
+}
+
+/** Behind a proxy it is the proxy's; elsewhere than on Node's own server all calls count as one address. */
+function addressOf(context: Context): string {
+  return nodeOf(context).incoming?.socket.remoteAddress ?? "";
+}
+
+function nodeOf(context: Context): {
+  readonly incoming?: IncomingMessage;
+  readonly outgoing?: ServerResponse;
+} {
+  return (context.env ?? {}) as { readonly incoming?: IncomingMessage; readonly outgoing?: ServerResponse };
+}

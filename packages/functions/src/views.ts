@@ -1,0 +1,17 @@
+// What a caller sees of the state of things: a token for some databases hears nothing of the others, not even that they exist.
+
+import { covers, type Grant } from "./scopes.ts";
+import type { AlarmStatus, DatabaseStatus } from "./status.ts";
+
+/** Without the alarms of the whole host for those who may not see all of it: their words may name anything. */
+export function alarmsFor(grant: Grant, alarms: readonly AlarmStatus[]): readonly AlarmStatus[] {
+  if (grant.databases === "*") return alarms;
+  return alarms.filter(({ database }) => database !== undefined && covers(grant, database));
+}
+
+/** The same of one database. A replica's last error came from any of its databases; its state remains. */
+export function statusFor(grant: Grant, status: DatabaseStatus): DatabaseStatus {
+  if (grant.databases === "*") return status;
+  const replicas = status.replicas.map((replica) => ({ ...replica, error: null }));
+  return { ...status, replicas, alarms: alarmsFor(grant, status.alarms) };
+}
