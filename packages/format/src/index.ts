@@ -112,6 +112,7 @@ export {
   type StagedItem,
 } from "./envelope.ts";
 export { type ErrorCode, errorTable, isPageferryError, PageferryError, type Remedy } from "./errors.ts";
+export { type FoldedRange, type FoldOptions, type FoldStep, foldRange } from "./fold-range.ts";
 export {
   formatGenerationJson,
   type GenerationBegin,
@@ -166,7 +167,7 @@ export {
   type RestorePlan,
   type RestoreTarget,
 } from "./restore-plan.ts";
-export { type Edge, edgesOf } from "./restore-route.ts";
+export { type Edge, edgesOf, type RouteStep, shortestRoute } from "./restore-route.ts";
 export {
   decodeSegment,
   decodeSegmentAsync,

@@ -1,0 +1,92 @@
+// The pages of a range as it is folded, newest segment first: of every page the newest block, once. Pure. See docs/format.md#merge.
+
+import { parseFreelist } from "./bolt/freelist.ts";
+import { pageHeader } from "./bolt/page.ts";
+import type { PageFrame } from "./segment-payload.ts";
+
+/** Blocks that grow in number; each is a copy, so that what they came from may go. */
+export interface PageFold {
+  /** Bytes of the blocks by now. */
+  bytes(): number;
+  /** Takes what is not known yet of `runs` (pairs: first page, count) and their frames. Meta pages are left out. */
+  add(runs: Uint32Array, frames: readonly Uint8Array[]): void;
+  /**
+   * Drops what the freelist of the final state names, now and from what is added later: it was written on the way and is not live in the
+   * end. To be called when the newest segment is in; a freelist that it does not hold whole drops nothing.
+   */
+  dropFree(freelist: number | null): void;
+  /** Maximal runs, ascending. */
+  frames(): PageFrame[];
+}
+
+/** The first page that is not a meta page. */
+const firstPage = 2;
+
+/** Bytes of one piece of memory for blocks. */
+const slabBytes = 1024 * 1024;
+
+/** `highWaterMark` is that of the final state: pages from it on are left out. */
+export function createPageFold(pageSize: number, highWaterMark: number): PageFold {
+  const blocks = new Map<number, Uint8Array>();
+  const free = new Set<number>();
+  let slab = new Uint8Array(0);
+  let used = 0;
+  const copy = (block: Uint8Array): Uint8Array => {
+    if (used + pageSize > slab.length) {
+      slab = new Uint8Array(Math.max(slabBytes, pageSize));
+      used = 0;
+    }
+    const place = slab.subarray(used, used + pageSize);
+    place.set(block);
+    used += pageSize;
+    return place;
+  };
+  return {
+    bytes: () => blocks.size * pageSize,
+    add(runs, frames) {
+      for (const [at, data] of frames.entries()) {
+        const first = runs[at * 2] as number;
+        const count = runs[at * 2 + 1] as number;
+        for (let page = 0; page < count; page += 1) {
+          const id = first + page;
+          if (id < firstPage || id >= highWaterMark || blocks.has(id) || free.has(id)) continue;
+          blocks.set(id, copy(data.subarray(page * pageSize, (page + 1) * pageSize)));
+        }
+      }
+    },
+    dropFree(freelist) {
+      const run = freelist === null ? undefined : runAt(blocks, freelist);
+      if (run === undefined) return;
+      for (const id of parseFreelist(run)) {
+        blocks.delete(id);
+        free.add(id);
+      }
+    },
+    frames() {
+      const ids = [...blocks.keys()].sort((a, b) => a - b);
+      const found: PageFrame[] = [];
+      for (let from = 0; from < ids.length; ) {
+        let to = from + 1;
+        while (to < ids.length && ids[to] === (ids[to - 1] as number) + 1) to += 1;
+        const pieces = ids.slice(from, to).map((id) => blocks.get(id) as Uint8Array);
+        const [only] = pieces;
+        const data = pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces);
+        found.push({ id: BigInt(ids[from] as number), overflow: to - from - 1, data });
+        from = to;
+      }
+      return found;
+    },
+  };
+}
+
+function runAt(blocks: ReadonlyMap<number, Uint8Array>, id: number): Uint8Array | undefined {
+  const head = blocks.get(id);
+  if (head === undefined) return undefined;
+  const pieces = [head];
+  for (let page = 1; page <= pageHeader(head).overflow; page += 1) {
+    const block = blocks.get(id + page);
+    if (block === undefined) return undefined;
+    pieces.push(block);
+  }
+  return Buffer.concat(pieces);
+}
