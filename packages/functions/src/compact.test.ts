@@ -11,7 +11,8 @@ import {
   snapshotItem,
 } from "../testing/bolt-archive.ts";
 import { createBoltModel, modelPageSize } from "../testing/bolt-model.ts";
-import { compactReplica, createCompactMemory } from "./compact.ts";
+import { compactReplica } from "./compact.ts";
+import { createCompactMemory } from "./compact-memory.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import { seeded as chance, faulty } from "./stores/faulty.ts";
 import { memoryStore } from "./stores/memory.ts";

@@ -2,20 +2,18 @@
 // lets it go. Safe to run twice, at once, and to die in: a range is written once, under a name that says what it holds.
 
 import {
-  type Archive,
   encodeSegmentAsync,
   type FoldStep,
   foldRange,
   isPageferryError,
   listingOf,
   openArchive,
-  type PackPoint,
   PageferryError,
   parseObjectName,
-  readPackIndexes,
   segmentName,
   withReceived,
 } from "@pageferry/format";
+import { type CompactMemory, createCompactMemory, readKnownIndexes } from "./compact-memory.ts";
 import { type Merge, planMerges } from "./compact-plan.ts";
 import type { StateObjectName } from "./describe.ts";
 import { whyOf } from "./repair-copy.ts";
@@ -30,18 +28,6 @@ const mergedBytesMaxDefault = 32 * 1024 * 1024;
 
 /** Merges of one run: a backlog is worked off in several, between which others have their turn. */
 const mergesMaxDefault = 500;
-
-/** What is remembered of a replica between two runs: names are never given to other bytes. */
-export interface CompactMemory {
-  /** By the pack's name. */
-  readonly packs: Map<string, readonly PackPoint[]>;
-  /** Names of ranges that would be too large. */
-  readonly tooLarge: Set<string>;
-}
-
-export function createCompactMemory(): CompactMemory {
-  return { packs: new Map(), tooLarge: new Set() };
-}
 
 export interface CompactOptions extends CallOptions {
   /** Windows, finest first; none: nothing is merged. */
@@ -85,7 +71,7 @@ export async function compactReplica(replica: Replica, options: CompactOptions):
   let count = 0;
   for (const level of levelsMs.keys()) {
     const archive = await openArchive([replica.remembered], { signal });
-    await readIndexes(archive, memory, signal);
+    await readKnownIndexes(archive, memory, signal);
     const due = planMerges(listingOf(archive), level, { levelsMs, nowMs: now() });
     for (const merge of due) {
       if (memory.tooLarge.has(merge.name) || failed.has(merge.name)) continue;
@@ -104,25 +90,6 @@ export async function compactReplica(replica: Replica, options: CompactOptions):
     ...{ replica: replica.name, dryRun, merged, left, isPartial },
     ...{ bytesIn: sum("bytesIn"), bytesOut: sum("bytesOut") },
   };
-}
-
-/** Points inside packs are places to cut at. What is known already is not read again. */
-async function readIndexes(
-  archive: Archive,
-  memory: CompactMemory,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const listed = new Set<string>();
-  for (const { name } of archive.objects) {
-    const points = memory.packs.get(name);
-    if (points === undefined) continue;
-    listed.add(name);
-    archive.packs.set(name, points);
-  }
-  for (const name of memory.packs.keys()) if (!listed.has(name)) memory.packs.delete(name);
-  // One that is broken ends at its end only; to find it is verify's task.
-  await readPackIndexes(archive, { signal, onBroken: () => undefined });
-  for (const [name, points] of archive.packs) memory.packs.set(name, points);
 }
 
 interface Carrying extends CompactOptions {

@@ -1,0 +1,228 @@
+// Builds a snapshot out of the archive itself: restores a point into a scratch file, proves it, encodes it, stores it. The host of the database
+// has nothing to do with it. Safe to run twice, at once, and to die in: nothing is stored before it is whole and proved.
+
+import { createReadStream } from "node:fs";
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  decodePackIndex,
+  type EncodedSnapshot,
+  encodeSnapshot,
+  formatTxId,
+  listingOf,
+  openArchive,
+  PageferryError,
+  packBytesMax,
+  parseObjectName,
+  type RestorePlan,
+  readSegmentHeader,
+  segmentState,
+  snapshotName,
+} from "@pageferry/format";
+import {
+  fileSpool,
+  fromFileSystem,
+  type RestoreFileResult,
+  restoreFile,
+  writeAll,
+} from "@pageferry/format/node";
+import { type CompactMemory, createCompactMemory, readKnownIndexes } from "./compact-memory.ts";
+import type { StateObjectName } from "./describe.ts";
+import { whyOf } from "./repair-copy.ts";
+import type { Replica } from "./replica.ts";
+import type { LargeBody } from "./replica-put.ts";
+import { openScratch, type ScratchPlace } from "./scratch.ts";
+import { type SnapshotDue, type SnapshotPolicy, snapshotDue } from "./snapshot-plan.ts";
+import type { CallOptions } from "./store.ts";
+
+/** Bytes of one read of the restored file. */
+const chunkBytes = 1024 * 1024;
+
+/** The restored file, and the snapshot twice: while it is compressed, and as the object that is stored. Compression may save nothing. */
+const scratchFactor = 3.1;
+
+export interface BuildSnapshotOptions extends CallOptions, SnapshotPolicy {
+  /** Where files are put together; see `openScratch`. */
+  readonly scratchDir: string;
+  readonly memory?: CompactMemory;
+  /** Threads of the restore; 0: the caller's own. Default: by size. */
+  readonly threads?: number;
+}
+
+/** One snapshot that was due. */
+export interface SnapshotBuild {
+  readonly replica: string;
+  readonly name: string;
+  /** Why it was due. */
+  readonly due: SnapshotDue["why"];
+  /** Bytes of the object; 0 where it was not built. */
+  readonly bytes: number;
+  readonly ms: number;
+  /** Why it could not be built; null: it is stored. */
+  readonly failure: string | null;
+}
+
+/** Builds what is due in each generation. What fails is in the report; throws what listing throws, and the signal's reason. */
+export async function buildSnapshots(
+  replica: Replica,
+  options: BuildSnapshotOptions,
+): Promise<SnapshotBuild[]> {
+  const { signal, memory = createCompactMemory() } = options;
+  const archive = await openArchive([replica.remembered], { signal });
+  await readKnownIndexes(archive, memory, signal);
+  const listing = listingOf(archive);
+  const builds: SnapshotBuild[] = [];
+  for (const index of listing.generations.values()) {
+    const due = snapshotDue(listing, index, options);
+    if (due !== undefined) builds.push(await buildOne(replica, due, options));
+  }
+  return builds;
+}
+
+async function buildOne(
+  replica: Replica,
+  due: SnapshotDue,
+  options: BuildSnapshotOptions,
+): Promise<SnapshotBuild> {
+  const { generation, plan, why } = due;
+  const start = performance.now();
+  const stampMs = plan.stampMs ?? plan.snapshot.stampMs;
+  const name = snapshotName({ generation, txId: plan.txId, stampMs });
+  const report = { replica: replica.name, name, due: why };
+  try {
+    await using scratch = await openScratch(options.scratchDir);
+    const bytes = await build(replica, name, { ...plan, stampMs }, scratch, options);
+    return { ...report, bytes, ms: performance.now() - start, failure: null };
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    return { ...report, bytes: 0, ms: performance.now() - start, failure: whyOf(error) };
+  }
+}
+
+async function build(
+  replica: Replica,
+  name: string,
+  plan: RestorePlan & { readonly stampMs: number },
+  scratch: ScratchPlace,
+  { signal, threads }: BuildSnapshotOptions,
+): Promise<number> {
+  const image = join(scratch.directory, "image.db");
+  // What the whole will take is known when the newest object has been read; the snapshot before it tells about how much.
+  await checkRoom(scratch, plan.snapshot.size);
+  const restored = await restoreFile({
+    ...{ output: image, plan, readers: [replica.reader], integrity: "full", threads, signal },
+  });
+  if (restored.stateHash === undefined)
+    throw new PageferryError(
+      "corrupt",
+      `${name}: nothing says which state transaction ${formatTxId(plan.txId)} is`,
+    );
+  await checkRoom(scratch, restored.bytes * (scratchFactor - 1));
+  const receivedMs = await receiptOf(replica, plan, signal);
+  const file = join(scratch.directory, "object");
+  const encoded = await encodeImage(image, restored, { ...plan, receivedMs }, scratch, file, signal);
+  await using handle = await open(file, "r");
+  const parsed = parseObjectName(name) as StateObjectName;
+  const [outcome] = await replica.putAll(
+    plan.generation,
+    [{ name: parsed, body: bodyOf(file, handle, encoded) }],
+    {
+      signal,
+    },
+  );
+  if (outcome?.kind === "failed") throw outcome.error;
+  if (outcome?.kind === "fork") throw new PageferryError("fork", outcome.why);
+  return encoded.size;
+}
+
+async function checkRoom(scratch: ScratchPlace, bytes: number): Promise<void> {
+  const free = await scratch.freeBytes();
+  if (free >= bytes) return;
+  throw new PageferryError(
+    "disk-full",
+    `${scratch.directory}: ${Math.ceil(bytes)} bytes are needed, ${free} are free`,
+    {
+      hint: "A snapshot is put together there: give dataDir a larger disk, or raise snapshotInterval.",
+    },
+  );
+}
+
+/** Encodes the restored file into `file`, and removes it as soon as it has been read. */
+async function encodeImage(
+  image: string,
+  restored: RestoreFileResult,
+  {
+    txId,
+    stampMs,
+    receivedMs,
+  }: { readonly txId: RestorePlan["txId"]; stampMs: number; receivedMs: number | undefined },
+  scratch: ScratchPlace,
+  file: string,
+  signal: AbortSignal | undefined,
+): Promise<Pick<EncodedSnapshot, "size" | "sha256">> {
+  const spool = fileSpool(join(scratch.directory, "spool"));
+  try {
+    const encoded = await encodeSnapshot(
+      createReadStream(image, { highWaterMark: chunkBytes }),
+      {
+        txId,
+        pageSize: restored.pageSize,
+        createdAt: Math.floor(stampMs / 1000),
+        pageCount: BigInt(restored.pages),
+        stampMs,
+        ...(restored.stateHash === undefined ? {} : { stateHash: restored.stateHash }),
+        ...(receivedMs === undefined ? {} : { receivedMs }),
+      },
+      { spool, signal },
+    );
+    await rm(image);
+    await using handle = await open(file, "wx", 0o600);
+    let written = 0;
+    for await (const part of encoded.open()) {
+      signal?.throwIfAborted();
+      await writeAll(handle, part, written);
+      written += part.length;
+    }
+    return encoded;
+  } catch (error) {
+    throw fromFileSystem(error, `building a snapshot in ${scratch.directory}`);
+  } finally {
+    await spool.remove();
+  }
+}
+
+function bodyOf(
+  path: string,
+  handle: FileHandle,
+  { size, sha256 }: Pick<EncodedSnapshot, "size" | "sha256">,
+): LargeBody {
+  return {
+    size,
+    sha256,
+    open: () => createReadStream(path, { highWaterMark: chunkBytes }),
+    async read(offset, length) {
+      const bytes = Buffer.alloc(length);
+      const { bytesRead } = await handle.read(bytes, 0, length, offset);
+      if (bytesRead < length) throw new PageferryError("corrupt", `${path}: ends before ${offset + length}`);
+      return bytes;
+    },
+  };
+}
+
+/** When the queue took the point, as the object that ends there says. */
+async function receiptOf(
+  replica: Replica,
+  plan: RestorePlan,
+  signal: AbortSignal | undefined,
+): Promise<number | undefined> {
+  const last = plan.steps.at(-1);
+  if (last === undefined) return undefined;
+  const { name, size } = last;
+  if (last.kind === "pack") {
+    const index = decodePackIndex(await replica.objects.read(name, packBytesMax * 2, { signal }));
+    return index.find(({ txId }) => txId === plan.txId)?.receivedMs;
+  }
+  const read = (offset: number, length: number) =>
+    replica.objects.read(name, length, { offset, length, signal });
+  return segmentState(await readSegmentHeader({ size, read })).receivedMs;
+}
