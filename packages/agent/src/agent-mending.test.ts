@@ -228,3 +228,24 @@ suite("an agent whose image", () => {
     assert.deepEqual(bench.status().alarms, []);
   });
 });
+
+test("an agent sends a snapshot now and then, and none but what is asked for where the host builds them", async () => {
+  await using one = await mended({ snapshotIntervalMs: 300 });
+  const { host, file, bench } = one;
+  const snapshots = () => [...host.objects.keys()].filter((name) => name.includes("/snapshots/")).length;
+  file.commit(1);
+  await until("a snapshot in its turn", () => snapshots() === 2);
+  host.needs = { buildsSnapshots: true };
+  file.commit(1);
+  await bench.settled();
+  await setTimeout(500);
+  const told = snapshots();
+  file.commit(1);
+  await bench.settled();
+  await setTimeout(2500);
+  assert.equal(snapshots(), told);
+
+  host.needs = { buildsSnapshots: true, snapshot: true };
+
+  await until("the snapshot that was asked for", () => snapshots() === told + 1);
+});

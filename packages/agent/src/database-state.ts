@@ -61,6 +61,8 @@ export interface DatabaseState {
   stampMs: number;
   /** Whether the host can say what it needs; so it is taken until it says it cannot. */
   isHealing: boolean;
+  /** The host builds snapshots itself, and asks for those that it cannot build. */
+  isHostBuilding: boolean;
   lastAcknowledgedMs: number;
   baseAskedMs: number;
   /** Images that were given up since one was acknowledged. */

@@ -115,6 +115,7 @@ async function openState(
     source: undefined,
     stampMs: cursor.value().stampMs,
     isHealing: true,
+    isHostBuilding: false,
     lastAcknowledgedMs: performance.now(),
     baseAskedMs: Number.NEGATIVE_INFINITY,
     baseFailures: 0,

@@ -221,7 +221,7 @@ export function requestBase(state: DatabaseState): void {
 
 function isSnapshotDue(state: DatabaseState): boolean {
   const chapter = state.chapters.at(-1);
-  if (chapter === undefined || state.sender.isHalted()) return false;
+  if (chapter === undefined || state.sender.isHalted() || state.isHostBuilding) return false;
   const { baseTxId, baseAtMs, via } = chapter.cursor();
   const last = lastTxIdOf(chapter);
   // One that began with a bridge has no snapshot of its own before the first is due.
@@ -319,6 +319,7 @@ export function acceptNeeds(state: DatabaseState, needs: Needs): boolean {
   for (const chapter of state.chapters) {
     chapter.storedTxId = needs.generations[chapter.generation]?.storedTxId ?? null;
   }
+  state.isHostBuilding = needs.buildsSnapshots ?? false;
   haltWhereOvertaken(state);
   const { epochMax } = state.cursor.value();
   if (needs.newestEpoch > epochMax) state.cursor.update({ epochMax: needs.newestEpoch });

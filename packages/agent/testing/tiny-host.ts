@@ -43,7 +43,11 @@ export interface TinyHost extends AsyncDisposable {
   /** How long an answer takes after all was read, ms. */
   delay: () => number;
   /** What is said besides what follows from the objects. */
-  needs: { readonly missing?: readonly (readonly [TxId, TxId])[]; readonly snapshot?: boolean };
+  needs: {
+    readonly missing?: readonly (readonly [TxId, TxId])[];
+    readonly snapshot?: boolean;
+    readonly buildsSnapshots?: boolean;
+  };
   /** Forgets staged bodies. */
   forgetStaged(): void;
   forget(isForgotten: (name: string) => boolean): void;
@@ -172,7 +176,13 @@ async function needsOf(state: HostState): Promise<Uint8Array> {
     generations.push([generation, { storedTxId, missing, snapshot }]);
   }
   const newestEpoch = Math.max(0, ...[...state.begins.values()].map(({ epoch }) => epoch));
-  return formatNeeds({ version: 1, newestEpoch, generations: Object.fromEntries(generations) });
+  const { buildsSnapshots } = state.needs;
+  return formatNeeds({
+    version: 1,
+    newestEpoch,
+    generations: Object.fromEntries(generations),
+    buildsSnapshots,
+  });
 }
 
 interface Step {

@@ -20,6 +20,8 @@ export interface Needs {
   /** The highest epoch known; a new generation takes one above it. */
   readonly newestEpoch: number;
   readonly generations: Readonly<Record<Generation, GenerationNeeds>>;
+  /** Whether the functions build snapshots themselves: then only those are wanted that are asked for. Absent: they do not. */
+  readonly buildsSnapshots?: boolean | undefined;
 }
 
 const txIdText = z
@@ -30,6 +32,7 @@ const txIdText = z
 const needsSchema = z.object({
   version: z.literal(1),
   newestEpoch: z.int().min(0).max(0xffff_ffff),
+  buildsSnapshots: z.boolean().optional(),
   generations: z.record(
     z
       .string()
@@ -61,6 +64,12 @@ export function formatNeeds(needs: Needs): Uint8Array {
     ],
   );
   generations.sort(([a], [b]) => ((a as string) < (b as string) ? -1 : 1));
-  const json = { version: 1, newestEpoch: needs.newestEpoch, generations: Object.fromEntries(generations) };
+  const json = {
+    version: 1,
+    newestEpoch: needs.newestEpoch,
+    generations: Object.fromEntries(generations),
+    // Left out where there is nothing to say, as those who know no such key write it.
+    ...(needs.buildsSnapshots === true ? { buildsSnapshots: true } : {}),
+  };
   return Buffer.from(`${JSON.stringify(json)}\n`);
 }

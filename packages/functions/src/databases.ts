@@ -43,6 +43,8 @@ export interface DatabasesOptions {
   readonly repairs: Pick<Repairs, "needsRepair">;
   readonly now: () => number;
   readonly settleMs?: number;
+  /** How old the newest snapshot may become, where snapshots are built here. */
+  readonly snapshotIntervalMs?: number | undefined;
 }
 
 export interface Databases {
@@ -117,6 +119,7 @@ export function createDatabases(options: DatabasesOptions): Databases {
         nowMs: now(),
         settleMs,
         firstSeen,
+        snapshotIntervalMs: options.snapshotIntervalMs,
       });
     },
     async readers(database) {

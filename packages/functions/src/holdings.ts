@@ -27,6 +27,8 @@ export interface GenerationHoldings {
   readonly newestTxId: TxId | null;
   /** The commit stamp of that transaction. */
   readonly newestStampMs: number | null;
+  /** The commit stamp of the newest snapshot. */
+  readonly newestSnapshotMs: number | null;
   statesAt(txId: TxId): readonly KnownState[];
   /** Whether some object ends in exactly this state; states too old to be remembered are taken to be there. */
   mayHold(txId: TxId): boolean;
@@ -71,6 +73,7 @@ function createGeneration(generation: Generation): GenerationHoldings {
   const recent = new Map<TxId, KnownState[]>();
   const snapshots: TxId[] = [];
   let newest: { readonly txId: TxId; readonly stampMs: number | null } | undefined;
+  let newestSnapshotMs: number | null = null;
   return {
     generation,
     begin: null,
@@ -81,6 +84,9 @@ function createGeneration(generation: Generation): GenerationHoldings {
     },
     get newestStampMs() {
       return newest?.stampMs ?? null;
+    },
+    get newestSnapshotMs() {
+      return newestSnapshotMs;
     },
     statesAt: (txId) => recent.get(txId) ?? [],
     mayHold: (txId) =>
@@ -93,6 +99,7 @@ function createGeneration(generation: Generation): GenerationHoldings {
       const stampMs = isSnapshot ? name.createdAtMs : name.stampMs;
       if (!isSnapshot) coverage.add(parentOf(name), last);
       else if (!snapshots.includes(last)) insertAscending(snapshots, last);
+      if (isSnapshot && last === snapshots.at(-1)) newestSnapshotMs = name.createdAtMs;
       if (newest === undefined || last >= newest.txId)
         newest = { txId: last, stampMs: stampMs ?? newest?.stampMs ?? null };
       const states = links ?? [{ parentTxId: isSnapshot ? null : parentOf(name), txId: last }];

@@ -167,3 +167,24 @@ suite("an agent is asked", () => {
     assert.deepEqual(later.generations[child.generation], { storedTxId: null, missing: [], snapshot: true });
   });
 });
+
+suite("where snapshots are built out of the archive, an agent", () => {
+  const hourMs = 3_600_000;
+  // Transaction n is n seconds after the first: snapshots at 4 and 20,000, the newest commit at 50,000.
+  const holdings = holdingsOf([history, [4, 20_000], [[4, 50_000]]]);
+
+  test("is told so, and asked for none as long as one was built in time", () => {
+    const { later } = settled([holdings], { snapshotIntervalMs: 6 * hourMs });
+    assert.equal(later.buildsSnapshots, true);
+    assert.equal(later.generations[generation]?.snapshot, false);
+    assert.equal(settled([holdings]).later.buildsSnapshots, undefined);
+  });
+
+  test("is asked for one when none was built for twice the time, on no replica", () => {
+    const wanted = (...all: readonly Holdings[]) =>
+      settled(all, { snapshotIntervalMs: 4 * hourMs }).later.generations[generation]?.snapshot;
+    const newer = holdingsOf([history, [4, 40_000], [[4, 50_000]]]);
+    assert.equal(wanted(holdings), true);
+    assert.equal(wanted(holdings, newer), false);
+  });
+});

@@ -23,6 +23,8 @@ export interface NeedsOptions {
   readonly isPending: boolean;
   readonly nowMs: number;
   readonly settleMs: number;
+  /** How old the newest snapshot may become, where snapshots are built here; absent: agents send them. */
+  readonly snapshotIntervalMs?: number | undefined;
   /** When each hole was first seen; kept by the caller, of one database. */
   readonly firstSeen: Map<string, number>;
 }
@@ -42,7 +44,9 @@ export function computeNeeds(options: NeedsOptions): Needs {
     return [generation, generationNeeds(generation, options, seen)] as const;
   });
   for (const hole of options.firstSeen.keys()) if (!seen.has(hole)) options.firstSeen.delete(hole);
-  return { version: 1, newestEpoch: newestFirst[0]?.[1] ?? 0, generations: Object.fromEntries(told) };
+  const newestEpoch = newestFirst[0]?.[1] ?? 0;
+  const builds = options.snapshotIntervalMs === undefined ? {} : { buildsSnapshots: true };
+  return { version: 1, newestEpoch, generations: Object.fromEntries(told), ...builds };
 }
 
 function generationNeeds(generation: Generation, options: NeedsOptions, seen: Set<string>): GenerationNeeds {
@@ -64,7 +68,20 @@ function generationNeeds(generation: Generation, options: NeedsOptions, seen: Se
     .map(({ from, to }) => [from, to] as const);
   // Remembered also while something waits: with a busy agent there always is.
   const isLost = storedTxId === null && isOld(`${generation} snapshot`) && !options.isPending;
-  return { storedTxId, missing, snapshot: isLost };
+  return { storedTxId, missing, snapshot: isLost || isStale(generation, options) };
+}
+
+/** One that was to be built and was not, nowhere, for as long again, is asked for. */
+const staleIntervals = 2;
+
+function isStale(generation: Generation, { replicas, snapshotIntervalMs }: NeedsOptions): boolean {
+  if (snapshotIntervalMs === undefined) return false;
+  const ages = replicas.flatMap((holdings) => {
+    const held = holdings.generations.get(generation);
+    const [newestMs, snapshotMs] = [held?.newestStampMs ?? null, held?.newestSnapshotMs ?? null];
+    return newestMs === null || snapshotMs === null ? [] : [newestMs - snapshotMs];
+  });
+  return ages.length > 0 && ages.every((ageMs) => ageMs >= staleIntervals * snapshotIntervalMs);
 }
 
 /** Ranges that no replica holds, above the oldest base; at the end, what was accepted and came nowhere. */
