@@ -2,10 +2,12 @@
 // is written from it for Go's readers, and read by none of ours.
 
 import {
+  type Archive,
   type ArchiveReader,
   formatRestoreState,
   isPageferryError,
   openArchive,
+  parseObjectName,
   planFromArchive,
   type RestorePlan,
   type RestoreState,
@@ -24,23 +26,34 @@ export async function latestState(
   return plan === undefined ? undefined : stateOf(plan, plan.steps);
 }
 
-/** Replaces `_state.json` by what Go can read of the newest point: up to the first pack. Returns whether there is a point. */
+/**
+ * Replaces `_state.json` by the newest point that Go can read: it knows segments and ranges, and no packs, so the fine end of an archive waits
+ * for its compaction. Returns whether there is a point.
+ */
 export async function writeState(
   store: RootedStore,
   reader: ArchiveReader,
   options: CallOptions = {},
 ): Promise<boolean> {
-  const plan = await newestPlan(reader, options);
+  const plan = await newestPlan(reader, options, (archive) => {
+    return new Set(
+      archive.objects.map(({ name }) => name).filter((name) => parseObjectName(name)?.kind === "pack"),
+    );
+  });
   if (plan === undefined) return false;
-  const firstPack = plan.steps.findIndex((step) => step.kind === "pack");
-  const state = stateOf(plan, firstPack === -1 ? plan.steps : plan.steps.slice(0, firstPack));
-  await store.replace(stateName, formatRestoreState(state), options);
+  await store.replace(stateName, formatRestoreState(stateOf(plan, plan.steps)), options);
   return true;
 }
 
-async function newestPlan(reader: ArchiveReader, { signal }: CallOptions): Promise<RestorePlan | undefined> {
+async function newestPlan(
+  reader: ArchiveReader,
+  { signal }: CallOptions,
+  without?: (archive: Archive) => ReadonlySet<string>,
+): Promise<RestorePlan | undefined> {
   try {
-    return await planFromArchive(await openArchive([reader], { signal }), {}, { signal });
+    const archive = await openArchive([reader], { signal });
+    const left = without === undefined ? {} : { without: without(archive) };
+    return await planFromArchive(archive, {}, { signal, ...left });
   } catch (error) {
     if (isPageferryError(error, "not-found")) return undefined;
     throw error;
