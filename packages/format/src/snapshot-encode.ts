@@ -16,7 +16,7 @@ import { nodeZstdLevel, zstdCompress } from "./zstd.ts";
 /** What is known of a snapshot before its bytes were seen; the rest of the header follows from them. */
 export type SnapshotInput = Pick<
   SnapshotHeader,
-  "txId" | "pageSize" | "createdAt" | "pageCount" | "stateHash" | "stampMs"
+  "txId" | "pageSize" | "createdAt" | "pageCount" | "stateHash" | "stampMs" | "receivedMs"
 >;
 
 /** How to encode. */

@@ -1,4 +1,4 @@
-// The header of a snapshot, both directions. Ours has three keys more than Go's, which Go ignores. See docs/format.md#snapshot.
+// The header of a snapshot, both directions. Ours has up to four keys more than Go's, which Go ignores. See docs/format.md#snapshot.
 
 import { encodeCbor } from "./cbor.ts";
 import { cborFields } from "./cbor-fields.ts";
@@ -34,6 +34,8 @@ export interface SnapshotHeader {
   readonly stateHash?: StateHash;
   /** The commit's time, milliseconds; absent in Go-made snapshots. */
   readonly stampMs?: number;
+  /** When the queue took the transaction, milliseconds: only of what functions built from segments. */
+  readonly receivedMs?: number;
 }
 
 /** Encodes a header by itself, as Go's `SnapshotHeader.Encode` does. */
@@ -45,6 +47,7 @@ export function encodeSnapshotHeader(header: SnapshotHeader): Uint8Array {
     version: header.version,
     checksum: header.checksum,
     pageSize: header.pageSize,
+    received: header.receivedMs,
     createdAt: header.createdAt === null ? null : Math.floor(header.createdAt),
     pageCount: header.pageCount,
     stateHash: header.stateHash === undefined ? undefined : header.stateHash.toString(16).padStart(32, "0"),
@@ -75,6 +78,7 @@ export function snapshotHeaderOf(value: unknown, what: string): SnapshotHeader {
     ...optional("checksum", fields.has("checksum") ? fields.uint("checksum") : undefined),
     ...optional("stateHash", fields.has("stateHash") ? stateHashText(fields.text("stateHash")) : undefined),
     ...optional("stampMs", fields.has("stamp") ? fields.count("stamp") : undefined),
+    ...optional("receivedMs", fields.has("received") ? fields.count("received") : undefined),
   };
 }
 

@@ -52,6 +52,7 @@ function inputOf(pages: number): SnapshotInput {
     pageCount: BigInt(pages),
     stateHash: 99n,
     stampMs: 1_760_000_000_123,
+    receivedMs: 1_760_000_000_456,
   };
 }
 
