@@ -78,7 +78,7 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
   function pruneTask(all: MaintenanceOptions, stopSignal: AbortSignal) {
     const { retention } = config;
     // Daily and weekly points need a plan of their own: until it is there, nothing of theirs is removed.
-    if (retention === undefined || retention.daily > 0 || retention.weekly > 0) return [];
+    if (retention === undefined || retention.keepDaily > 0 || retention.keepWeekly > 0) return [];
     return [every("prune", retention.checkIntervalMs, () => prune(all, retention, stopSignal))];
   }
 }

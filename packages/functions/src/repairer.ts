@@ -80,7 +80,7 @@ export function retentionPolicy({
   retention,
   snapshotIntervalMs = 0,
 }: RepairerOptions["config"]): RetentionPolicy | undefined {
-  if (retention === undefined || retention.daily > 0 || retention.weekly > 0) return undefined;
+  if (retention === undefined || retention.keepDaily > 0 || retention.keepWeekly > 0) return undefined;
   const intervalMs = retention.snapshotIntervalMs || snapshotIntervalMs;
   return {
     snapshotRetentionMs: retention.snapshotRetentionMs,
