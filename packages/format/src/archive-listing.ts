@@ -16,6 +16,8 @@ export interface PackPoint {
   readonly parentTxId: TxId;
   readonly txId: TxId;
   readonly stampMs: number | null;
+  /** When the queue took it; absent where its segment does not say. */
+  readonly receivedMs?: number;
 }
 
 /** A segment or pack: it brings a database from any state in [parentTxId, txId) to `txId`. */
@@ -28,6 +30,8 @@ export interface RangeObject extends ListedObject {
   readonly stampMs: number | null;
   /** What the index of a pack says, ascending; absent while it was not read. */
   readonly points?: readonly PackPoint[];
+  /** When the queue took `txId`; null: it does not say. Absent while it was not read. */
+  readonly receivedMs?: number | null;
 }
 
 /** A whole database at one transaction. */
@@ -36,6 +40,8 @@ export interface SnapshotObject extends ListedObject {
   readonly generation: Generation;
   readonly txId: TxId;
   readonly stampMs: number;
+  /** When the queue took `txId`; null: it does not say. Absent while it was not read. */
+  readonly receivedMs?: number | null;
 }
 
 /** Where a generation comes from, as its generation.json says. */
@@ -43,6 +49,8 @@ export interface GenerationLink {
   readonly parent: { readonly generation: Generation; readonly txId: TxId } | null;
   /** Higher is newer. */
   readonly epoch: number;
+  /** When the first of it came, by the clock of the host that took it; absent where nobody knows. */
+  readonly receivedAtMs?: number;
 }
 
 /** One generation of an archive. */
@@ -72,6 +80,8 @@ export interface ArchiveFacts {
   readonly packs?: ReadonlyMap<string, readonly PackPoint[]>;
   /** Commit stamps by a range's name, where the name itself has none. */
   readonly stamps?: ReadonlyMap<string, number>;
+  /** By the name of a segment or snapshot: when the queue took what it leads to; null where it does not say. */
+  readonly receipts?: ReadonlyMap<string, number | null>;
 }
 
 interface Growing {
@@ -94,15 +104,11 @@ export function indexArchive(objects: Iterable<ListedObject>, facts: ArchiveFact
     }
     const { name, size } = object;
     const { generation } = parsed;
+    const receivedMs = facts.receipts?.get(name);
     if (parsed.kind === "snapshot") {
-      index.snapshots.push({
-        kind: "snapshot",
-        name,
-        size,
-        generation,
-        txId: parsed.txId,
-        stampMs: parsed.createdAtMs,
-      });
+      const { txId: id, createdAtMs } = parsed;
+      const snapshot = { kind: "snapshot", name, size, generation, txId: id, stampMs: createdAtMs } as const;
+      index.snapshots.push(receivedMs === undefined ? snapshot : { ...snapshot, receivedMs });
     } else if (parsed.kind !== "generation" && parsed.firstTxId > 0n) {
       const points = facts.packs?.get(name);
       const range = {
@@ -114,7 +120,11 @@ export function indexArchive(objects: Iterable<ListedObject>, facts: ArchiveFact
         txId: parsed.lastTxId,
         stampMs: parsed.stampMs ?? facts.stamps?.get(name) ?? null,
       };
-      index.ranges.push(points === undefined ? range : { ...range, points });
+      index.ranges.push(
+        points === undefined && receivedMs === undefined
+          ? range
+          : { ...range, ...(points && { points }), ...(receivedMs !== undefined && { receivedMs }) },
+      );
     }
   }
   const generations = new Map<Generation, GenerationIndex>();

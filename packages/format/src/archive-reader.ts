@@ -15,6 +15,7 @@ import { packBytesMax } from "./limits.ts";
 import { type Generation, generationJsonName, parseObjectName } from "./names.ts";
 import { decodePackIndex } from "./pack.ts";
 import { type Point, points } from "./points.ts";
+import type { RandomReader } from "./ports.ts";
 import { createReaderRanking, type ReaderRanking } from "./reader-ranking.ts";
 import { missingFacts } from "./restore-facts.ts";
 import { planRestore, type RestorePlan, type RestoreTarget } from "./restore-plan.ts";
@@ -48,7 +49,7 @@ export interface ArchiveReader {
 /** Reads that are under way at a time: enough to hide a store's latency, few enough for its limits. */
 const readsAtOnce = 8;
 
-/** The first read of a pack: the index of a hundred segments. Longer ones are asked for again. */
+/** The first read of a pack: the index of a hundred segments. Longer ones are asked for again. Of other objects: their header. */
 const packIndexBytes = 16 * 1024;
 
 /** generation.json is a few hundred bytes. */
@@ -92,6 +93,7 @@ export interface Archive {
   readonly linkProblems: ReadonlyMap<Generation, string>;
   readonly packs: Map<string, readonly PackPoint[]>;
   readonly stamps: Map<string, number>;
+  readonly receipts: Map<string, number | null>;
 }
 
 /** How to open an archive. */
@@ -146,6 +148,7 @@ export async function openArchive(
     linkProblems: new Map<Generation, string>(),
     packs: new Map<string, readonly PackPoint[]>(),
     stamps: new Map<string, number>(),
+    receipts: new Map<string, number | null>(),
   };
   await readLinks(archive, options);
   return archive;
@@ -273,24 +276,28 @@ async function readFacts(
   stamps: readonly RangeObject[],
   options: FactOptions,
 ): Promise<void> {
-  const unlessBroken = async (read: () => Promise<void>): Promise<void> => {
+  await eachFact(packs, options, async (pack) => {
+    archive.packs.set(pack.name, await readPackPoints(archive, pack, options));
+  });
+  await eachFact(stamps, options, async (segment) => {
+    archive.stamps.set(segment.name, await readStamp(archive, segment, options));
+  });
+}
+
+/** Reads a fact of each object, some at a time; what `onBroken` is told of stays without. */
+export async function eachFact<Item>(
+  objects: readonly Item[],
+  options: FactOptions,
+  read: (object: Item) => Promise<void>,
+): Promise<void> {
+  await eachAtOnce(objects, async (object) => {
     try {
-      await read();
+      await read(object);
     } catch (error) {
       const isObjects = isPageferryError(error) && error.remedy !== "retry" && error.code !== "unauthorized";
       if (options.onBroken === undefined || !isObjects) throw error;
     }
-  };
-  await eachAtOnce(packs, (pack) =>
-    unlessBroken(async () => {
-      archive.packs.set(pack.name, await readPackPoints(archive, pack, options));
-    }),
-  );
-  await eachAtOnce(stamps, (segment) =>
-    unlessBroken(async () => {
-      archive.stamps.set(segment.name, await readStamp(archive, segment, options));
-    }),
-  );
+  });
 }
 
 async function readPackPoints(
@@ -304,10 +311,9 @@ async function readPackPoints(
       const range = isWhole ? {} : { offset: 0, length };
       const head = await readObject(reader, pack.name, { ...options, ...range, bytesMax: packBytesMax });
       try {
-        return decodePackIndex(head).map(({ parentTxId, txId, stampMs }) => ({
-          parentTxId,
-          txId,
-          stampMs: stampMs ?? null,
+        return decodePackIndex(head).map(({ parentTxId, txId, stampMs, receivedMs }) => ({
+          ...{ parentTxId, txId, stampMs: stampMs ?? null },
+          ...(receivedMs === undefined ? {} : { receivedMs }),
         }));
       } catch (error) {
         // The index may be longer than what was read of it.
@@ -319,17 +325,27 @@ async function readPackPoints(
 
 async function readStamp(archive: Archive, segment: RangeObject, options: FactOptions): Promise<number> {
   return fromBest(archive, segment.name, packIndexBytes, options, async (reader) => {
-    const header = await readSegmentHeader({
-      size: archive.sizeIn(reader, segment),
-      read: (offset, length) =>
-        readObject(reader, segment.name, { ...options, offset, length, bytesMax: length }),
-    });
+    const header = await readSegmentHeader(partsOf(archive, reader, segment, options));
     return segmentState(header).stampMs ?? Math.floor(header.createdAt ?? 0) * 1000;
   });
 }
 
+/** An object in a reader, to read parts of. */
+export function partsOf(
+  archive: Archive,
+  reader: ArchiveReader,
+  object: ListedObject,
+  options: ReadOptions,
+): RandomReader {
+  return {
+    size: archive.sizeIn(reader, object),
+    read: (offset, length) =>
+      readObject(reader, object.name, { ...options, offset, length, bytesMax: length }),
+  };
+}
+
 /** Reads from the best reader that can; `bytes` is about how much. */
-async function fromBest<Value>(
+export async function fromBest<Value>(
   archive: Archive,
   name: string,
   bytes: number,

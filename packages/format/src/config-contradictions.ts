@@ -6,19 +6,25 @@ import { formatDuration } from "./durations.ts";
 
 /** Says, one sentence each, which keys of `config` exclude one another; nothing if all is well. */
 export function contradictionsOf(config: Config): string[] {
-  return [...timesThatDisagree(config), ...sidesThatDisagree(config), ...duplicates(config)];
+  return [
+    ...timesThatDisagree(config),
+    ...retentionThatCannotHold(config),
+    ...sidesThatDisagree(config),
+    ...duplicates(config),
+  ];
 }
 
 function timesThatDisagree(config: Config): string[] {
   const { snapshotIntervalMs, syncIntervalMs, retention, dataLossWindowThresholdMs } = config;
   const found: string[] = [];
+  const { key: within, ms: withinMs } = withinOf(retention);
   for (const [key, intervalMs] of [
     ["snapshotInterval", snapshotIntervalMs],
     ["retention.snapshotInterval", retention.snapshotIntervalMs],
   ] as const) {
-    if (retention.snapshotRetentionMs < intervalMs) {
+    if (withinMs < intervalMs) {
       found.push(
-        `retention.snapshotRetention (${formatDuration(retention.snapshotRetentionMs)}) is shorter than ${key} ` +
+        `${within} (${formatDuration(withinMs)}) is shorter than ${key} ` +
           `(${formatDuration(intervalMs)}): the newest snapshot would be dropped before the next one is made`,
       );
     }
@@ -33,6 +39,65 @@ function timesThatDisagree(config: Config): string[] {
       `dataLossWindowThreshold (${formatDuration(dataLossWindowThresholdMs)}) is not longer than syncInterval ` +
         `(${formatDuration(syncIntervalMs)}): it would warn all the time`,
     );
+  }
+  return found;
+}
+
+/** The key that a person wrote, of the two words for one time. */
+function withinOf({ keepWithinMs, snapshotRetentionMs }: Config["retention"]) {
+  return keepWithinMs === snapshotRetentionMs
+    ? { key: "retention.snapshotRetention", ms: snapshotRetentionMs }
+    : { key: "retention.keepWithin", ms: keepWithinMs };
+}
+
+function retentionThatCannotHold({ retention, compaction }: Config): string[] {
+  const found: string[] = [];
+  const { keepWithinMs, snapshotRetentionMs, segmentRetentionMs } = retention;
+  const { levelsMs } = compaction;
+  if (keepWithinMs !== snapshotRetentionMs) {
+    found.push(
+      `retention.keepWithin (${formatDuration(keepWithinMs)}) and retention.snapshotRetention ` +
+        `(${formatDuration(snapshotRetentionMs)}) are two words for one time: keep one of them`,
+    );
+  }
+  if (keepWithinMs < segmentRetentionMs) {
+    found.push(
+      `${withinOf(retention).key} (${formatDuration(keepWithinMs)}) is shorter than retention.segmentRetention ` +
+        `(${formatDuration(segmentRetentionMs)}): fine points would be kept for longer than coarse ones`,
+    );
+  }
+  const [finestMs] = levelsMs;
+  if (finestMs !== undefined && segmentRetentionMs < finestMs) {
+    found.push(
+      `retention.segmentRetention (${formatDuration(segmentRetentionMs)}) is shorter than the finest of compaction.levels ` +
+        `(${formatDuration(finestMs)}): segments would go before they are merged`,
+    );
+  }
+  return [...found, ...levelsThatCannotHold(levelsMs)];
+}
+
+/** More would be merged again and again for little. */
+const levelsMax = 5;
+
+function levelsThatCannotHold(levelsMs: readonly number[]): string[] {
+  const found: string[] = [];
+  if (levelsMs.length > levelsMax)
+    found.push(`compaction.levels holds ${levelsMs.length} levels: at most ${levelsMax} are merged`);
+  if ((levelsMs[0] ?? 1) < 1)
+    found.push("compaction.levels begins with less than 1ms: no window is so short");
+  for (const [at, levelMs] of levelsMs.entries()) {
+    const belowMs = levelsMs[at - 1];
+    if (belowMs === undefined || belowMs < 1) continue;
+    if (levelMs <= belowMs) {
+      found.push(
+        `compaction.levels: ${formatDuration(levelMs)} is not longer than ${formatDuration(belowMs)} before it`,
+      );
+    } else if (levelMs % belowMs !== 0) {
+      found.push(
+        `compaction.levels: ${formatDuration(levelMs)} is not a multiple of ${formatDuration(belowMs)} before it: ` +
+          "their windows would not end together",
+      );
+    }
   }
   return found;
 }

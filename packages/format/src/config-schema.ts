@@ -54,6 +54,15 @@ function spelledOut<Schema extends z.ZodType>(spell: (value: unknown) => unknown
 
 const duration = () =>
   parsed(parseDuration, 'a duration such as "6h" or "1h30m", or nanoseconds,').optional();
+/** The same, or a word for never. */
+const durationOrOff = () =>
+  parsed(
+    (value) => (isOff(value) ? 0 : parseDuration(value)),
+    'a duration such as "24h", or "off",',
+  ).optional();
+const isOff = (value: unknown): boolean => value === false || value === "off";
+/** Points of calendar hours, days, weeks or months. */
+const keptCount = () => z.int().min(0).max(100_000).optional();
 const byteCount = () => parsed(parseByteCount, 'a number of bytes, or a text such as "64MiB",').optional();
 
 /** Unknown codecs are refused here, where Go would wait until the first segment. */
@@ -83,9 +92,16 @@ const retentionShape = {
   snapshotInterval: duration(),
   snapshotRetention: duration(),
   checkInterval: duration(),
-  daily: z.int().min(0).optional(),
-  weekly: z.int().min(0).optional(),
+  segmentRetention: duration(),
+  keepWithin: duration(),
+  keepHourly: keptCount(),
+  keepDaily: keptCount(),
+  keepWeekly: keptCount(),
+  keepMonthly: keptCount(),
+  supersededRetention: duration(),
 };
+
+const compactionShape = { levels: z.array(parsed(parseDuration, 'a duration such as "5m"')).optional() };
 
 const restoreShape = { enabled: flag.default(false), targetPath: text.optional(), tempDir: text.optional() };
 
@@ -99,6 +115,7 @@ const queueShape = {
 /** Where a key is looked for when it stands in the wrong place. */
 const nestedKeys: Readonly<Record<string, readonly string[]>> = {
   retention: Object.keys(retentionShape),
+  compaction: Object.keys(compactionShape),
   restore: Object.keys(restoreShape),
   listen: Object.keys(listenShape),
   queue: Object.keys(queueShape),
@@ -129,6 +146,10 @@ export const configSchema = keyed({
   shadowDir: text.optional(),
   snapshotInterval: duration(),
   retention: keyed(retentionShape).default({}),
+  compaction: spelledOut((value) => (isOff(value) ? { levels: [] } : value), keyed(compactionShape)).default(
+    {},
+  ),
+  verifyInterval: durationOrOff(),
   compression: compression.optional(),
   replicas: z.array(replica).default([]),
   restore: keyed(restoreShape).default({ enabled: false }),

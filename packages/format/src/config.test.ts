@@ -27,9 +27,16 @@ suite("a configuration", () => {
         snapshotIntervalMs: 0,
         snapshotRetentionMs: 24 * hourMs,
         checkIntervalMs: hourMs,
-        daily: 7,
-        weekly: 4,
+        segmentRetentionMs: hourMs,
+        keepWithinMs: 24 * hourMs,
+        keepHourly: 0,
+        keepDaily: 7,
+        keepWeekly: 4,
+        keepMonthly: 0,
+        supersededRetentionMs: 7 * 24 * hourMs,
       },
+      compaction: { levelsMs: [30_000, 300_000, hourMs] },
+      verifyIntervalMs: 24 * hourMs,
       compression: { codec: "zstd", level: 0, window: 0 },
       replicas: [],
       restore: { enabled: false },
@@ -62,12 +69,43 @@ suite("a configuration", () => {
       snapshotIntervalMs: 12 * hourMs,
       snapshotRetentionMs: 72 * hourMs,
       checkIntervalMs: 600_000,
-      daily: 0,
-      weekly: 0,
+      segmentRetentionMs: 72 * hourMs,
+      keepWithinMs: 72 * hourMs,
+      keepHourly: 0,
+      keepDaily: 0,
+      keepWeekly: 0,
+      keepMonthly: 0,
+      supersededRetentionMs: 7 * 24 * hourMs,
     });
     assert.deepEqual(config.compression, { codec: "zstd", level: 9, window: 4 });
     assert.deepEqual(config.restore, { enabled: true, targetPath: "/data/app.db", tempDir: "/data" });
     assert.equal(config.dataLossWindowThresholdMs, 30_000);
+  });
+
+  test("of what stays says it in words that people know from restic, or in the Go implementation's", () => {
+    const { retention } = parseConfig({
+      retention: { keepWithin: "48h", segmentRetention: "2h", keepHourly: 12, keepMonthly: 6 },
+    });
+    assert.equal(retention.keepWithinMs, 48 * hourMs);
+    assert.equal(retention.snapshotRetentionMs, 48 * hourMs);
+    assert.equal(retention.segmentRetentionMs, 2 * hourMs);
+    assert.deepEqual([retention.keepHourly, retention.keepDaily, retention.keepMonthly], [12, 7, 6]);
+
+    const short = parseConfig({ snapshotInterval: "10m", retention: { snapshotRetention: "30m" } }).retention;
+    assert.equal(short.keepWithinMs, hourMs / 2);
+    assert.equal(short.segmentRetentionMs, hourMs / 2);
+    assert.equal(parseConfig({ retention: { keepDaily: 3 } }).retention.segmentRetentionMs, hourMs);
+  });
+
+  test("switches compaction and verification off by a word", () => {
+    for (const off of [false, "off"]) {
+      const config = parseConfig({ compaction: off, verifyInterval: off });
+      assert.deepEqual(config.compaction, { levelsMs: [] });
+      assert.equal(config.verifyIntervalMs, 0);
+    }
+    assert.equal(parseConfig({ verifyInterval: 0 }).verifyIntervalMs, 0);
+    const { compaction } = parseConfig({ compaction: { levels: ["1m", "10m"] } });
+    assert.deepEqual(compaction, { levelsMs: [60_000, 600_000] });
   });
 
   test("takes a zero where Go has one as not said", () => {
@@ -300,7 +338,7 @@ suite("a mistake in a configuration", () => {
         { replicas: [{ type: "s3", bucket: "b", bukcet: "b" }] },
         /replicas\[0\]: bukcet .* nearest is bucket/,
       ],
-      [{ retention: { weakly: 1 } }, /retention: weakly .* nearest is weekly/],
+      [{ retention: { keepWeakly: 1 } }, /retention: keepWeakly .* nearest is keepWeekly/],
       [{ zzzzzzzzz: 1 }, /known are databases, /],
       [{ replicas: [{ type: "s3" }] }, /replicas\[0\]\.bucket: is missing/],
       [{ replicas: [{ type: "ftp", path: "x" }] }, /replicas\[0\]\.type/],
@@ -345,6 +383,20 @@ suite("a mistake in a configuration", () => {
         { retention: { snapshotInterval: "48h", snapshotRetention: "30h" } },
         /retention\.snapshotInterval \(48h\)/,
       ],
+      [
+        { retention: { keepWithin: "48h", snapshotRetention: "30h" } },
+        /keepWithin \(48h\) and retention\.snapshotRetention \(30h\) are two words/,
+      ],
+      [
+        { retention: { keepWithin: "1h" } },
+        /snapshotRetention \(1h\) is shorter than snapshotInterval \(6h\)/,
+      ],
+      [{ retention: { segmentRetention: "25h" } }, /shorter than retention\.segmentRetention \(25h\)/],
+      [{ retention: { segmentRetention: "10s" } }, /segmentRetention \(10s\).*compaction\.levels \(30s\)/],
+      [{ compaction: { levels: ["5m", "30s"] } }, /levels: 30s is not longer than 5m/],
+      [{ compaction: { levels: ["30s", "45s"] } }, /levels: 45s is not a multiple of 30s/],
+      [{ compaction: { levels: ["0s", "45s"] } }, /levels begins with less than 1ms/],
+      [{ compaction: { levels: ["1s", "2s", "4s", "8s", "16s", "32s"] } }, /holds 6 levels: at most 5/],
       [{ syncInterval: "7h" }, /syncInterval \(7h\) is longer/],
       [{ dataLossWindowThreshold: "500ms" }, /dataLossWindowThreshold \(500ms\)/],
       [{ queue: "http://h", replicas: ["/b"] }, /replicas belong to the side that serves/],

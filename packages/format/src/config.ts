@@ -5,6 +5,12 @@ import type { z } from "zod";
 import { type CompressionConfig, defaultCompression } from "./config-compression.ts";
 import { contradictionsOf } from "./config-contradictions.ts";
 import { type ReplicaConfig, secretKeys } from "./config-replica.ts";
+import {
+  type CompactionConfig,
+  type RetentionConfig,
+  resolveCompaction,
+  resolveRetention,
+} from "./config-retention.ts";
 import { configSchema, databaseNamePattern, goKeys } from "./config-schema.ts";
 import { expandEnvironment, formatKeyPath, type KeyPath, valueAt } from "./config-text.ts";
 import { PageferryError } from "./errors.ts";
@@ -18,18 +24,6 @@ export interface DatabaseConfig {
   /** Its name in every replica: the file's stem unless told. Letters, digits, `.`, `_` and `-`, 64 at most. */
   readonly name: string;
   readonly path: string;
-}
-
-/** Which points prune keeps. */
-export interface RetentionConfig {
-  /** The least distance of *kept* snapshots; 0 inherits `snapshotInterval`. */
-  readonly snapshotIntervalMs: number;
-  /** Every point younger than this is kept. */
-  readonly snapshotRetentionMs: number;
-  readonly checkIntervalMs: number;
-  /** Days, and weeks, of which one point each is kept beyond `snapshotRetention`. */
-  readonly daily: number;
-  readonly weekly: number;
 }
 
 /** Restore on start. */
@@ -53,6 +47,9 @@ export interface Config {
   /** How often a whole database is sent beside its segments. Default 6h. Shorter: faster restores, more bytes. */
   readonly snapshotIntervalMs: number;
   readonly retention: RetentionConfig;
+  readonly compaction: CompactionConfig;
+  /** How often restores are tried. Default 24h; 0 never. */
+  readonly verifyIntervalMs: number;
   readonly compression: CompressionConfig;
   readonly replicas: readonly ReplicaConfig[];
   readonly restore: RestoreConfig;
@@ -147,6 +144,8 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
     ...given({ dataDir, shadowDir, token }),
     snapshotIntervalMs,
     retention: resolveRetention(written.retention, isGoForm, snapshotIntervalMs),
+    compaction: resolveCompaction(written.compaction),
+    verifyIntervalMs: written.verifyInterval ?? dayMs,
     compression: written.compression ?? defaultCompression,
     replicas: written.replicas as readonly ReplicaConfig[],
     restore: given(written.restore),
@@ -160,23 +159,6 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
     shadowBytesMax: written.shadowBytesMax ?? 2 ** 30,
     maxReadRate: written.maxReadRate ?? 256 * 2 ** 20,
     baseDeadlineMs: written.baseDeadline || 10 * minuteMs,
-  };
-}
-
-/** Days and weeks are ours: where only the Go implementation's keys are used, retention means what it means there. */
-function resolveRetention(
-  retention: Written["retention"],
-  isGoForm: boolean,
-  snapshotIntervalMs: number,
-): RetentionConfig {
-  const saysDays = retention.daily !== undefined || retention.weekly !== undefined;
-  const keepsDays = saysDays || !isGoForm;
-  return {
-    snapshotIntervalMs: retention.snapshotInterval ?? 0,
-    snapshotRetentionMs: retention.snapshotRetention || Math.max(dayMs, snapshotIntervalMs),
-    checkIntervalMs: retention.checkInterval || hourMs,
-    daily: retention.daily ?? (keepsDays ? 7 : 0),
-    weekly: retention.weekly ?? (keepsDays ? 4 : 0),
   };
 }
 

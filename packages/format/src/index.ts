@@ -16,6 +16,7 @@ export {
 export {
   type Archive,
   type ArchiveReader,
+  type FactOptions,
   listingOf,
   type OpenArchiveOptions,
   openArchive,
@@ -26,6 +27,7 @@ export {
   readPackIndexes,
   readPoints,
 } from "./archive-reader.ts";
+export { readReceipts } from "./archive-receipts.ts";
 export { type CheckMode, type CheckOptions, type CheckResult, checkDatabase } from "./bolt/check.ts";
 export { parseFreelist } from "./bolt/freelist.ts";
 export { logicalHash } from "./bolt/logical-hash.ts";
@@ -74,7 +76,6 @@ export {
   type ParseConfigOptions,
   parseConfig,
   type RestoreConfig,
-  type RetentionConfig,
 } from "./config.ts";
 export {
   type CompressionConfig,
@@ -93,6 +94,7 @@ export {
   type S3ReplicaConfig,
   type SftpReplicaConfig,
 } from "./config-replica.ts";
+export type { CompactionConfig, RetentionConfig } from "./config-retention.ts";
 export { configKeys } from "./config-schema.ts";
 export { type Crc64, crc64, createCrc64 } from "./crc64.ts";
 export {

@@ -65,7 +65,19 @@ function bridgeOf(listing: ArchiveListing, index: GenerationIndex, open: Set<Gen
   if (!begins || reachesBelow) return null;
   const parentIndex = listing.generations.get(parent.generation);
   if (parentIndex === undefined) return null;
-  return reachGuarded(listing, parentIndex, open).txIds.includes(parent.txId) ? parent : null;
+  return hasTxId(reachGuarded(listing, parentIndex, open).txIds, parent.txId) ? parent : null;
+}
+
+/** Whether an ascending list holds a transaction. A generation may have a million of them, and thousands of children. */
+function hasTxId(txIds: readonly TxId[], id: TxId): boolean {
+  let low = 0;
+  let high = txIds.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((txIds[middle] as TxId) < id) low = middle + 1;
+    else high = middle;
+  }
+  return txIds[low] === id;
 }
 
 /** The points of one generation that can be restored, ascending. */

@@ -15,7 +15,13 @@ export {
   localHost,
 } from "./hosts/local.ts";
 export type { PruneReport } from "./prune.ts";
-export { type PrunePolicy, planPrune } from "./prune-plan.ts";
+export {
+  type KeptPoint,
+  type PlannedRemoval,
+  type PrunePlan,
+  type PrunePolicy,
+  planPrune,
+} from "./prune-plan.ts";
 export {
   type DeadLetter,
   type Delivery,
@@ -27,7 +33,7 @@ export {
 } from "./queue.ts";
 export { type RepairOptions, type RepairReport, type ReplicaRepair, repairDatabase } from "./repair.ts";
 export { planRepair, type RepairCopy, type RepairPlan, type RepairPlanOptions } from "./repair-plan.ts";
-export { type RepairRequest, retentionPolicy } from "./repairer.ts";
+export type { RepairRequest } from "./repairer.ts";
 export { createReplica, type Replica, type ReplicaOptions, type SnapshotToPut } from "./replica.ts";
 export type { LargeBody, PutOutcome, ReplicaItem } from "./replica-put.ts";
 export {
@@ -43,6 +49,7 @@ export {
   type RestoreStandaloneOptions,
   restoreStandalone,
 } from "./restore-standalone.ts";
+export { type RetentionPolicy, retentionPolicy } from "./retention.ts";
 export { type Grant, parseScopes, type Scope } from "./scopes.ts";
 export { type Outcome, settleFanout, settleLane } from "./settle.ts";
 export { openStage, type Stage, type StageOptions } from "./stage.ts";

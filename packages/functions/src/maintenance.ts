@@ -10,7 +10,6 @@ import { type ScheduledTask, startSchedule } from "./schedule.ts";
 import type { Sources } from "./sources.ts";
 import type { Stage } from "./stage.ts";
 import type { DatabaseStatus } from "./status.ts";
-import type { Retained } from "./store.ts";
 import type { Target } from "./targets.ts";
 
 const secondMs = 1000;
@@ -23,9 +22,6 @@ const silentMs = 54 * secondMs;
 
 /** A source that moves while a replica does not is told within a minute, too. */
 const lagMsDefault = 54 * secondMs;
-
-/** Snapshots come a little early or late: only clearly closer ones are thinned. */
-const spacingShare = 0.9;
 
 export interface MaintenanceOptions {
   readonly queue: DurableQueue;
@@ -44,7 +40,7 @@ export interface MaintenanceOptions {
 }
 
 export function startMaintenance(options: MaintenanceOptions): { stop(): Promise<void> } {
-  const { sources, queue, targets, config } = options;
+  const { sources, queue, targets } = options;
   const tasks = [
     every("notes", secondMs, () => sources.save()),
     every("alarms", 5 * secondMs, (signal) => {
@@ -64,7 +60,6 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
         }
       }),
     ),
-    ...pruneTask(options),
   ];
   const schedule = startSchedule(tasks, options);
   return {
@@ -73,13 +68,6 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
       sources.save();
     },
   };
-
-  function pruneTask(all: MaintenanceOptions) {
-    const { retention } = config;
-    // Daily and weekly points need a plan of their own: until it is there, nothing of theirs is removed.
-    if (retention === undefined || retention.daily > 0 || retention.weekly > 0) return [];
-    return [every("prune", retention.checkIntervalMs, (signal) => prune(all, retention, signal))];
-  }
 }
 
 function every(name: string, intervalMs: number, run: ScheduledTask["run"]): ScheduledTask {
@@ -203,36 +191,4 @@ function expire({ queue, targets, alarms, config }: MaintenanceOptions): void {
   if (lost === 0) return;
   const message = `${lost} messages were older than the queue keeps them, and are gone`;
   alarms.raise({ code: "expired", message, hint: "A new snapshot is asked for where they left a hole." });
-}
-
-async function prune(
-  { targets, config, alarms }: MaintenanceOptions,
-  retention: Config["retention"],
-  signal: AbortSignal,
-): Promise<void> {
-  const intervalMs = retention.snapshotIntervalMs || config.snapshotIntervalMs || 0;
-  const policy = { ...retention, snapshotIntervalMs: intervalMs * spacingShare };
-  await eachTarget(targets, async ({ set }) => {
-    const retained: Retained[] = [];
-    for (const replica of set.opened().values()) {
-      retained.push(...(await replica.prune(undefined, policy, { signal })).retained);
-    }
-    watchRetained(set.name, retained, alarms);
-  });
-}
-
-/** What prune could not free is paid for, until somebody does something about it. */
-function watchRetained(replica: string, retained: readonly Retained[], alarms: Alarms): void {
-  const alarm = { code: "retained", replica };
-  if (retained.length === 0) {
-    alarms.clear(alarm);
-    return;
-  }
-  const locked = retained.filter(({ reason }) => reason === "locked").length;
-  const message = `${replica} keeps ${retained.length} objects that nothing needs: ${locked} are locked, ${retained.length - locked} are older versions`;
-  alarms.raise({
-    ...alarm,
-    message,
-    hint: "Locked objects can go when their lock ends; a lifecycle rule of the bucket removes older versions.",
-  });
 }

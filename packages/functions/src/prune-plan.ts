@@ -1,98 +1,382 @@
-// Which objects of an archive may go: a pure decision over names. A generation keeps what its kept points need, its newest
-// point always, and the points other generations begin at. Whole generations are never dropped here.
+// Which objects of an archive may go: a pure decision over names and a few facts. retention.ts says which points stay; here it is decided what
+// they need, and that nothing else is removed which could still be of use. See docs/operations.md#retention.
 
-import type {
-  ArchiveListing,
-  Generation,
-  GenerationIndex,
-  RangeObject,
-  SnapshotObject,
-  TxId,
+import {
+  type ArchiveListing,
+  formatDuration,
+  formatTxId,
+  type Generation,
+  generationJsonName,
+  PageferryError,
+  type RangeObject,
+  type Reach,
+  reachOf,
+  type SnapshotObject,
+  type TxId,
+  withoutObjects,
 } from "@pageferry/format";
-import { type Point, points } from "@pageferry/format";
-import { createCoverage } from "./coverage.ts";
+import { cheapestRoute } from "./prune-route.ts";
+import {
+  type KeepReason,
+  keepNewest,
+  keepPoint,
+  keepPoints,
+  keepsSnapshot,
+  type Line,
+  type RetentionPolicy,
+  reasonsOf,
+  type WantedPoint,
+} from "./retention.ts";
 
-export interface PrunePolicy {
-  /** Every point younger than this is kept. */
-  readonly snapshotRetentionMs: number;
-  /** The least distance of kept snapshots; 0 keeps all. A snapshot goes only where segments lead to its point as well. */
-  readonly snapshotIntervalMs: number;
-  /** Points that somebody is reading, or has pinned. */
-  readonly keep?: readonly { readonly generation: Generation; readonly txId: TxId }[];
+/** What was stored a moment ago is let alone: whoever stored it may not be done. */
+export const graceMsDefault = 15 * 60_000;
+
+export interface PrunePolicy extends RetentionPolicy {
+  /** Points that somebody keeps for good. */
+  readonly pinned?: readonly WantedPoint[];
+  /** Points that somebody is reading. */
+  readonly leased?: readonly WantedPoint[];
   /** Only this generation. */
   readonly generation?: Generation;
+  /** What was received within this time stays. Default 15 min. */
+  readonly graceMs?: number;
 }
 
-/** The names to remove, those nothing can miss first: an interrupted prune leaves every kept point whole. */
-export function planPrune(listing: ArchiveListing, policy: PrunePolicy, nowMs: number): string[] {
-  const doomed: string[] = [];
-  const byGeneration = Map.groupBy(points(listing), (point) => point.generation);
-  for (const index of listing.generations.values()) {
-    if (policy.generation !== undefined && index.generation !== policy.generation) continue;
-    const oldest = oldestNeeded(listing, byGeneration.get(index.generation) ?? [], policy, nowMs);
-    if (oldest !== undefined) doomed.push(...planGeneration(index, oldest, policy));
+/** An object that may go. */
+export interface PlannedRemoval {
+  readonly name: string;
+  /** 0 for a generation.json, whose size a listing does not hold. */
+  readonly size: number;
+  /** For a person to read. */
+  readonly why: string;
+}
+
+/** A point that stays, with what makes it stay. */
+export interface KeptPoint {
+  readonly generation: Generation;
+  readonly txId: TxId;
+  readonly stampMs: number | null;
+  readonly receivedMs: number;
+  readonly reasons: readonly KeepReason[];
+}
+
+export interface PrunePlan {
+  /** In the order to remove them: whole generations last, and their generation.json at the very end. */
+  readonly doomed: readonly PlannedRemoval[];
+  /** Newest generation first, newest point first. */
+  readonly kept: readonly KeptPoint[];
+  /** What a person should hear: what is left alone, and why. */
+  readonly notes: readonly string[];
+}
+
+type StateObject = RangeObject | SnapshotObject;
+
+/** Throws `corrupt` rather than doom anything without which a kept point could not be restored. */
+export function planPrune(listing: ArchiveListing, policy: PrunePolicy, nowMs: number): PrunePlan {
+  const { pinned = [], leased = [] } = policy;
+  const lines = keepPoints(listing, policy, { pinned, leased, nowMs });
+  const needs = needsOf(listing, lines, policy, nowMs);
+  const doomed: PlannedRemoval[] = [];
+  const dropped: PlannedRemoval[] = [];
+  const begins: PlannedRemoval[] = [];
+  const remains = remainsOf(lines, needs);
+  for (const line of lines.values()) {
+    const { generation } = line.index;
+    const need = needs.get(generation);
+    if (need === undefined || (policy.generation !== undefined && policy.generation !== generation)) continue;
+    const removals = removalsOf(line, need, policy, nowMs);
+    for (const one of removals) (need.isKept ? doomed : dropped).push(one);
+    if (!need.isKept && line.index.link !== null && !remains(generation)) {
+      begins.push({
+        name: generationJsonName(generation),
+        size: 0,
+        why: `superseded generation ${generation}`,
+      });
+    }
   }
-  return doomed;
-}
-
-function planGeneration(index: GenerationIndex, oldest: TxId, policy: PrunePolicy): string[] {
-  // What is reached from an older snapshot passes this one, or ends in it: every later point is reached from here as well.
-  const base = index.snapshots.findLast((snapshot) => snapshot.txId <= oldest);
-  // Its oldest points come through the bridge from its parent: everything is needed.
-  if (base === undefined) return [];
-  const isNeeded = (object: RangeObject | SnapshotObject) => object.txId >= base.txId;
-  const ranges = index.ranges.filter((range) => range.txId <= base.txId);
-  const snapshots = index.snapshots.filter((snapshot) => !isNeeded(snapshot));
-  const kept = index.snapshots.filter(isNeeded);
-  return [...thinned(index, kept, policy.snapshotIntervalMs), ...ranges, ...snapshots].map(
-    (object) => object.name,
+  const all = doomed.concat(dropped, begins);
+  const kept = [...lines.values()].reverse().flatMap(keptOf);
+  proveKept(listing, all, kept);
+  const notes = [...lines.values()].flatMap((line) =>
+    notesOf(line, needs.get(line.index.generation), policy),
   );
+  return { doomed: all, kept, notes: [...notes, ...notesOfWanted(lines, { pinned, leased })] };
 }
 
-/** The oldest transaction of a generation that must stay restorable; `undefined` where nothing can be restored at all. */
-function oldestNeeded(
+/** What a generation keeps of its objects. */
+interface Need {
+  /** Whether any point of it stays. */
+  readonly isKept: boolean;
+  readonly objects: ReadonlySet<StateObject>;
+  /** Objects that nothing leads to yet: what is missing may still come. */
+  readonly waiting: readonly StateObject[];
+  /** Objects that nothing leads to, waiting or not. */
+  readonly unreached: ReadonlySet<StateObject>;
+}
+
+/** Children first, since they say which points they begin at; again for a parent that learns of one too late. */
+function needsOf(
   listing: ArchiveListing,
-  newestFirst: readonly Point[],
+  lines: ReadonlyMap<Generation, Line>,
   policy: PrunePolicy,
   nowMs: number,
-): TxId | undefined {
-  const newest = newestFirst[0];
-  if (newest === undefined) return undefined;
-  const { generation } = newest;
-  const cutoffMs = nowMs - policy.snapshotRetentionMs;
-  const young =
-    newestFirst.findLast((point) => point.stampMs === null || point.stampMs >= cutoffMs) ?? newest;
-  const others = [...listing.generations.values()].map((other) => other.link?.parent ?? null);
-  const read = [...others, ...(policy.keep ?? [])].filter((point) => point?.generation === generation);
-  const needed = [newest.txId, young.txId, ...read.flatMap((point) => (point === null ? [] : [point.txId]))];
-  let [oldest] = needed as [TxId];
-  for (const id of needed) if (id < oldest) oldest = id;
-  return oldest;
+): Map<Generation, Need> {
+  const needs = new Map<Generation, Need>();
+  for (const line of lines.values()) if (line.leftAlone !== null) keepBegin(line, lines);
+  const open = [...lines.values()].filter(({ leftAlone }) => leftAlone === null);
+  for (let line = open.pop(); line !== undefined; line = open.pop()) {
+    const { index } = line;
+    const reach = reachOf(listing, index);
+    const isKept = keepNewest(line);
+    const { need, usesBridge } = needOf(line, reach, isKept, policy, nowMs);
+    needs.set(index.generation, need);
+    if (!usesBridge || reach.bridge === null) continue;
+    const parent = lines.get(reach.bridge.generation);
+    const isNew = keepPoint(parent, reach.bridge.txId, "parent");
+    if (isNew === true && parent !== undefined && needs.has(reach.bridge.generation)) open.push(parent);
+  }
+  return needs;
 }
 
-/** Snapshots closer than the interval to the kept one before them, whose very point segments lead to as well. */
-function thinned(
-  index: GenerationIndex,
-  kept: readonly SnapshotObject[],
-  intervalMs: number,
-): SnapshotObject[] {
-  const gone: SnapshotObject[] = [];
-  let last = kept[0];
-  if (intervalMs <= 0 || last === undefined) return gone;
-  const edges = index.ranges.flatMap((range) =>
-    (range.points ?? [range]).map((point) => ({ parentTxId: range.parentTxId, txId: point.txId })),
-  );
-  edges.sort((a, b) => (a.txId < b.txId ? -1 : 1));
-  // Only ranges that end at or before a snapshot can lead to it: one that goes beyond would skip its point.
-  const coverage = createCoverage();
-  let added = 0;
-  for (const snapshot of kept.slice(1, -1)) {
-    for (let edge = edges[added]; edge !== undefined && edge.txId <= snapshot.txId; edge = edges[++added]) {
-      coverage.add(edge.parentTxId, edge.txId);
-    }
-    const isClose = snapshot.stampMs - last.stampMs < intervalMs;
-    if (isClose && coverage.reachFrom(last.txId) === snapshot.txId) gone.push(snapshot);
-    else last = snapshot;
+/** What is left alone may begin at a point of any other generation: nobody can read which. */
+function keepBegin({ index }: Line, lines: ReadonlyMap<Generation, Line>): void {
+  let lowest: TxId | undefined;
+  for (const { parentTxId } of index.ranges) {
+    if (lowest === undefined || parentTxId < lowest) lowest = parentTxId;
   }
-  return gone;
+  const base = index.snapshots[0]?.txId;
+  if (lowest === undefined || (base !== undefined && base <= lowest)) return;
+  for (const line of lines.values()) if (line.leftAlone === null) keepPoint(line, lowest, "parent");
+}
+
+function needOf(
+  line: Line,
+  reach: Reach,
+  isKept: boolean,
+  policy: PrunePolicy,
+  nowMs: number,
+): { readonly need: Need; readonly usesBridge: boolean } {
+  const { index, points } = line;
+  const receivedOf = (object: StateObject): number =>
+    object.receivedMs ?? line.track.at(object.txId, object.stampMs);
+  const kept = points.flatMap(({ txId }, at) => (line.reasons[at] === 0 ? [] : [txId]));
+  const objects = new Set<StateObject>();
+  const graceFromMs = nowMs - (policy.graceMs ?? graceMsDefault);
+  const withinFromMs = nowMs - policy.keepWithinMs;
+  const reached = reachedObjects(reach, points);
+  const useful = usefulEnds(kept);
+  const waiting: StateObject[] = [];
+  const unreached = new Set<StateObject>();
+  const look = (object: StateObject, isReached: boolean): void => {
+    const receivedMs = receivedOf(object);
+    if (!isReached) unreached.add(object);
+    if (!isReached && receivedMs >= withinFromMs) waiting.push(object);
+    const isRecent = receivedMs >= withinFromMs && (!isReached || useful(object));
+    if (isRecent || receivedMs >= graceFromMs) objects.add(object);
+  };
+  for (const range of index.ranges) look(range, reached.has(range));
+  useful.rewind();
+  for (const snapshot of index.snapshots) look(snapshot, true);
+  for (const snapshot of chosenSnapshots(line)) objects.add(snapshot);
+  const route = cheapestRoute({
+    ...{ edges: reach.edges, snapshots: index.snapshots, kept },
+    bridge: reach.bridge?.txId ?? null,
+    isFree: (object) => objects.has(object),
+  });
+  for (const object of route.objects) objects.add(object);
+  const aged = [...objects].flatMap(({ txId, receivedMs }) => (typeof receivedMs === "number" ? [] : [txId]));
+  for (const txId of [...kept, ...aged]) {
+    const witnesses = line.track.witnesses(txId);
+    const [first] = witnesses;
+    if (first !== undefined && !witnesses.some((one) => objects.has(one))) objects.add(first);
+  }
+  if (reach.bridge === null) keepGuard(line, objects);
+  return { need: { isKept, objects, waiting, unreached }, usesBridge: route.usesBridge };
+}
+
+/** Snapshots that stay because they are snapshots: of several of one transaction the smallest. */
+function chosenSnapshots(line: Line): SnapshotObject[] {
+  const smallest = new Map<TxId, SnapshotObject>();
+  for (const snapshot of line.index.snapshots) {
+    const known = smallest.get(snapshot.txId);
+    if (known === undefined || snapshot.size < known.size) smallest.set(snapshot.txId, snapshot);
+  }
+  return line.points.flatMap(({ txId }, at) => {
+    const snapshot = keepsSnapshot(line, at) ? smallest.get(txId) : undefined;
+    return snapshot === undefined ? [] : [snapshot];
+  });
+}
+
+/** Objects that can be applied to some state that can be restored. */
+function reachedObjects(reach: Reach, points: Line["points"]): Set<StateObject> {
+  const reached = new Set<StateObject>();
+  let at = 0;
+  for (const { parentTxId, txId, object } of reach.edges) {
+    while (at < points.length && (points[at]?.txId as TxId) < txId) at += 1;
+    const below = points[at - 1]?.txId ?? reach.bridge?.txId;
+    if (below !== undefined && below >= parentTxId) reached.add(object);
+  }
+  return reached;
+}
+
+/** Whether an object leads from a kept point, or from none, to a kept point. To be asked ascending. */
+function usefulEnds(kept: readonly TxId[]) {
+  let at = 0;
+  const isUseful = (object: StateObject): boolean => {
+    while (at < kept.length && (kept[at] as TxId) < object.txId) at += 1;
+    if (kept[at] !== object.txId) return false;
+    const below = kept[at - 1];
+    return object.kind === "snapshot" || below === undefined || below >= object.parentTxId;
+  };
+  return Object.assign(isUseful, {
+    rewind: () => {
+      at = 0;
+    },
+  });
+}
+
+/**
+ * A generation begins with a bridge if nothing of it lies below its parent's point. One that does not begin so must not come to look as if it
+ * did: then one object below stays.
+ */
+function keepGuard({ index }: Line, objects: Set<StateObject>): void {
+  const parent = index.link?.parent ?? null;
+  if (
+    parent === null ||
+    !index.ranges.some((range) => range.parentTxId === parent.txId && objects.has(range))
+  )
+    return;
+  const below = [
+    ...index.ranges.filter((range) => range.parentTxId < parent.txId),
+    ...index.snapshots.filter((snapshot) => snapshot.txId <= parent.txId),
+  ];
+  if (below.length === 0 || below.some((object) => objects.has(object))) return;
+  const smallest = below.reduce((least, object) => (object.size < least.size ? object : least));
+  objects.add(smallest);
+}
+
+/** What nothing needs of a generation. What shows that it does not begin with a bridge goes last. */
+function removalsOf(line: Line, need: Need, policy: PrunePolicy, nowMs: number): PlannedRemoval[] {
+  const { index } = line;
+  const parentTxId = index.link?.parent?.txId ?? null;
+  const keptIds = new Set(line.points.filter((_, at) => line.reasons[at] !== 0).map(({ txId }) => txId));
+  const whyOf = (object: StateObject): string => {
+    if (!need.isKept) return `superseded generation ${index.generation}`;
+    if (need.unreached.has(object)) return "cannot be reached";
+    if (keptIds.has(object.txId)) return "covered by others";
+    const receivedMs = object.receivedMs ?? line.track.at(object.txId, object.stampMs);
+    return receivedMs < nowMs - policy.keepWithinMs
+      ? `older than ${formatDuration(policy.keepWithinMs)}`
+      : "finer than what is kept";
+  };
+  const first: PlannedRemoval[] = [];
+  const guards: PlannedRemoval[] = [];
+  const take = (object: StateObject): void => {
+    if (need.objects.has(object)) return;
+    const isGuard =
+      parentTxId !== null &&
+      (object.kind === "snapshot" ? object.txId <= parentTxId : object.parentTxId < parentTxId);
+    (isGuard ? guards : first).push({ name: object.name, size: object.size, why: whyOf(object) });
+  };
+  for (const range of index.ranges) take(range);
+  for (const snapshot of index.snapshots) take(snapshot);
+  return first.concat(guards);
+}
+
+/**
+ * Whether anything of a generation, or of those it came from, stays in the archive: as long as it does, its generation.json is the way there
+ * from newer ones.
+ */
+function remainsOf(
+  lines: ReadonlyMap<Generation, Line>,
+  needs: ReadonlyMap<Generation, Need>,
+): (generation: Generation) => boolean {
+  const known = new Map<Generation, boolean>();
+  const own = (generation: Generation): boolean => {
+    const need = needs.get(generation);
+    return need === undefined ? lines.has(generation) : need.isKept || need.objects.size > 0;
+  };
+  return (generation) => {
+    const way = new Set<Generation>();
+    let at: Generation | undefined = generation;
+    let isThere = false;
+    while (at !== undefined && !isThere) {
+      const answer = known.get(at);
+      if (answer !== undefined || way.has(at)) {
+        isThere = answer ?? false;
+        break;
+      }
+      way.add(at);
+      isThere = own(at);
+      at = lines.get(at)?.index.link?.parent?.generation;
+    }
+    for (const one of way) known.set(one, isThere);
+    return isThere;
+  };
+}
+
+function keptOf(line: Line): KeptPoint[] {
+  return line.points
+    .flatMap(({ generation, txId, stampMs }, at) => {
+      if (line.reasons[at] === 0) return [];
+      return [
+        {
+          generation,
+          txId,
+          stampMs,
+          receivedMs: line.receivedMs[at] as number,
+          reasons: reasonsOf(line, at),
+        },
+      ];
+    })
+    .reverse();
+}
+
+/** The last look before anything goes: the archive as it would be, with every kept point in it. */
+function proveKept(
+  listing: ArchiveListing,
+  doomed: readonly PlannedRemoval[],
+  kept: readonly KeptPoint[],
+): void {
+  const after = withoutObjects(listing, new Set(doomed.map(({ name }) => name)));
+  const reached = new Map<Generation, Set<TxId>>();
+  for (const { generation, txId } of kept) {
+    let txIds = reached.get(generation);
+    if (txIds === undefined) {
+      const index = after.generations.get(generation);
+      txIds = new Set(index === undefined ? [] : reachOf(after, index).txIds);
+      reached.set(generation, txIds);
+    }
+    if (!txIds.has(txId)) {
+      throw new PageferryError(
+        "corrupt",
+        `transaction ${formatTxId(txId)} of generation ${generation} stays, and could not be restored after this prune; nothing was removed`,
+        { hint: "This is a mistake in pageferry: please report it, with the archive's listing." },
+      );
+    }
+  }
+}
+
+function notesOf(line: Line, need: Need | undefined, policy: PrunePolicy): string[] {
+  const { generation } = line.index;
+  if (line.leftAlone !== null) return [`generation ${generation} is left alone: ${line.leftAlone}`];
+  const [first] = need?.waiting ?? [];
+  if (need === undefined || first === undefined) return [];
+  return [
+    `${need.waiting.length} objects of generation ${generation} cannot be reached, the first is ${first.name}: ` +
+      `they stay until they are ${formatDuration(policy.keepWithinMs)} old, as what is missing may still come`,
+  ];
+}
+
+function notesOfWanted(
+  lines: ReadonlyMap<Generation, Line>,
+  wanted: { readonly pinned: readonly WantedPoint[]; readonly leased: readonly WantedPoint[] },
+): string[] {
+  return Object.entries(wanted).flatMap(([word, points]: [string, readonly WantedPoint[]]) =>
+    points.flatMap(({ generation, txId }) => {
+      const isPoint = keepPoint(lines.get(generation), txId, word === "pinned" ? "pinned" : "leased");
+      const text = `transaction ${formatTxId(txId)} of generation ${generation} is ${word}, and cannot be restored from here`;
+      return isPoint === undefined ? [text] : [];
+    }),
+  );
 }

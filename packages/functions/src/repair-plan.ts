@@ -50,7 +50,9 @@ export function planRepair(
   options: RepairPlanOptions,
 ): RepairPlan {
   const union = indexArchive(holdings.flat(), options.facts);
-  const doomed = new Set(options.policy === undefined ? [] : planPrune(union, options.policy, options.nowMs));
+  const { policy, nowMs } = options;
+  const removals = policy === undefined ? [] : planPrune(union, policy, nowMs).doomed;
+  const doomed = new Set(removals.map(({ name }) => name));
   const kept = withoutObjects(union, doomed);
   const bridges = bridgePoints(kept);
   const sizes = holdings.map((objects) => new Map(objects.map(({ name, size }) => [name, size])));

@@ -5,17 +5,18 @@ import {
   type ArchiveReader,
   isPageferryError,
   type ListedObject,
+  listingOf,
   openArchive,
   PageferryError,
   readPackIndexes,
   readPoints,
+  readReceipts,
   type TxId,
 } from "@pageferry/format";
 import pMap from "p-map";
 import { type BoundedStore, boundedStore } from "./bounded-store.ts";
 import type { StateLink } from "./describe.ts";
-import { keptPoints } from "./prune.ts";
-import type { PrunePolicy } from "./prune-plan.ts";
+import { receiptsWanted } from "./receipts.ts";
 import {
   type Accept,
   copyObject,
@@ -28,7 +29,9 @@ import {
 } from "./repair-copy.ts";
 import { isStateName, planRepair, type RepairCopy, type RepairPlan } from "./repair-plan.ts";
 import type { Replica } from "./replica.ts";
+import type { RetentionPolicy } from "./retention.ts";
 import type { CallOptions } from "./store.ts";
+import { readWanted } from "./wanted-points.ts";
 
 /** Small objects under way to one replica: enough to hide a store's latency. Larger ones go one at a time beside them. */
 const copiesAtOnce = 4;
@@ -79,7 +82,7 @@ export interface RepairOptions extends CallOptions {
   /** Plans, and for `verify` reads, but changes nothing. Default false. */
   readonly dryRun?: boolean;
   /** What retention keeps: older points are not brought back. Absent: everything is kept. */
-  readonly retention?: Pick<PrunePolicy, "snapshotRetentionMs" | "snapshotIntervalMs"> | undefined;
+  readonly retention?: RetentionPolicy | undefined;
   readonly now?: () => number;
   /** Silence after which a replica is given up, ms. Default two minutes. */
   readonly stallMs?: number;
@@ -265,9 +268,13 @@ async function planOf(sides: readonly Side[], options: RepairOptions): Promise<R
     return planRepair(sides.map(heldBy), { facts: archive, nowMs: now() });
   }
   await readPoints(archive, { signal, onBroken });
+  await readReceipts(archive, receiptsWanted(listingOf(archive), retention.levelsMs), { signal, onBroken });
   if (options.dryRun !== true) await heal(sides, signal);
-  const keep = (await Promise.all(sides.map((side) => keptOf(side, now(), signal)))).flat();
-  const policy = { ...retention, keep };
+  const wanted = await Promise.all(sides.map((side) => wantedOf(side, now(), signal)));
+  const pinned = wanted.flatMap((one) => one.pinned);
+  const leased = wanted.flatMap((one) => one.leased);
+  // What is missing is not young: it is brought however short a time ago it was received.
+  const policy = { ...retention, pinned, leased, graceMs: 0 };
   return planRepair(sides.map(heldBy), { facts: archive, policy, nowMs: now() });
 }
 
@@ -276,9 +283,9 @@ function heldBy({ objects = [], broken }: Side): ListedObject[] {
 }
 
 /** Points that leases and pins of a replica hold; those of all count for all. */
-function keptOf(side: Side, nowMs: number, signal: AbortSignal | undefined) {
+function wantedOf(side: Side, nowMs: number, signal: AbortSignal | undefined) {
   const names = (side.objects ?? []).map(({ name }) => name);
-  return keptPoints(side.store, names, nowMs, signal);
+  return readWanted(side.store, names, nowMs, { signal });
 }
 
 /** Generations of which not all replicas have the same, and those that they come from. */

@@ -10,6 +10,7 @@ import type { DurableQueue } from "./queue.ts";
 import { type RepairReport, type ReplicaRepair, repairDatabase } from "./repair.ts";
 import { whyOf } from "./repair-copy.ts";
 import type { Replica } from "./replica.ts";
+import { retentionPolicy } from "./retention.ts";
 import type { CallOptions } from "./store.ts";
 import type { Target } from "./targets.ts";
 
@@ -40,7 +41,7 @@ export interface RepairerOptions {
   readonly queue: Pick<DurableQueue, "depths">;
   readonly databases: () => Promise<readonly DatabaseName[]>;
   readonly alarms: Alarms;
-  readonly config: Partial<Pick<Config, "retention" | "snapshotIntervalMs">>;
+  readonly config: Partial<Pick<Config, "retention" | "snapshotIntervalMs" | "compaction">>;
   readonly now: () => number;
   /** How often it is looked whether something is due. Default 5 s. */
   readonly turnMs?: number;
@@ -61,31 +62,6 @@ export interface Repairer {
   repair(database: DatabaseName, request?: RepairRequest): Promise<RepairReport>;
   /** Ends what is under way; it goes on where it was at the next start. */
   stop(): Promise<void>;
-}
-
-/** What prune keeps, as repair must know it. */
-export interface RetentionPolicy {
-  readonly snapshotRetentionMs: number;
-  readonly snapshotIntervalMs: number;
-}
-
-/** Snapshots come a little early or late: only clearly closer ones are thinned. */
-const spacingShare = 0.9;
-
-/**
- * What prune keeps by this configuration. Undefined where nothing is removed: daily and weekly points need a plan of their own, and until it
- * is there everything of theirs stays.
- */
-export function retentionPolicy({
-  retention,
-  snapshotIntervalMs = 0,
-}: RepairerOptions["config"]): RetentionPolicy | undefined {
-  if (retention === undefined || retention.daily > 0 || retention.weekly > 0) return undefined;
-  const intervalMs = retention.snapshotIntervalMs || snapshotIntervalMs;
-  return {
-    snapshotRetentionMs: retention.snapshotRetentionMs,
-    snapshotIntervalMs: intervalMs * spacingShare,
-  };
 }
 
 type IsTarget = (target: Target) => boolean;

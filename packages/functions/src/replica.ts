@@ -15,7 +15,6 @@ import {
   PageferryError,
   parseObjectName,
   type RestoreState,
-  type RetentionConfig,
   type Segment,
   type SegmentDescriptor,
   type SnapshotDescriptor,
@@ -29,11 +28,12 @@ import type { StateLink, StateObjectName } from "./describe.ts";
 import { createExclusive } from "./exclusive.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Judgement } from "./judge.ts";
-import { type LockedNames, type PruneReport, pruneReplica } from "./prune.ts";
+import { createPruneMemory, type PruneOptions, type PruneReport, pruneReplica } from "./prune.ts";
 import { putBegin } from "./replica-begin.ts";
 import { createReplicaIndex, type ReplicaIndex } from "./replica-index.ts";
 import { judgeLinks, type PutOutcome, putItems, type ReplicaItem } from "./replica-put.ts";
 import { formatTime, latestState, writeState } from "./replica-state.ts";
+import type { RetentionPolicy } from "./retention.ts";
 import { type RootedStore, rootedStore } from "./rooted-store.ts";
 import type { CallOptions, Store } from "./store.ts";
 
@@ -56,11 +56,11 @@ export interface Replica extends AsyncDisposable {
   ): Promise<SnapshotDescriptor>;
   /** Stores an encoded segment. Another history is a `fork`; a copy of it is in quarantine. */
   putSegment(generation: Generation, segment: Uint8Array, options?: CallOptions): Promise<SegmentDescriptor>;
-  /** Removes what no kept point needs, and reports it. The newest point that can be restored always stays. */
+  /** Marks what no kept point needs, removes what was marked for long enough, and reports both. What is kept can be restored at any time. */
   prune(
     generation: Generation | undefined,
-    retention: PruneRetention,
-    options?: CallOptions,
+    policy: RetentionPolicy,
+    options?: Omit<PruneOptions, "policy" | "generation">,
   ): Promise<PruneReport>;
   /** Reads a snapshot as a stream; what it yields is verified by the time it ends. */
   fetchSnapshot(snapshot: Pick<SnapshotDescriptor, "name">, options?: CallOptions): Promise<DecodedSnapshot>;
@@ -105,9 +105,6 @@ export interface Replica extends AsyncDisposable {
   refresh(options?: CallOptions): Promise<Holdings>;
 }
 
-/** What prune needs to know of the configuration. */
-export type PruneRetention = Pick<RetentionConfig, "snapshotIntervalMs" | "snapshotRetentionMs">;
-
 export interface ReplicaOptions {
   /** The archive's place in the store; "" where the store is the archive. */
   readonly root: string;
@@ -123,7 +120,7 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
   const index = createReplicaIndex(rooted);
   const target = { store: rooted, index };
   const exclusive = createExclusive();
-  const locked: LockedNames = new Map();
+  const memory = createPruneMemory();
   const reader: ArchiveReader = {
     name: rooted.name,
     list: (call) => rooted.list("", call),
@@ -158,16 +155,10 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
       await putOne(name, segment, call);
       return { name, firstTxId, lastTxId, timestamp: formatTime(stampMs), size: segment.length };
     },
-    async prune(generation, retention, call = {}) {
-      const { signal } = call;
-      const report = await pruneReplica(rooted, reader, {
-        generation,
-        retention,
-        nowMs: now(),
-        signal,
-        locked,
-      });
-      if (report.removed.length + report.retained.length > 0) await index.refresh(call);
+    async prune(generation, policy, options = {}) {
+      const pruned = { store: rooted, reader, memory, now };
+      const report = await pruneReplica(pruned, { ...options, policy, generation });
+      if (report.removed.length + report.retained.length > 0) await index.refresh(options);
       return report;
     },
     async fetchSnapshot({ name }, call) {
