@@ -221,6 +221,7 @@ suite("of whatever history, a prune", () => {
           assertKept(left, plan, rules);
           left = without(left, plan);
           plan = planPrune(listingOf(left), rules, nowMs);
+          if (!isTold(before)) continue;
           for (const [at, count] of countsOf(plan).entries())
             assert.ok(count >= (counts[at] ?? 0), calendar[at]);
         }
