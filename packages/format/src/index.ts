@@ -56,6 +56,7 @@ export {
   pageFlagMeta,
   pageHeader,
   referencedPages,
+  visitReferences,
 } from "./bolt/page.ts";
 export { createPageSet, type PageSet } from "./bolt/page-set.ts";
 export {

@@ -1,5 +1,5 @@
-// A thread that does nothing but keep chains: it looks at the metas of busy files, proves each commit's freelist, and writes it
-// down. The capturing thread may then be late by many commits (it hashes, it is preempted, it collects garbage) and still knows
+// A thread that does nothing but keep links: it looks at the metas of busy files, proves each commit's freelist or changed path,
+// and writes it down. The capturing thread may then be late by many commits (it hashes, it is preempted, it collects garbage) and still knows
 // what may have been overwritten meanwhile. docs/capture.md#links.
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
@@ -13,6 +13,7 @@ import {
 } from "./bolt-io.ts";
 import { proveFreelist } from "./freelist-proof.ts";
 import { appendLink, isWanted, type LinkMemory } from "./link-log.ts";
+import { createPathProver, type PathProver } from "./path-proof.ts";
 
 /** What is told to the thread. It must be woken after it. */
 export type KeeperOrder =
@@ -33,6 +34,8 @@ interface Watched {
   readonly readAt: ReadAt;
   readonly metas: MetaReader;
   readonly memory: LinkMemory;
+  /** Made when the first path is read: it takes some megabytes. */
+  paths: PathProver | undefined;
   last: MetaView | undefined;
   changedAtMs: number;
   intervalMs: number;
@@ -40,7 +43,7 @@ interface Watched {
 
 /** Naps between two looks: a sixth of the time between commits, within what a sleep can be and what a first commit may wait. */
 const napMsMin = 0.03;
-const napMsMax = 1;
+const napMsMax = 0.5;
 const sleepMs = 1000;
 
 const port = parentPort;
@@ -61,6 +64,7 @@ function obey(order: KeeperOrder): void {
     readAt,
     metas: createMetaReader(readAt, order.pageSize),
     memory: order.memory,
+    paths: undefined,
     last: undefined,
     changedAtMs: performance.now(),
     intervalMs: 1,
@@ -91,10 +95,15 @@ function look(file: Watched): void {
   file.last = view;
   const isNext =
     last !== undefined && equalBytes(view.otherRaw, last.raw) && view.meta.txId === last.meta.txId + 1n;
-  if (!isNext || view.meta.freelist === null) return;
-  const freelistRun = proveFreelist(file, view);
-  if (freelistRun === undefined) file.last = undefined;
-  else appendLink(file.memory, { view, freelistRun });
+  if (!isNext) return;
+  const runs = view.meta.freelist === null ? proverOf(file).prove(view, last) : proveFreelist(file, view);
+  // Without it there is a gap for the reader; what follows is kept all the same.
+  if (runs !== undefined) appendLink(file.memory, { view, runs });
+}
+
+function proverOf(file: Watched): PathProver {
+  file.paths ??= createPathProver(file, file.last?.meta.pageSize as number);
+  return file.paths;
 }
 
 function keep(from: MessagePort): never {

@@ -41,6 +41,7 @@ export function createLinkKeeper(clockMs: () => number): KeepLinks {
     let log: LinkSource | undefined;
     return {
       follow: (from, to) => log?.follow(from, to),
+      forget: (upTo) => log?.forget(upTo),
       want(isWanted) {
         if (memory === undefined) {
           if (!isWanted) return;
@@ -66,7 +67,7 @@ function start(wake: Int32Array<SharedArrayBuffer>, onEnd: () => void): Worker {
   const worker = new Worker(new URL(file, import.meta.url), {
     workerData: wake,
     name: "pageferry-links",
-    // It looks at metas and keeps freelists, which lie outside the heap.
+    // It looks at metas and keeps freelists and paths, which lie outside the heap.
     resourceLimits: { maxYoungGenerationSizeMb: 3 },
   });
   // Without it capture goes on, with more breaks; the next order starts another.

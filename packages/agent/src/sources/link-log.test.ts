@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { encodeMetaPage, parseMeta, txId } from "@pageferry/format";
 import type { MetaView } from "./bolt-io.ts";
-import { appendLink, type ChainLink, createLinkMemory, readLinkLog } from "./link-log.ts";
+import { appendLink, createLinkMemory, type Link, readLinkLog } from "./link-log.ts";
 
 function metaBytesOf(id: number, highWaterMark = 9): Uint8Array {
   const fields = {
@@ -22,12 +22,12 @@ function viewOf(id: number, other = metaBytesOf(id - 1)): MetaView {
   return { meta: parseMeta(raw) ?? assert.fail(), raw, otherRaw: other, other: parseMeta(other) };
 }
 
-function linkOf(id: number, length = 100): ChainLink {
-  return { view: viewOf(id), freelistRun: new Uint8Array(length).fill(id & 0xff) };
+function linkOf(id: number, length = 100): Link {
+  return { view: viewOf(id), runs: new Uint8Array(length).fill(id & 0xff) };
 }
 
 /** A log that was written, and a clock that runs out at once. */
-function logOf(...links: ChainLink[]) {
+function logOf(...links: Link[]) {
   const memory = createLinkMemory();
   for (const link of links) appendLink(memory, link);
   let clockMs = 0;
@@ -40,12 +40,8 @@ function logOf(...links: ChainLink[]) {
   };
 }
 
-function told(links: ChainLink[] | undefined): (bigint | number)[][] | undefined {
-  return links?.map(({ view, freelistRun }) => [
-    view.meta.txId,
-    freelistRun.length,
-    freelistRun[0] as number,
-  ]);
+function told(links: Link[] | undefined): (bigint | number)[][] | undefined {
+  return links?.map(({ view, runs }) => [view.meta.txId, runs.length, runs[0] as number]);
 }
 
 suite("a log of links", () => {
@@ -60,7 +56,7 @@ suite("a log of links", () => {
   });
 
   test("gives nothing where one is missing, does not follow, or is not there yet", () => {
-    const stranger: ChainLink = { view: viewOf(10, metaBytesOf(9, 77)), freelistRun: new Uint8Array(8) };
+    const stranger: Link = { view: viewOf(10, metaBytesOf(9, 77)), runs: new Uint8Array(8) };
 
     assert.equal(logOf(linkOf(10)).log.follow(viewOf(8), viewOf(10)), undefined);
     assert.equal(logOf(linkOf(9), stranger).log.follow(viewOf(8), viewOf(10)), undefined);
@@ -84,6 +80,29 @@ suite("a log of links", () => {
         [BigInt(id), 1 + ((id * 7919) % 60_000), id & 0xff],
       ]);
     }
+  });
+
+  test("has room again for what comes after links that were not needed", () => {
+    const { memory, log } = logOf();
+
+    for (let id = 9; id < 60; id += 1) {
+      appendLink(memory, linkOf(id, 200_000));
+      log.forget(viewOf(id));
+    }
+    appendLink(memory, linkOf(60));
+
+    assert.deepEqual(told(log.follow(viewOf(59), viewOf(60))), [[60n, 100, 60]]);
+  });
+
+  test("keeps what comes after those that are not needed", () => {
+    const { log } = logOf(linkOf(9), linkOf(10), linkOf(11));
+
+    log.forget(viewOf(9));
+
+    assert.deepEqual(told(log.follow(viewOf(9), viewOf(11))), [
+      [10n, 100, 10],
+      [11n, 100, 11],
+    ]);
   });
 
   test("leaves out what there is no room for, and goes on when there is", () => {

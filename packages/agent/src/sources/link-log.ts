@@ -1,12 +1,13 @@
-// Chain links from the thread that keeps them to the thread that captures: a ring in shared memory, one writer, one reader.
-// A link is a commit that was seen as the newest, with its freelist run, proved.
-import { metaBytes, parseMeta } from "@pageferry/format";
+// Links from the thread that keeps them to the thread that captures: a ring in shared memory, one writer, one reader.
+// A link is a commit that was seen as the newest, with its freelist run or its changed path, proved.
+import { type Meta, metaBytes, parseMeta } from "@pageferry/format";
 import { equalBytes, type MetaView } from "./bolt-io.ts";
 
-/** A commit T+1 whose other slot held T, and the freelist that T+2 may overwrite from. */
-export interface ChainLink {
+/** A commit T+1 whose other slot held T. */
+export interface Link {
   readonly view: MetaView;
-  readonly freelistRun: Uint8Array;
+  /** The freelist that T+2 may overwrite from; where none is on disk, runs of the changed path of T+1, side by side. */
+  readonly runs: Uint8Array;
 }
 
 /** The shared memory of a log. */
@@ -16,7 +17,7 @@ export interface LinkMemory {
   readonly ring: Uint8Array<SharedArrayBuffer>;
 }
 
-/** A power of two: hundreds of commits with common freelists, some with very long ones. */
+/** A power of two: hundreds of commits with common freelists, some with very long ones; some fifty common changed paths. */
 const ringBytes = 4 * 1024 * 1024;
 const [written, read, wanted] = [0, 1, 2] as const;
 const headerBytes = 4 + 2 * metaBytes;
@@ -39,51 +40,61 @@ export function isWanted({ control }: LinkMemory): boolean {
 }
 
 /** Appends a link. Without room it is left out, which breaks the chain for the reader and nothing else. */
-export function appendLink(memory: LinkMemory, { view, freelistRun }: ChainLink): void {
+export function appendLink(memory: LinkMemory, { view, runs }: Link): void {
   const { control } = memory;
-  const length = headerBytes + freelistRun.length;
+  const length = headerBytes + runs.length;
   const start = Atomics.load(control, written) >>> 0;
   const used = (start - Atomics.load(control, read)) >>> 0;
   if (used + length > ringBytes) return;
   const header = new Uint8Array(headerBytes);
-  new DataView(header.buffer).setUint32(0, freelistRun.length, true);
+  new DataView(header.buffer).setUint32(0, runs.length, true);
   header.set(view.raw, 4);
   header.set(view.otherRaw, 4 + metaBytes);
   copyIn(memory, start, header);
-  copyIn(memory, start + headerBytes, freelistRun);
+  copyIn(memory, start + headerBytes, runs);
   Atomics.store(control, written, start + length);
   Atomics.notify(control, written);
 }
 
-/** Takes the oldest link out; undefined: there is none. */
-function takeLink(memory: LinkMemory): ChainLink | undefined {
+/** Looks at the oldest link; undefined: there is none. */
+function firstLink(memory: LinkMemory): { view: MetaView; start: number; end: number } | undefined {
   const { control } = memory;
-  const start = Atomics.load(control, read) >>> 0;
-  if (Atomics.load(control, written) >>> 0 === start) return undefined;
-  const header = copyOut(memory, start, headerBytes);
+  const at = Atomics.load(control, read) >>> 0;
+  if (Atomics.load(control, written) >>> 0 === at) return undefined;
+  const header = copyOut(memory, at, headerBytes);
   const length = new DataView(header.buffer).getUint32(0, true);
-  const freelistRun = copyOut(memory, start + headerBytes, length);
-  Atomics.store(control, read, start + headerBytes + length);
   const raw = header.slice(4, 4 + metaBytes);
   const otherRaw = header.slice(4 + metaBytes);
-  const meta = parseMeta(raw);
-  return meta === undefined
-    ? undefined
-    : { view: { meta, raw, otherRaw, other: parseMeta(otherRaw) }, freelistRun };
+  const start = at + headerBytes;
+  // It was a valid meta when it was written here.
+  const meta = parseMeta(raw) as Meta;
+  return { view: { meta, raw, otherRaw, other: parseMeta(otherRaw) }, start, end: start + length };
+}
+
+/** Takes the oldest link out; undefined: there is none. */
+function takeLink(memory: LinkMemory): Link | undefined {
+  const first = firstLink(memory);
+  if (first === undefined) return undefined;
+  const { view, start, end } = first;
+  const runs = copyOut(memory, start, end - start);
+  Atomics.store(memory.control, read, end);
+  return { view, runs };
 }
 
 /** Links for a walk. */
 export interface LinkSource {
   /** The links from one state to another, without a gap; undefined: they are not all there, and will not be soon. */
-  follow(from: MetaView, to: MetaView): ChainLink[] | undefined;
+  follow(from: MetaView, to: MetaView): Link[] | undefined;
+  /** Gives back the room of links that are not needed any more: up to and with this state. */
+  forget(upTo: MetaView): void;
 }
 
-/** How long a link may be late: its keeper was asleep, or is reading a long freelist. */
-const lateMsMax = 2;
+/** How long a link may be late: its keeper was asleep or made to wait, or is reading a long freelist or path. */
+const lateMsMax = 5;
 
 /** Reads a log. */
 export function readLinkLog(memory: LinkMemory, clockMs: () => number): LinkSource {
-  let pending: ChainLink[] = [];
+  let pending: Link[] = [];
   const { control } = memory;
   return {
     follow(from, to) {
@@ -102,11 +113,19 @@ export function readLinkLog(memory: LinkMemory, clockMs: () => number): LinkSour
         Atomics.wait(control, written, seen, leftMs);
       }
     },
+    forget(upTo) {
+      const { txId } = upTo.meta;
+      pending = pending.filter(({ view }) => view.meta.txId > txId);
+      for (let link = firstLink(memory); link !== undefined; link = firstLink(memory)) {
+        if (link.view.meta.txId > txId) return;
+        Atomics.store(control, read, link.end);
+      }
+    },
   };
 }
 
 /** Whether each follows the one before, byte by byte, and the last is `to`. */
-function isChain(from: MetaView, links: readonly ChainLink[], to: MetaView): boolean {
+function isChain(from: MetaView, links: readonly Link[], to: MetaView): boolean {
   let before = from;
   for (const { view } of links) {
     if (!equalBytes(view.otherRaw, before.raw)) return false;

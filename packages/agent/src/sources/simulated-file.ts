@@ -15,7 +15,7 @@ import {
   type StateHash,
 } from "@pageferry/format";
 import { createPageTable, type PageTable } from "../page-table.ts";
-import type { ChainLink } from "./link-log.ts";
+import type { Link } from "./link-log.ts";
 
 /** A commit as bolt writes it: runs, then the meta page. */
 export interface RecordedCommit {
@@ -171,8 +171,8 @@ export interface SimulatedFile {
   txId(): number;
   readonly image: Uint8Array;
   reads: number;
-  /** Every commit that wrote a freelist, as a perfect keeper of links would have proved it. */
-  readonly links: ChainLink[];
+  /** Every commit, as a perfect keeper of links would have proved it. */
+  readonly links: Link[];
 }
 
 export interface SimulationOptions {
@@ -231,19 +231,19 @@ export function simulateFile(history: RecordedHistory, options: SimulationOption
         size = Math.max(size, piece.position + piece.bytes.length);
         written += 1;
         const done = pieces.length === 0 ? commits[commit - 1] : undefined;
-        if (done !== undefined) file.links.push(...linkOf(done, image, pageSize));
+        if (done !== undefined) file.links.push(linkOf(done, image, pageSize));
       }
     },
   };
   return file;
 }
 
-function linkOf({ meta, writes, txId }: RecordedCommit, image: Uint8Array, pageSize: number): ChainLink[] {
-  const freelistRun = writes.find(({ id }) => id === meta.freelist)?.data;
-  if (freelistRun === undefined) return [];
+function linkOf({ meta, writes, txId }: RecordedCommit, image: Uint8Array, pageSize: number): Link {
+  const runs = meta.freelist === null ? writes : writes.filter(({ id }) => id === meta.freelist);
   const slots = [image.slice(0, 80), image.slice(pageSize, pageSize + 80)] as const;
   const [raw, otherRaw] = txId % 2 === 0 ? slots : [slots[1], slots[0]];
-  return [{ view: { meta, raw, otherRaw, other: parseMeta(otherRaw) }, freelistRun }];
+  const view = { meta, raw, otherRaw, other: parseMeta(otherRaw) };
+  return { view, runs: Buffer.concat(runs.map(({ data }) => data)) };
 }
 
 function piecesOf(history: RecordedHistory, commit: RecordedCommit, options: SimulationOptions): Piece[] {

@@ -1,8 +1,9 @@
 // For tests: a tailer over a simulated file, in simulated time, with a consumer that holds every event against the truth.
 import assert from "node:assert/strict";
+import { pageHeader } from "@pageferry/format";
 import type { FileIdentity } from "../identity.ts";
 import type { KeptLinks } from "./link-keeper.ts";
-import type { ChainLink } from "./link-log.ts";
+import type { Link } from "./link-log.ts";
 import { type Consumer, createConsumer } from "./simulated-consumer.ts";
 import { type RecordedHistory, type SimulatedFile, simulateFile } from "./simulated-file.ts";
 import { isDrained, stepTailer } from "./tailer.ts";
@@ -185,25 +186,39 @@ function environmentOf(
   };
 }
 
-/** The links of the simulated file, some of which are missing. */
+/** The links of the simulated file, some of which are missing, and some of whose paths are not whole. */
 function keptLinks(world: SimulatedWorld, random: () => number, missedShare: number): KeptLinks {
-  const missed = new Set<ChainLink>();
-  const decided = new Set<ChainLink>();
+  const kept = new Map<Link, Link | undefined>();
+  const keep = (link: Link): Link | undefined => {
+    if (!kept.has(link)) kept.set(link, random() < missedShare ? undefined : withMissedRuns(link, random));
+    return kept.get(link);
+  };
   return {
     follow(from, to) {
-      const links = world.file.links.filter(
-        ({ view }) => view.meta.txId > from.meta.txId && view.meta.txId <= to.meta.txId,
-      );
-      for (const link of links) {
-        if (!decided.has(link) && random() < missedShare) missed.add(link);
-        decided.add(link);
-      }
-      const isWhole = links.length === Number(to.meta.txId - from.meta.txId);
-      return isWhole && !links.some((link) => missed.has(link)) ? links : undefined;
+      const links = world.file.links
+        .filter(({ view }) => view.meta.txId > from.meta.txId && view.meta.txId <= to.meta.txId)
+        .map(keep)
+        .filter((link) => link !== undefined);
+      return links.length === Number(to.meta.txId - from.meta.txId) ? links : undefined;
     },
+    forget() {},
     want() {},
     close() {},
   };
+}
+
+/** Of every third path some runs were not kept, but for the root: without it there is no link. */
+function withMissedRuns({ view, runs }: Link, random: () => number): Link {
+  const { pageSize, freelist, root } = view.meta;
+  if (freelist !== null || random() < 0.67) return { view, runs };
+  const left: Uint8Array[] = [];
+  for (let at = 0; at < runs.length; ) {
+    const { id, overflow } = pageHeader(runs.subarray(at));
+    const end = at + (overflow + 1) * pageSize;
+    if (id === root || random() < 0.7) left.push(runs.subarray(at, end));
+    at = end;
+  }
+  return { view, runs: Buffer.concat(left) };
 }
 
 export interface Campaign {

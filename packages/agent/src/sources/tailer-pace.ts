@@ -9,8 +9,11 @@ import type { Walk } from "./walk.ts";
  */
 const napMsMin = 0.03;
 const napMsMax = 1;
-/** Below this time between commits, links are kept by a thread that does nothing else. */
+/** Below this time between commits, links are kept by a thread that does nothing else; a scan has more to lose. */
 const hurriedMs = 20;
+const scanHurriedMs = 100;
+/** Where a scan takes less, a miss costs less than to keep changed paths does, which takes time from the application. */
+const cheapScanMs = 500;
 /** Without a commit for this long a file is idle: then a change wakes us, or the slow poll. */
 const idleAfterMs = 250;
 /** The slow poll, for what no notification tells. */
@@ -53,8 +56,10 @@ export function noteSeen(tailer: Tailer, walk: Walk): void {
 
 /** Whether commits come so close together that this thread may miss one while it reads and hashes. */
 export function isHurried(tailer: Tailer): boolean {
-  const { pace, environment } = tailer;
-  return pace.intervalMs < hurriedMs && environment.clockMs() - pace.activeAtMs < idleAfterMs;
+  const { pace, environment, walk } = tailer;
+  if (walk?.view.meta.freelist === null && pace.scanMs < cheapScanMs) return false;
+  const limitMs = walk === undefined ? scanHurriedMs : hurriedMs;
+  return pace.intervalMs < limitMs && environment.clockMs() - pace.activeAtMs < idleAfterMs;
 }
 
 /** Milliseconds until the next look while nothing is to be done; 0: at once. */

@@ -54,7 +54,7 @@ export interface TailerEnvironment {
   hasWriter(file: OpenFile): boolean;
   /** Whether somebody holds bolt's lock on a file that had this path and was unlinked. */
   isWrittenElsewhere(): boolean;
-  /** The chain of a busy file, kept by another thread. Absent: every commit must be seen by this one. */
+  /** The links of a busy file, kept by another thread. Absent: every commit must be seen by this one. */
   keepLinks?: KeepLinks;
   createImage(): ImageFile;
   /** Undefined: the file system has no reflinks. */

@@ -62,6 +62,25 @@ suite("capture beside a bolt writer that goes on between any two reads", () => {
     assert.ok(some.breaks > 3, JSON.stringify(some));
   });
 
+  test("gives every state as it was where another thread keeps the changed paths, and scans and bases end at any pace", () => {
+    const every = [2, 7].map((step) => withoutFreelists(chain, (txId) => txId % step === 0));
+    const histories = [
+      reach,
+      withoutFreelists(chain, () => false),
+      withoutFreelists(chainLater, () => false),
+    ];
+    const all = runCampaign({ histories, means, seeds: 2, missedLinks: 0, baseChance: 0.01 });
+    const some = runCampaign({ histories, means, seeds: 1, missedLinks: 0.1, baseChance: 0.01 });
+    const mixed = runCampaign({ histories: every, means, seeds: 1, missedLinks: 0.02, heldBack: 0.3 });
+
+    assert.equal(all.breaks, 0, JSON.stringify(all));
+    // Two of the histories begin with a freelist: where it goes away within the first scan, that begins again.
+    assert.ok(all.scanRestarts <= 36, JSON.stringify(all));
+    assert.ok(all.singles > 2000 && all.ranges > 50 && all.bases > 50, JSON.stringify(all));
+    assert.ok(some.breaks > 3, JSON.stringify(some));
+    assert.ok(mixed.singles > 500, JSON.stringify(mixed));
+  });
+
   test("finds that the pages of every delta add up", () => {
     const figures = runCampaign({ histories: [chain], means: [0.2, "changing"], seeds: 3 });
 

@@ -147,7 +147,7 @@ export interface BatchEntry {
   readonly id: number;
   /** Shorter than a page: the file ends there. */
   readonly run: Uint8Array;
-  /** The header asks for so much that it must be proved first; `run` is only its first block. */
+  /** Not read, but for its first block at most: the header asks for so much that it must be proved first, or nobody kept it. */
   readonly isHead: boolean;
   /** What it refers to; undefined: not looked at yet, or the bytes make no sense, which may be because they are torn. */
   readonly children: Uint32Array | undefined;
@@ -256,12 +256,12 @@ function takeIds(walk: Walk, pages: number): number[] {
 }
 
 /**
- * Takes proved runs as known and asks for their children. Entries that are not awaited, or not any more, are passed over: their
- * bytes prove nothing. Throws `corrupt`: the bytes are the file's, and they are wrong.
+ * Takes proved runs as known and asks for their children. Entries that are not awaited, or not any more, or were asked for anew
+ * after they were read, are passed over: their bytes prove nothing. Throws `corrupt`: the bytes are the file's, and they are wrong.
  */
-export function acceptBatch(walk: Walk, batch: Batch): void {
+export function acceptBatch(walk: Walk, batch: Batch, askedAnew?: ReadonlySet<number>): void {
   for (const { id, run, isHead, children: seen } of batch.entries) {
-    if (isHead || !isAwaited(walk, id)) continue;
+    if (isHead || !isAwaited(walk, id) || askedAnew?.has(id) === true) continue;
     const children = seen ?? childrenOf(walk, id, run);
     acceptRun(walk, id, run, children);
     for (const child of children) {
@@ -270,11 +270,11 @@ export function acceptBatch(walk: Walk, batch: Batch): void {
   }
 }
 
-/** What a run refers to. Throws `corrupt`. */
-export function childrenOf(walk: Walk, id: number, run: Uint8Array): Uint32Array {
+/** What a run of the walk's state, or of another, refers to. Throws `corrupt`. */
+export function childrenOf(walk: Walk, id: number, run: Uint8Array, view = walk.view): Uint32Array {
   const { pageSize } = walk;
   if (run.length < pageSize) throw new PageferryError("corrupt", `page ${id}: the file ends before it`);
-  return referencedPages(run, id, { pageSize, highWaterMark: walk.view.meta.highWaterMark });
+  return referencedPages(run, id, { pageSize, highWaterMark: view.meta.highWaterMark });
 }
 
 const xxh3 = createXxh3();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { isPageferryError } from "../errors.ts";
-import { branchChildren, leafBuckets, pageHeader, referencedPages } from "./page.ts";
+import { branchChildren, leafBuckets, pageHeader, referencedPages, visitReferences } from "./page.ts";
 
 const limits = { pageSize: 1024, highWaterMark: 100 };
 
@@ -121,6 +121,33 @@ suite("a run", () => {
     new DataView(run.buffer).setUint32(12, 93, true);
 
     refused(run, /page 7: 93 overflow blocks end beyond/);
+  });
+
+  test("of any bytes refers to the same when torn bytes are expected, and is never read beyond", () => {
+    const runs = fc.tuple(
+      fc.constantFrom(1, 2, 4),
+      fc.nat(80),
+      fc.uint8Array({ minLength: 1008, maxLength: 1008 }),
+    );
+
+    fc.assert(
+      fc.property(runs, ([flags, count, body]) => {
+        const run = new Uint8Array(3072).fill(9);
+        run.set(Uint8Array.of(7, 0, 0, 0, 0, 0, 0, 0, flags, 0, count, 0, 0, 0, 0, 0), 1024);
+        run.set(
+          body.map((byte, at) => (at % 4 === 0 ? byte % 64 : 0)),
+          1024 + 16,
+        );
+        const visited: number[] = [];
+        visitReferences(new DataView(run.buffer), 1024, 1024, limits, (id) => visited.push(id));
+        assert.ok(visited.every((id) => id >= 2 && id < 100));
+        try {
+          assert.deepEqual(visited, [...referencedPages(run.subarray(1024, 2048), 7, limits)]);
+        } catch (error) {
+          if (!isPageferryError(error, "corrupt")) throw error;
+        }
+      }),
+    );
   });
 
   test("of any bytes gives page ids below the high-water mark, or is corrupt", () => {

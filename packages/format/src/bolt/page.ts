@@ -119,6 +119,36 @@ export function referencedPages(run: Uint8Array, id: number, limits: PageLimits)
   return ids;
 }
 
+/**
+ * As {@link referencedPages}, for the run of `length` bytes at `at`, which may be torn or no tree page at all: what makes no sense is
+ * passed over. Allocates nothing.
+ */
+export function visitReferences(
+  bytes: DataView,
+  at: number,
+  length: number,
+  limits: PageLimits,
+  visit: (id: number) => void,
+): void {
+  const flags = bytes.getUint16(at + 8, true);
+  if (!isTreePage(flags)) return;
+  const end = at + length;
+  const fitting = Math.floor((length - pageHeaderBytes) / elementBytes);
+  const count = Math.min(bytes.getUint16(at + 10, true), fitting);
+  for (let index = 0; index < count; index += 1) {
+    const element = at + pageHeaderBytes + index * elementBytes;
+    let reference = element + 8;
+    if (flags === pageFlagLeaf) {
+      if ((bytes.getUint32(element, true) & bucketFlag) === 0) continue;
+      reference = element + bytes.getUint32(element + 4, true) + bytes.getUint32(element + 8, true);
+      if (reference + bucketBytes > end) continue;
+    }
+    const id = bytes.getUint32(reference, true);
+    const isPage = bytes.getUint32(reference + 4, true) === 0 && id >= 2 && id < limits.highWaterMark;
+    if (isPage) visit(id);
+  }
+}
+
 /** Checks that a tree page names itself `id`, is a branch or leaf, and ends below the high-water mark. Throws `corrupt`. */
 export function checkHeader(header: PageHeader, id: number, limits: PageLimits): void {
   if (header.id !== id) throw new PageferryError("corrupt", `page ${id}: its header says page ${header.id}`);
