@@ -45,6 +45,9 @@ const rules: Readonly<Record<string, Rule>> = {
   [`POST ${database}/verify`]: operate,
   [`POST ${database}/compact`]: operate,
   [`POST ${database}/prune`]: operate,
+  [`GET ${database}/pins`]: { scopes: ["read", "restore"], database: "path" },
+  [`POST ${database}/pins`]: operate,
+  [`DELETE ${database}/pins`]: operate,
   "POST /v1/replay": { scopes: ["operate"], database: "query" },
 };
 

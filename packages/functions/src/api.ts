@@ -7,6 +7,7 @@ import {
   envelopeBytesMax,
   formatNeeds,
   isPageferryError,
+  type Manifest,
   manifestJson,
   type Needs,
   PageferryError,
@@ -29,6 +30,7 @@ import { covers, requireDatabase } from "./scopes.ts";
 import type { Stage } from "./stage.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
 import type { CallOptions } from "./store.ts";
+import { addTimeRoutes, type TimeApiOptions } from "./time-api.ts";
 import { alarmsFor, statusFor } from "./views.ts";
 
 /** Names left out of one manifest: what a restore found missing on its way. */
@@ -40,7 +42,7 @@ const healthAgeMs = 1000;
 /** A request's target is as long as names are, ten times over. */
 const pathLengthMax = 16 * 1024;
 
-export interface ApiOptions {
+export interface ApiOptions extends TimeApiOptions {
   /** Asked of every call but `/healthz`. */
   readonly authenticate: Authenticate;
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
@@ -53,6 +55,8 @@ export interface ApiOptions {
   readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
   /** A database's replicas, healthiest first. */
   readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
+  /** Keeps prune away from a point that somebody is about to restore. */
+  readonly lease: (database: DatabaseName, point: Pick<Manifest, "generation" | "txId">) => Promise<void>;
   readonly repair: (database: DatabaseName, request: RepairRequest) => Promise<RepairReport>;
   readonly alarms: () => readonly AlarmStatus[];
   /** Told what nobody foresaw. */
@@ -88,6 +92,7 @@ export function createApi(options: ApiOptions): Hono {
   addReplay(app, options);
   addArchive(app, options);
   addRepair(app, options);
+  addTimeRoutes(app, options, { known: (context) => known(context, options), targetOf });
   return app;
 }
 
@@ -191,6 +196,7 @@ function addArchive(app: Hono, options: ApiOptions): void {
       signal,
       without,
     });
+    await options.lease(await known(context, options), manifest);
     return context.json(manifestJson(manifest));
   });
   app.get("/v1/databases/:database/objects/:name{.+}", async (context) => {

@@ -22,6 +22,7 @@ import {
   readSnapshotHeader,
 } from "@pageferry/format";
 import { describeObject, type StateObjectName } from "./describe.ts";
+import { markedNames } from "./marks.ts";
 import { formatTime } from "./replica-state.ts";
 import type { CallOptions } from "./store.ts";
 
@@ -64,14 +65,23 @@ export async function pointsJson(readers: readonly ArchiveReader[], call: CallOp
   };
 }
 
-/** Plans a restore and writes it down, with the state that it must end in. Errors: as `planRestore`. */
+/**
+ * Plans a restore and writes it down, with the state that it must end in; objects that are about to be deleted are left out where that can be.
+ * Errors: as `planRestore`.
+ */
 export async function planManifest(
   readers: readonly ArchiveReader[],
   target: RestoreTarget,
   call: CallOptions & { readonly without?: ReadonlySet<string> },
 ): Promise<Manifest> {
   const archive = await openArchive(readers, call);
-  const plan = await planFromArchive(archive, target, call);
+  const marked = await markedNames(archive, call);
+  const without = new Set([...(call.without ?? []), ...marked]);
+  const plan = await planFromArchive(archive, target, { ...call, without }).catch((error: unknown) => {
+    if (marked.size === 0) throw error;
+    // They are there still, and stay as long as somebody has a lease on the point.
+    return planFromArchive(archive, target, call);
+  });
   return manifestOf(plan, await expectedState(archive.ranking, plan, call));
 }
 

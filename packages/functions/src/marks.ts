@@ -2,7 +2,7 @@
 // meanwhile leaves them out. A mark is a wish and nothing more: one that is lost or broken costs time, never data.
 
 import { createHash } from "node:crypto";
-import { isPageferryError } from "@pageferry/format";
+import { type Archive, isPageferryError, readObject } from "@pageferry/format";
 import { z } from "zod";
 import type { RootedStore } from "./rooted-store.ts";
 import type { CallOptions } from "./store.ts";
@@ -51,14 +51,34 @@ async function readDocument(
   { signal }: CallOptions,
 ): Promise<Pick<MarkDocument, "markedAtMs" | "names">> {
   try {
-    const text = new TextDecoder().decode(await store.read(name, documentBytesMax, { signal }));
-    const { markedAtMs, names } = marksSchema.parse(JSON.parse(text));
+    const { markedAtMs, names } = parseMarks(await store.read(name, documentBytesMax, { signal }));
     return { markedAtMs: Math.min(markedAtMs, nowMs), names };
   } catch (error) {
     signal?.throwIfAborted();
     if (isPageferryError(error) && error.remedy === "retry") throw error;
     return { markedAtMs: nowMs, names: [] };
   }
+}
+
+function parseMarks(bytes: Uint8Array): z.infer<typeof marksSchema> {
+  return marksSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
+}
+
+/** The names that are marked in any replica of an archive: a plan does better without them. What cannot be read marks nothing. */
+export async function markedNames(archive: Archive, call: CallOptions = {}): Promise<Set<string>> {
+  const marked = new Set<string>();
+  const documents = archive.objects.filter(({ name }) => name.startsWith(prefix));
+  for (const { name } of documents) {
+    for (const reader of archive.readers.filter((one) => archive.holders(name).includes(one.name))) {
+      try {
+        const { names } = parseMarks(await readObject(reader, name, { ...call, bytesMax: documentBytesMax }));
+        for (const one of names) marked.add(one);
+      } catch {
+        call.signal?.throwIfAborted();
+      }
+    }
+  }
+  return marked;
 }
 
 /**

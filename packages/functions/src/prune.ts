@@ -83,7 +83,7 @@ interface Pruned {
 export async function pruneReplica(pruned: Pruned, options: PruneOptions): Promise<PruneReport> {
   const { store, now } = pruned;
   const { signal, dryRun = false, graceMs = graceMsDefault } = options;
-  const plan = await planNow(pruned, options);
+  const { plan, expired } = await planNow(pruned, options);
   const marks = await readMarks(store, now(), { signal });
   const report = { replica: store.name, dryRun, planned: plan.doomed, kept: plan.kept, notes: plan.notes };
   const names = plan.doomed.map(({ name }) => name);
@@ -95,10 +95,11 @@ export async function pruneReplica(pruned: Pruned, options: PruneOptions): Promi
   if (dryRun) return { ...report, marked: 0, removed: [], bytesFreed: 0, retained: [], waitsUntilMs };
   // Those that are not planned any more lose their mark before anything goes; what was deleted loses it afterwards.
   await writeMarks(store, marks, names, now(), { signal });
+  if (expired.length > 0) await store.remove(expired, { signal });
   if (waiting.length === names.length && graceMs > 0)
     return { ...report, marked, removed: [], bytesFreed: 0, retained: [], waitsUntilMs };
   // Whoever began to read before the names were marked has a lease by now.
-  const again = new Set((await planNow(pruned, options)).doomed.map(({ name }) => name));
+  const again = new Set((await planNow(pruned, options)).plan.doomed.map(({ name }) => name));
   const due = plan.doomed.filter(({ name }) => again.has(name) && (graceMs === 0 || isDue(name)));
   const { removed, retained } = await removeAll(
     pruned,
@@ -112,13 +113,16 @@ export async function pruneReplica(pruned: Pruned, options: PruneOptions): Promi
   return { ...report, marked, removed, bytesFreed, retained, waitsUntilMs };
 }
 
-async function planNow({ store, reader, memory, now }: Pruned, options: PruneOptions): Promise<PrunePlan> {
+async function planNow(
+  { store, reader, memory, now }: Pruned,
+  options: PruneOptions,
+): Promise<{ readonly plan: PrunePlan; readonly expired: readonly string[] }> {
   const { signal, policy, generation, graceMs } = options;
   const archive = await openArchive([reader], { signal });
   await readFacts(archive, memory, policy, signal);
   const names = archive.objects.map(({ name }) => name);
-  const wanted = await readWanted(store, names, now(), { signal });
-  return planPrune(
+  const { expired, ...wanted } = await readWanted(store, names, now(), { signal });
+  const plan = planPrune(
     listingOf(archive),
     {
       ...policy,
@@ -128,6 +132,7 @@ async function planNow({ store, reader, memory, now }: Pruned, options: PruneOpt
     },
     now(),
   );
+  return { plan, expired };
 }
 
 /** What names do not tell: points inside packs, and when things were received. Names are never given to other bytes, so it is read once. */

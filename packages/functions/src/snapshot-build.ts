@@ -45,6 +45,8 @@ export interface BuildSnapshotOptions extends CallOptions, SnapshotPolicy {
   /** Where files are put together; see `openScratch`. */
   readonly scratchDir: string;
   readonly memory?: CompactMemory;
+  /** Carries out what is due, unless somebody else says that they do; `undefined` then. Default: always. */
+  readonly unlessOthersDo?: <Result>(work: () => Promise<Result>) => Promise<Result | undefined>;
   /** Threads of the restore; 0: the caller's own. Default: by size. */
   readonly threads?: number;
 }
@@ -67,14 +69,15 @@ export async function buildSnapshots(
   replica: Replica,
   options: BuildSnapshotOptions,
 ): Promise<SnapshotBuild[]> {
-  const { signal, memory = createCompactMemory() } = options;
+  const { signal, memory = createCompactMemory(), unlessOthersDo = (work) => work() } = options;
   const archive = await openArchive([replica.remembered], { signal });
   await readKnownIndexes(archive, memory, signal);
   const listing = listingOf(archive);
   const builds: SnapshotBuild[] = [];
   for (const index of listing.generations.values()) {
     const due = snapshotDue(listing, index, options);
-    if (due !== undefined) builds.push(await buildOne(replica, due, options));
+    const built = due === undefined ? undefined : await unlessOthersDo(() => buildOne(replica, due, options));
+    if (built !== undefined) builds.push(built);
   }
   return builds;
 }

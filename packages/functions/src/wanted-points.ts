@@ -32,6 +32,8 @@ const wantedSchema = z.object({
 export interface WantedPoints {
   readonly pinned: readonly WantedPoint[];
   readonly leased: readonly WantedPoint[];
+  /** Names of leases that are over. */
+  readonly expired: readonly string[];
 }
 
 /** Reads all pins and leases among `names`. One that cannot be read is `corrupt`: who deletes must know them all. */
@@ -43,6 +45,7 @@ export async function readWanted(
 ): Promise<WantedPoints> {
   const pinned: WantedPoint[] = [];
   const leased: WantedPoint[] = [];
+  const expired: string[] = [];
   for (const name of names) {
     const isLease = name.startsWith("leases/");
     if (!isLease && !name.startsWith("pins/")) continue;
@@ -51,8 +54,9 @@ export async function readWanted(
     const { generation, txId, expiresAtMs } = wanted;
     if (!isLease) pinned.push({ generation, txId });
     else if (expiresAtMs === undefined || expiresAtMs > nowMs) leased.push({ generation, txId });
+    else expired.push(name);
   }
-  return { pinned, leased };
+  return { pinned, leased, expired };
 }
 
 async function readOne(store: RootedStore, name: string, { signal }: CallOptions) {
@@ -68,6 +72,21 @@ async function readOne(store: RootedStore, name: string, { signal }: CallOptions
       hint: "Look at the object, and remove it if nobody needs it.",
     });
   }
+}
+
+/** A restore that takes longer asks anew; whoever died keeps nothing for longer. */
+const leaseMs = 60 * 60_000;
+
+/** Keeps a point for an hour, for somebody who restores it. */
+export async function addLease(
+  store: RootedStore,
+  { generation, txId }: WantedPoint,
+  id: string,
+  nowMs: number,
+  call: CallOptions = {},
+): Promise<void> {
+  const json = { version: 1, generation, txId: formatTxId(txId), expiresAtMs: nowMs + leaseMs };
+  await store.replace(`leases/${id}.json`, Buffer.from(`${JSON.stringify(json)}\n`), call);
 }
 
 /** A point that stays until somebody removes its pin. */

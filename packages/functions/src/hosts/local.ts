@@ -21,6 +21,7 @@ import { createDatabases, type Databases } from "../databases.ts";
 import { createForks } from "../forks.ts";
 import { type IngestOptions, ingest } from "../ingest.ts";
 import { startMaintenance } from "../maintenance.ts";
+import type { PruneReport } from "../prune.ts";
 import { type DurableQueue, openQueue, queueBytesMaxDefault } from "../queue.ts";
 import { createRelief, laneBounds, type Relief } from "../relief.ts";
 import type { RepairReport } from "../repair.ts";
@@ -34,7 +35,9 @@ import { openStage } from "../stage.ts";
 import { type AlarmStatus, alarmStatus, type DatabaseStatus } from "../status.ts";
 import type { CallOptions, ReplayableBody } from "../store.ts";
 import { createTarget, type Target } from "../targets.ts";
+import type { CompactRow, PruneRequest, TimeReport, TimeRequest } from "../timekeeper.ts";
 import { openLocalAuth } from "./local-auth.ts";
+import { startLocalTime } from "./local-time.ts";
 
 /** Where the host listens when nobody says where, if that port is free. */
 const portDefault = 7373;
@@ -60,6 +63,7 @@ export type LocalHostConfig = { readonly dataDir: string } & Partial<
     | "queueRetentionMs"
     | "retention"
     | "snapshotIntervalMs"
+    | "compaction"
     | "dataLossWindowThresholdMs"
   >
 >;
@@ -111,6 +115,10 @@ export interface LocalHost extends AsyncDisposable {
   databases(): Promise<readonly DatabaseName[]>;
   /** Brings to each replica what another one has, or to one of them. What fails is in the report. */
   repair(database: string, request?: RepairRequest): Promise<RepairReport>;
+  /** Merges closed windows, and builds the snapshots that are due. */
+  compact(database: string, request?: TimeRequest): Promise<TimeReport<CompactRow>>;
+  /** Lets go of what retention does not keep; it is marked at first, and goes when it was marked for long enough. */
+  prune(database: string, request?: PruneRequest): Promise<TimeReport<PruneReport>>;
   alarms(): readonly AlarmStatus[];
   /** Takes nothing more, lets go what waits until the deadline (default 10 s), and closes. What still waits is durable. */
   close(options?: { readonly deadlineMs?: number }): Promise<void>;
@@ -121,15 +129,8 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const { dataDir } = config;
   const now = options.now ?? Date.now;
   await makeDirectoryDurable(dataDir);
-  const { queueBytesMax } = options;
   await using undo = new AsyncDisposableStack();
-  const queue = undo.use(
-    openQueue({
-      path: join(dataDir, "queue.db"),
-      now,
-      ...(queueBytesMax === undefined ? {} : { bytesMax: queueBytesMax }),
-    }),
-  );
+  const queue = undo.use(openQueueIn(dataDir, options, now));
   const stage = await openStage({ directory: join(dataDir, "stage"), now });
   const alarms = createAlarms({ now, ...alarmLog(options.logger) });
   const { token, madeTokenFile, authenticate } = await openAuth(config, options, { alarms, now });
@@ -142,7 +143,8 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const repairs = createRepairs({ queue, targets, alarms });
   const known = (config.databases ?? []).map(({ name }) => parseDatabaseName(name));
   const standing = { queue, sources, targets, alarms, repairs };
-  const databases = createDatabases({ ...standing, known, now, ...settle(options) });
+  const { snapshotIntervalMs } = config;
+  const databases = createDatabases({ ...standing, known, now, snapshotIntervalMs, ...settle(options) });
   const relief = startRelief({ ...standing, options });
   undo.defer(() => relief.stop());
   const door = {
@@ -152,6 +154,8 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const packWindowMs = config.packWindowMs ?? 0;
   const consumer = startConsumer({ queue, targets, alarms, relief, random: Math.random, packWindowMs });
   undo.defer(() => consumer.stop());
+  const time = await startLocalTime({ ...standing, config, dataDir, now, random: Math.random });
+  undo.defer(() => time.stop());
   const maintenance = startMaintenance({ ...standing, stage, databases, config, now, random: Math.random });
   undo.defer(() => maintenance.stop());
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
@@ -163,6 +167,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     replay: (request) => replay(request, { queue, targets, forks }),
     ...databases,
     repair: repairer.repair,
+    ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     alarms: () => alarms.list().map(alarmStatus),
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
   });
@@ -186,10 +191,17 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
     repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
+    compact: (database, request) => time.timekeeper.compact(parseDatabaseName(database), request),
+    prune: (database, request) => time.timekeeper.prune(parseDatabaseName(database), request),
     alarms: () => alarms.list().map(alarmStatus),
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
     [Symbol.asyncDispose]: () => close(closeDeadlineMs),
   };
+}
+
+function openQueueIn(dataDir: string, { queueBytesMax }: LocalHostOptions, now: () => number): DurableQueue {
+  const bound = queueBytesMax === undefined ? {} : { bytesMax: queueBytesMax };
+  return openQueue({ path: join(dataDir, "queue.db"), now, ...bound });
 }
 
 interface ReliefParts {

@@ -1,0 +1,88 @@
+// Time, in the single-process host: the timekeeper over its targets, its schedule, pins and leases.
+
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { type DatabaseName, formatTxId, PageferryError, type RestoreTarget } from "@pageferry/format";
+import { withDeadline } from "../deadline.ts";
+import { pinPoint, pinsOf, unpinPoint } from "../pins.ts";
+import type { Replica } from "../replica.ts";
+import type { WantedPoint } from "../retention.ts";
+import { type Schedule, startSchedule } from "../schedule.ts";
+import { sweepScratch } from "../scratch.ts";
+import type { TimeApiOptions } from "../time-api.ts";
+import { createTimekeeper, type Timekeeper, type TimekeeperOptions } from "../timekeeper.ts";
+import { addLease } from "../wanted-points.ts";
+
+/** A replica that does not take a lease by then is not waited for: what a restore needs is safe for the grace of a prune anyway. */
+const leaseWaitMs = 2000;
+
+export interface LocalTimeOptions extends Omit<TimekeeperOptions, "scratchDir" | "holder"> {
+  readonly dataDir: string;
+  readonly random: () => number;
+}
+
+export interface LocalTime {
+  readonly timekeeper: Timekeeper;
+  readonly pins: TimeApiOptions["pins"];
+  lease(database: DatabaseName, point: WantedPoint): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Begins to do what is due as time goes by. */
+export async function startLocalTime(options: LocalTimeOptions): Promise<LocalTime> {
+  const { targets, dataDir, now, alarms, random } = options;
+  const scratchDir = join(dataDir, "scratch");
+  // The queue's lock says that no other host works here.
+  await sweepScratch(scratchDir, false, now());
+  const holder = `${hostname()} ${randomUUID()}`;
+  const timekeeper = createTimekeeper({ ...options, scratchDir, holder });
+  const schedule: Schedule = startSchedule(timekeeper.tasks, { alarms, random });
+  const replicasOf = (database: DatabaseName): Promise<Replica[]> =>
+    Promise.all(targets.map(({ set }) => set.of(database)));
+  const pins: TimeApiOptions["pins"] = {
+    list: async (database, call) => pinsOf(await replicasOf(database), call),
+    add: async (database, target, call) =>
+      pinPoint(database, await replicasOf(database), target, { ...call, now }),
+    async remove(database, target, call) {
+      const replicas = await replicasOf(database);
+      return unpinPoint(database, replicas, await pinnedPoint(replicas, target, call), call);
+    },
+  };
+  return {
+    timekeeper,
+    pins,
+    async lease(database, point) {
+      const id = randomUUID();
+      await Promise.allSettled(
+        targets
+          .filter((target) => target.health().state === "closed")
+          .map(({ set }) =>
+            withDeadline(leaseWaitMs, undefined, async (signal) =>
+              addLease((await set.of(database)).objects, point, id, now(), { signal }),
+            ),
+          ),
+      );
+    },
+    stop: () => schedule.stop(),
+  };
+}
+
+/** What is pinned need not be restorable any more: a pin is found by its own words. */
+async function pinnedPoint(
+  replicas: readonly Replica[],
+  { generation, txId }: RestoreTarget,
+  call: Parameters<TimeApiOptions["pins"]["list"]>[1],
+): Promise<WantedPoint> {
+  const pins = await pinsOf(replicas, call);
+  const found = pins.find((pin) => {
+    return pin.txId === txId && (generation === undefined || pin.generation === generation);
+  });
+  if (found !== undefined) return found;
+  const hint = `Pinned are ${pins.map((pin) => `${formatTxId(pin.txId)} of ${pin.generation}`).join(", ") || "none"}.`;
+  throw new PageferryError(
+    "not-found",
+    `transaction ${txId === undefined ? "?" : formatTxId(txId)} is not pinned`,
+    { hint },
+  );
+}
