@@ -76,6 +76,7 @@ export {
   type RestoreConfig,
   type RetentionConfig,
 } from "./config.ts";
+export { type AlarmsConfig, databaseInUrl, type WebhookConfig, type WebhookFormat } from "./config-alarms.ts";
 export {
   type CompressionConfig,
   type CompressionSettings,
