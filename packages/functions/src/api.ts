@@ -20,6 +20,7 @@ import { type Context, Hono } from "hono";
 import { createObjectServer, planManifest, pointsJson } from "./archive-api.ts";
 import { checkBearer } from "./auth.ts";
 import { answerInTheEnd } from "./late-answer.ts";
+import type { MetricsText } from "./metrics.ts";
 import { problemOf } from "./problem.ts";
 import type { RepairReport } from "./repair.ts";
 import type { RepairRequest } from "./repairer.ts";
@@ -53,6 +54,8 @@ export interface ApiOptions {
   readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
   readonly repair: (database: DatabaseName, request: RepairRequest) => Promise<RepairReport>;
   readonly alarms: () => readonly AlarmStatus[];
+  /** What it is measured by; without it there is no `/metrics`. */
+  readonly metrics?: () => Promise<MetricsText>;
   /** Told what nobody foresaw. */
   readonly onUnexpected: (error: unknown, where: string) => void;
 }
@@ -86,6 +89,7 @@ export function createApi(options: ApiOptions): Hono {
   addReplay(app, options);
   addArchive(app, options);
   addRepair(app, options);
+  addMetrics(app, options);
   return app;
 }
 
@@ -213,6 +217,14 @@ function addRepair(app: Hono, options: ApiOptions): void {
     const { signal } = context.req.raw;
     const request = { replica, verify: verify === "true", dryRun: dryRun === "true", signal };
     return answerInTheEnd(options.repair(await known(context, options), request), signal);
+  });
+}
+
+function addMetrics(app: Hono, { metrics }: ApiOptions): void {
+  if (metrics === undefined) return;
+  app.get("/metrics", async () => {
+    const { contentType, body } = await metrics();
+    return new Response(body, { headers: { "content-type": contentType, "cache-control": "no-store" } });
   });
 }
 

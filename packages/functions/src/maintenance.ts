@@ -12,6 +12,7 @@ import type { Stage } from "./stage.ts";
 import type { DatabaseStatus } from "./status.ts";
 import type { Retained } from "./store.ts";
 import type { Target } from "./targets.ts";
+import { watchGaps } from "./watch-gaps.ts";
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
@@ -22,7 +23,7 @@ const dayMs = 24 * hourMs;
 const silentMs = 54 * secondMs;
 
 /** A source that moves while a replica does not is told within a minute, too. */
-const lagMsDefault = 54 * secondMs;
+export const lagMsDefault = 54 * secondMs;
 
 /** Snapshots come a little early or late: only clearly closer ones are thinned. */
 const spacingShare = 0.9;
@@ -114,6 +115,7 @@ function watch(options: MaintenanceOptions): void {
     const status = databases.standing(database);
     watchLag(status, config.dataLossWindowThresholdMs || lagMsDefault, alarms);
     watchQuarantine(status, alarms);
+    watchGaps(database, databases.gaps(database), alarms);
   }
   watchQueue(queue.depths(), options);
   options.repairs.refresh();

@@ -53,7 +53,7 @@ suite("a call outside", () => {
     for (const { url } of [silent, dripping])
       await assert.rejects(outbound.call(post(url)), {
         code: "unavailable",
-        message: /no answer within 100 ms/,
+        message: /it was not done in 100 ms/,
       });
   });
 

@@ -5,7 +5,8 @@ import { type LookupAddress, lookup as lookupName } from "node:dns";
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
-import { PageferryError } from "@pageferry/format";
+import { isPageferryError, PageferryError } from "@pageferry/format";
+import { withDeadline } from "./deadline.ts";
 import { isPublicAddress } from "./public-address.ts";
 
 /** An answer that takes longer is none: what is told waits behind it. */
@@ -50,32 +51,24 @@ export function createOutbound(options: OutboundOptions): Outbound {
       const target = new URL(url);
       const isFree = allowPrivate === true || (allowPrivate || []).includes(bareHost(target));
       if (!isFree) checkLiteral(target);
-      const timeout = AbortSignal.timeout(timeoutMs);
+      const request = {
+        method,
+        headers: { "user-agent": "pageferry", ...headers, ...lengthOf(body) },
+        // A connection of its own: none that was made under another rule.
+        agent: false,
+        lookup: guardedLookup(resolve, isFree),
+      };
       try {
-        const status = await send(
-          target,
-          {
-            method,
-            headers: { "user-agent": "pageferry", ...headers, ...lengthOf(body) },
-            // A connection of its own: none that was made under another rule.
-            agent: false,
-            signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
-            lookup: guardedLookup(resolve, isFree),
-          },
-          body,
+        const status = await withDeadline(timeoutMs, signal, (until) =>
+          send(target, { ...request, signal: until }, body),
         );
         checkStatus(target, status);
       } catch (error) {
         signal?.throwIfAborted();
-        throw told(target, error, timeout.aborted ? timeoutMs : undefined);
+        throw told(target, error);
       }
     },
   };
-}
-
-/** The host of a URL as messages name it. */
-export function hostOf(url: string): string {
-  return new URL(url).host;
 }
 
 function bareHost({ hostname }: URL): string {
@@ -143,23 +136,24 @@ function send(target: URL, options: RequestOptions, body: string | undefined): P
 
 function checkStatus(target: URL, status: number): void {
   if (status >= 200 && status < 300) return;
-  const message = `${target.host}: answers ${status}`;
+  const message = `answers ${status}`;
   if (status >= 300 && status < 400) {
-    throw new PageferryError("bad-config", `${message}, a redirect, which is not followed`, {
+    throw new PageferryError("bad-config", `${target.host}: ${message}, a redirect, which is not followed`, {
       hint: "Give the URL that it leads to.",
     });
   }
   const mayPass = status >= 500 || status === 408 || status === 425 || status === 429;
-  throw new PageferryError(mayPass ? "unavailable" : "bad-config", message, {
-    hint: mayPass ? "It is tried again." : "See whether the URL and its format are right.",
+  if (mayPass) throw new PageferryError("unavailable", message);
+  throw new PageferryError("bad-config", `${target.host}: ${message}`, {
+    hint: "See whether the URL and its format are right.",
   });
 }
 
-function told(target: URL, error: unknown, timeoutMs: number | undefined): PageferryError {
-  if (error instanceof PageferryError) return error;
-  const why =
-    timeoutMs === undefined
-      ? ((error as NodeJS.ErrnoException).code ?? "the call failed")
-      : `no answer within ${timeoutMs} ms`;
-  return new PageferryError("unavailable", `${target.host}: ${why}`, { cause: error });
+/** A failure with the host's name; what is wrong with the call has it already. */
+function told({ host }: URL, error: unknown): PageferryError {
+  if (isPageferryError(error, "bad-config")) return error;
+  const why = isPageferryError(error)
+    ? error.message
+    : ((error as NodeJS.ErrnoException).code ?? "the call failed");
+  return new PageferryError("unavailable", `${host}: ${why}`, { cause: error });
 }

@@ -6,6 +6,7 @@ import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import {
   type Config,
   type DatabaseName,
+  isPageferryError,
   type Needs,
   PageferryError,
   parseDatabaseName,
@@ -13,15 +14,16 @@ import {
   replicaLabel,
 } from "@pageferry/format";
 import { makeDirectoryDurable } from "@pageferry/format/node";
-import { type Alarm, type Alarms, createAlarms } from "../alarms.ts";
+import type { Alarm, Alarms } from "../alarms.ts";
 import { createApi } from "../api.ts";
 import { checkToken, tokenFromFile } from "../auth.ts";
 import { createRepairs, type Repairs } from "../behind.ts";
 import { startConsumer } from "../consumer.ts";
 import { createDatabases, type Databases } from "../databases.ts";
 import { createForks } from "../forks.ts";
-import { type IngestOptions, ingest } from "../ingest.ts";
+import { ingest } from "../ingest.ts";
 import { startMaintenance } from "../maintenance.ts";
+import type { Metrics } from "../metrics.ts";
 import { type DurableQueue, openQueue, queueBytesMaxDefault } from "../queue.ts";
 import { createRelief, laneBounds, type Relief } from "../relief.ts";
 import type { RepairReport } from "../repair.ts";
@@ -31,10 +33,11 @@ import { openReplicaSet, type ReplicaSet } from "../replicas.ts";
 import { createRoom } from "../room.ts";
 import { errorLine } from "../settle.ts";
 import { createSources } from "../sources.ts";
-import { openStage } from "../stage.ts";
+import { openStage, type Stage } from "../stage.ts";
 import { type AlarmStatus, alarmStatus, type DatabaseStatus } from "../status.ts";
 import type { CallOptions, ReplayableBody } from "../store.ts";
 import { createTarget, type Target } from "../targets.ts";
+import { createSignals } from "./local-signals.ts";
 
 /** Where the host listens when nobody says where, if that port is free. */
 const portDefault = 7373;
@@ -61,6 +64,8 @@ export type LocalHostConfig = { readonly dataDir: string } & Partial<
     | "retention"
     | "snapshotIntervalMs"
     | "dataLossWindowThresholdMs"
+    | "storageBytesMax"
+    | "alarms"
   >
 >;
 
@@ -130,10 +135,11 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   );
   const token = await tokenOf(config, options);
   const stage = await openStage({ directory: join(dataDir, "stage"), now });
-  const alarms = createAlarms({ now, ...alarmLog(options.logger) });
+  const signals = undo.use(await createSignals({ config, logger: options.logger, now, random: Math.random }));
+  const { alarms, metrics } = signals;
   const sources = createSources({ now, alarms, notes: queue });
   const forks = createForks({ alarms, notes: queue });
-  const sets = await openReplicaSets(config, options, queue, undo);
+  const sets = await openReplicaSets({ config, options, queue, metrics }, undo);
   const waiting = (lane: string) => queue.load(lane).messages;
   const shared = { stagedBody: stage.body, alarms, waiting, onFork: forks.found };
   const targets = sets.map((set) => createTarget(set, { ...shared, now: monotonic, random: Math.random }));
@@ -147,6 +153,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     ...{ queue, stage, sources, now, room: createRoom(dataDir), admit: databases.admit },
     ...{ checkFork: forks.check, onNoRoom: relief.relieve },
   };
+  const take = (bytes: Uint8Array) => counted(bytes, ingest(bytes, door), metrics);
   const packWindowMs = config.packWindowMs ?? 0;
   const consumer = startConsumer({ queue, targets, alarms, relief, random: Math.random, packWindowMs });
   undo.defer(() => consumer.stop());
@@ -154,10 +161,12 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   undo.defer(() => maintenance.stop());
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
+  const told = undo.use(signals.start({ queue, targets, databases }));
   const api = createApi({
     token,
     stage,
-    ingest: (bytes) => ingest(bytes, door),
+    ingest: take,
+    metrics: told.metricsText,
     replay: (request) => replay(request, { queue, targets, forks }),
     ...databases,
     repair: repairer.repair,
@@ -180,7 +189,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   return {
     url: server?.url,
     token,
-    queue: queuePort(server?.url ?? `queue in ${dataDir}`, door, databases),
+    queue: queuePort(server?.url ?? `queue in ${dataDir}`, { take, stage, databases }),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
     repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
@@ -213,25 +222,48 @@ function startRelief({ queue, targets, repairs, alarms, options }: ReliefParts):
   });
 }
 
+/** Tells the metrics what became of an envelope. */
+async function counted<Taken>(bytes: Uint8Array, taking: Promise<Taken>, metrics: Metrics): Promise<Taken> {
+  try {
+    const taken = await taking;
+    metrics.ingested(bytes.length);
+    return taken;
+  } catch (error) {
+    metrics.ingested(bytes.length, isPageferryError(error) ? error.code : "unexpected");
+    throw error;
+  }
+}
+
+interface DoorParts {
+  readonly take: (bytes: Uint8Array) => Promise<unknown>;
+  readonly stage: Stage;
+  readonly databases: Databases;
+}
+
 /** The host's door for an agent in the same process: what HTTP does, without it. */
-function queuePort(name: string, door: IngestOptions, databases: Databases): HostQueue {
+function queuePort(name: string, { take, stage, databases }: DoorParts): HostQueue {
   return {
     name,
     async send(envelope, { signal } = {}) {
       signal?.throwIfAborted();
-      await ingest(envelope, door);
+      await take(envelope);
     },
     async stage(_database, body, { signal } = {}) {
-      await door.stage.put(body.digest, body.open(), { size: body.size, signal });
+      await stage.put(body.digest, body.open(), { size: body.size, signal });
     },
     needs: (database, call = {}) => databases.needs(parseDatabaseName(database), call),
   };
 }
 
+interface ReplicaParts {
+  readonly config: LocalHostConfig;
+  readonly options: LocalHostOptions;
+  readonly queue: DurableQueue;
+  readonly metrics: Metrics;
+}
+
 async function openReplicaSets(
-  config: LocalHostConfig,
-  options: LocalHostOptions,
-  queue: DurableQueue,
+  { config, options, queue, metrics }: ReplicaParts,
   undo: AsyncDisposableStack,
 ): Promise<ReplicaSet[]> {
   const { now = Date.now, hasDatabases = true } = options;
@@ -242,7 +274,8 @@ async function openReplicaSets(
       get: () => queue.notes(note).get(note),
       set: (database: string) => queue.setNote(note, database),
     };
-    sets.push(undo.use(await openReplicaSet(entry, { now, owner, isOwner: true, hasDatabases })));
+    const { observe } = metrics;
+    sets.push(undo.use(await openReplicaSet(entry, { now, owner, isOwner: true, hasDatabases, observe })));
   }
   return sets;
 }
@@ -262,14 +295,6 @@ async function tokenOf(config: LocalHostConfig, options: LocalHostOptions): Prom
 
 function settle({ settleMs }: LocalHostOptions): { readonly settleMs?: number } {
   return settleMs === undefined ? {} : { settleMs };
-}
-
-function alarmLog(logger: HostLogger | undefined) {
-  const fields = ({ message: _, ...rest }: Alarm) => rest;
-  return {
-    onRaised: (alarm: Alarm) => logger?.warn({ alarm: fields(alarm) }, alarm.message),
-    onCleared: (alarm: Alarm) => logger?.info({ alarm: fields(alarm) }, `over: ${alarm.message}`),
-  };
 }
 
 interface Listening {
