@@ -14,7 +14,7 @@ import {
   replicaLabel,
 } from "@pageferry/format";
 import { makeDirectoryDurable } from "@pageferry/format/node";
-import type { Alarm, Alarms } from "../alarms.ts";
+import type { Alarms } from "../alarms.ts";
 import { createApi } from "../api.ts";
 import { checkToken, tokenFromFile } from "../auth.ts";
 import { createRepairs, type Repairs } from "../behind.ts";
