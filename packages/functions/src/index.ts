@@ -1,6 +1,7 @@
 // The parts of pageferry behind the queue, by name, for those who build their own host: stores and the conformance suite
 // have entries of their own (`./stores/*`, `./conformance`), and so has the host for one process (`./hosts/local`).
 
+export { type AlarmSinks, type AlarmSinksOptions, createAlarmSinks } from "./alarm-sinks.ts";
 export { type Alarm, type Alarms, createAlarms } from "./alarms.ts";
 export { type ApiOptions, createApi } from "./api.ts";
 export { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";

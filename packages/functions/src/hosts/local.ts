@@ -14,7 +14,7 @@ import {
   replicaLabel,
 } from "@pageferry/format";
 import { makeDirectoryDurable } from "@pageferry/format/node";
-import type { Alarms } from "../alarms.ts";
+import type { Alarm, Alarms } from "../alarms.ts";
 import { createApi } from "../api.ts";
 import { checkToken, tokenFromFile } from "../auth.ts";
 import { createRepairs, type Repairs } from "../behind.ts";
@@ -115,16 +115,18 @@ export interface LocalHost extends AsyncDisposable {
   /** Brings to each replica what another one has, or to one of them. What fails is in the report. */
   repair(database: string, request?: RepairRequest): Promise<RepairReport>;
   alarms(): readonly AlarmStatus[];
+  /** An alarm of somebody else in this process, such as the agent: shown and told like the host's own until it is cleared. */
+  raise(alarm: Omit<Alarm, "sinceMs">): void;
+  clear(alarm: Pick<Alarm, "code" | "database">): void;
   /** Takes nothing more, lets go what waits until the deadline (default 10 s), and closes. What still waits is durable. */
   close(options?: { readonly deadlineMs?: number }): Promise<void>;
 }
 
 /** Opens the host over `dataDir`. Errors: `locked` (another process serves from it), `bad-config`, `unauthorized`. */
 export async function localHost(config: LocalHostConfig, options: LocalHostOptions = {}): Promise<LocalHost> {
-  const { dataDir } = config;
-  const now = options.now ?? Date.now;
+  const { dataDir, packWindowMs = 0 } = config;
+  const { queueBytesMax, now = Date.now } = options;
   await makeDirectoryDurable(dataDir);
-  const { queueBytesMax } = options;
   await using undo = new AsyncDisposableStack();
   const queue = undo.use(
     openQueue({
@@ -154,7 +156,6 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     ...{ checkFork: forks.check, onNoRoom: relief.relieve },
   };
   const take = (bytes: Uint8Array) => counted(bytes, ingest(bytes, door), metrics);
-  const packWindowMs = config.packWindowMs ?? 0;
   const consumer = startConsumer({ queue, targets, alarms, relief, random: Math.random, packWindowMs });
   undo.defer(() => consumer.stop());
   const maintenance = startMaintenance({ ...standing, stage, databases, config, now, random: Math.random });
@@ -194,6 +195,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     databases: databases.databases,
     repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
     alarms: () => alarms.list().map(alarmStatus),
+    ...{ raise: alarms.raise, clear: alarms.clear },
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
     [Symbol.asyncDispose]: () => close(closeDeadlineMs),
   };
