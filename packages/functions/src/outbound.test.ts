@@ -131,7 +131,7 @@ suite("a call outside, to a private address", () => {
       return [{ address: asked === 1 ? "127.0.0.1" : "127.0.0.9", family: 4 }];
     };
 
-    await createOutbound({ allowPrivate: ["ntfy.lan"], resolve }).call(post(`http://ntfy.lan:${port}/t`));
+    await createOutbound({ allowPrivate: ["NTFY.lan"], resolve }).call(post(`http://ntfy.lan:${port}/t`));
 
     assert.deepEqual([asked, received[0]?.headers.host], [1, `ntfy.lan:${port}`]);
   });

@@ -49,7 +49,7 @@ export function createOutbound(options: OutboundOptions): Outbound {
   return {
     async call({ url, method, headers = {}, body, signal }) {
       const target = new URL(url);
-      const isFree = allowPrivate === true || (allowPrivate || []).includes(bareHost(target));
+      const isFree = allowPrivate === true || (allowPrivate || []).some((host) => isHost(host, target));
       if (!isFree) checkLiteral(target);
       const request = {
         method,
@@ -73,6 +73,10 @@ export function createOutbound(options: OutboundOptions): Outbound {
 
 function bareHost({ hostname }: URL): string {
   return hostname.replace(/^\[|\]$/g, "");
+}
+
+function isHost(named: string, target: URL): boolean {
+  return named.toLowerCase() === bareHost(target);
 }
 
 /** A URL has written numbers as addresses by now: 0x7f.1 and 2130706433 are 127.0.0.1. No name is looked up for these. */
