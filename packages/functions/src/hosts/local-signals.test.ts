@@ -151,6 +151,30 @@ suite("a host", () => {
     assert.match(told[0]?.message ?? "", /after 0000000000000004 up to 0000000000000005/);
   });
 
+  test("tells of the alarms of an agent beside it like its own, until they are over", async (t) => {
+    const { url, received } = await openReceiver(t);
+    const { host } = await open(t, {
+      alarms: { webhooks: [{ url, format: "json" }], allowPrivate: true },
+    });
+    const alarm = {
+      code: "source-unlinked",
+      database: "app",
+      message: "it is another file",
+      hint: "Restart it.",
+    };
+
+    host.raise(alarm);
+    await until(() => received.length === 1);
+    assert.deepEqual(
+      host.alarms().map(({ code, database }) => [code, database]),
+      [["source-unlinked", "app"]],
+    );
+    host.clear(alarm);
+    await until(() => received.length === 2);
+
+    assert.deepEqual(host.alarms(), []);
+  });
+
   test("raises storage when a database takes more than its ceiling", async (t) => {
     const { host } = await open(t, { storageBytesMax: 100 });
     await host.queue.send(history.envelope([history.snapshot(4, 4096)]));
