@@ -3,17 +3,30 @@ import { suite, test } from "node:test";
 import { parseDatabaseName } from "@pageferry/format";
 import { parseOpenMetrics } from "../testing/open-metrics.ts";
 import { createMetrics, type MetricsSources } from "./metrics.ts";
-import type { DatabaseStatus } from "./status.ts";
+import type { DatabaseStatus, ReplicaStatus } from "./status.ts";
 
 const replica = 'file:///mnt/"odd"\\name';
 
-function sourcesOf(status: object, more: Partial<MetricsSources> = {}): MetricsSources {
+const unknown: ReplicaStatus = {
+  ...{
+    name: replica,
+    txid: null,
+    time: null,
+    lagMs: null,
+    error: null,
+    breaker: "closed",
+    needsRepair: false,
+  },
+  ...{ waiting: 0, waitingBytes: 0, deadLetters: 0, quarantined: 0, failures: 0 },
+};
+
+function sourcesOf(status: Partial<ReplicaStatus>, more: Partial<MetricsSources> = {}): MetricsSources {
   return {
     databases: async () => [parseDatabaseName("app")],
     standing: (name) =>
       ({
         ...{ name, txid: null, lagMs: null, lastHeard: null, waiting: 0 },
-        replicas: [{ name: replica, txid: null, lagMs: null, breaker: "closed", ...status }],
+        replicas: [{ ...unknown, ...status }],
       }) as unknown as DatabaseStatus,
     gaps: () => 0,
     storedBytes: () => undefined,
