@@ -1,9 +1,12 @@
 // What is wrong right now, per origin and code: raised once, told once, cleared once.
 import { type ErrorCode, errorTable, PageferryError } from "@pageferry/format";
 
+/** A code of the error table, or `lag`: commits wait for longer than they may. */
+export type AlarmCode = ErrorCode | "lag";
+
 /** Something that is wrong and needs somebody, until it is cleared. */
 export interface Alarm {
-  readonly code: ErrorCode;
+  readonly code: AlarmCode;
   /** What is wrong, with which value, where. */
   readonly message: string;
   /** What to do. */
@@ -22,14 +25,15 @@ export type AlarmOrigin =
   | "host"
   | "heartbeat"
   | "needs"
-  | "history";
+  | "history"
+  | "lag";
 
 /** The alarms of one database. */
 export interface Alarms {
   raise(origin: AlarmOrigin, alarm: Omit<Alarm, "sinceMs">): void;
   raiseError(origin: AlarmOrigin, error: unknown): void;
   /** Clears one code of an origin, or all of them. */
-  clear(origin: AlarmOrigin, code?: ErrorCode): void;
+  clear(origin: AlarmOrigin, code?: AlarmCode): void;
   list(): readonly Alarm[];
 }
 

@@ -29,6 +29,7 @@ import {
   untilTable,
 } from "./upkeep.ts";
 import { createWake } from "./wake.ts";
+import { watchLag } from "./watch-lag.ts";
 
 /** One database at work. */
 export interface DatabaseAgent {
@@ -324,6 +325,10 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
       if (isStopped) return;
       tick(state);
       inspectWhenDue(state);
+      watchLag({
+        ...{ lag: state.lag, alarms: state.alarms, nowMs: state.shared.now() },
+        thresholdMs: state.shared.settings.dataLossWindowThresholdMs,
+      });
     },
     async stop(deadlineMs) {
       if (isStopped) return;

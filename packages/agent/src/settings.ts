@@ -24,6 +24,8 @@ export interface AgentSettings {
   readonly needsMs: number;
   /** A host that does not answer for this long is an alarm. Default 15 s. */
   readonly silentMs: number;
+  /** Commits that are not at the host for longer are an alarm; 0 (default): about a minute. */
+  readonly dataLossWindowThresholdMs: number;
   /** A host that refuses, such as a token or a history, is asked again after this. Default 5 min. */
   readonly refusedMs: number;
   /** How often the agent looks whether its own files are there, while they change; else twelve times as rarely. Default 5 s. */
@@ -48,6 +50,7 @@ export const defaultSettings: AgentSettings = {
   heartbeatMs: 20_000,
   needsMs: 60_000,
   silentMs: 15_000,
+  dataLossWindowThresholdMs: 0,
   refusedMs: 300_000,
   inspectMs: 5_000,
   checkpointMs: 60_000,

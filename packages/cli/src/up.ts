@@ -1,11 +1,12 @@
 // The parts of `up`: a host and an agent over one data directory. `serve` is the one, `replicate` the other; `demo` is both.
 
 import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { type Agent, createAgent, createHttpQueue, type Queue } from "@pageferry/agent";
 import { type Config, PageferryError } from "@pageferry/format";
 import { writeFileDurable } from "@pageferry/format/node";
-import { type LocalHost, localHost } from "@pageferry/functions";
+import { type Alarm as AgentAlarm, createAlarmSinks, type LocalHost, localHost } from "@pageferry/functions";
 import { shadowDir, urlFile } from "./data-dir.ts";
 import { hostToken } from "./host-client.ts";
 import type { Io } from "./io.ts";
@@ -41,7 +42,7 @@ export async function startUp(options: StartOptions): Promise<RunningHost> {
   const running = await startHost(options);
   try {
     const restored = await restoreMissing(config, dataDir, io);
-    const agent = await startAgent(options, running.host.queue, restored);
+    const agent = await startAgent(options, running.host.queue, restored, hostTells(running.host));
     return {
       ...running,
       async stop() {
@@ -96,13 +97,52 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
   const { url } = config.queue;
   const token = config.queue.token ?? (await hostToken(url, dataDir, io));
   const queue = createHttpQueue({ url, ...(token === undefined ? {} : { token }), now: io.now });
-  return startAgent(options, queue, new Set());
+  const teller = webhooksTell(options);
+  const agent = await startAgent(options, queue, new Set(), teller);
+  return {
+    async stop() {
+      await agent.stop();
+      await teller.stop();
+    },
+  };
+}
+
+/** Who tells of an agent's alarms. */
+interface Teller {
+  raised(alarm: AgentAlarm): void;
+  cleared(alarm: AgentAlarm): void;
+}
+
+/** Beside a host they are the host's: in its status, its metrics and its webhooks, and in the way of a heartbeat. */
+function hostTells(host: LocalHost): Teller {
+  return { raised: host.raise, cleared: host.clear };
+}
+
+/** An agent alone has its own webhooks. */
+function webhooksTell({ config, io }: StartOptions): Teller & Running {
+  const sinks = createAlarmSinks({
+    ...config.alarms,
+    ...{ host: hostname(), random: Math.random },
+    onTrouble: (message) => message !== undefined && createLog(io).warn({}, `webhook: ${message}`),
+  });
+  return {
+    raised(alarm) {
+      tellAlarm(io, alarm);
+      sinks.raised(alarm);
+    },
+    cleared(alarm) {
+      tellOver(io, alarm);
+      sinks.cleared(alarm);
+    },
+    stop: sinks.stop,
+  };
 }
 
 async function startAgent(
   { config, dataDir, io }: StartOptions,
   queue: Queue,
   restored: ReadonlySet<string>,
+  teller: Teller,
 ): Promise<Running> {
   const agent: Agent = createAgent({
     ...config,
@@ -112,8 +152,12 @@ async function startAgent(
     logger: createLog(io),
     now: io.now,
   });
-  agent.on("alarm", ({ database, alarm }) => tellAlarm(io, { ...alarm, database }));
-  agent.on("cleared", ({ database, alarm }) => tellOver(io, { ...alarm, database }));
+  agent.on("alarm", ({ database, alarm }) => teller.raised({ ...alarm, database }));
+  agent.on("cleared", ({ database, alarm }) => {
+    // Two parts of it may tell the same.
+    const standing = agent.status().databases.find(({ name }) => name === database)?.alarms ?? [];
+    if (!standing.some(({ code }) => code === alarm.code)) teller.cleared({ ...alarm, database });
+  });
   await agent.start();
   return { stop: () => agent.stop({ deadlineMs: stopDeadlineMs }) };
 }

@@ -97,6 +97,8 @@ export const secretKeys: ReadonlySet<string> = new Set([
   "password",
   "passphrase",
   "token",
+  "webhooks",
+  "heartbeat",
 ]);
 
 /** A directory: `<path>/<database>/`, or itself the archive of one database (see docs/format.md). */

@@ -1,6 +1,7 @@
 // The configuration's keys as zod schemas. Short forms (a path for a database, a URL for a replica) are spelled out here.
 
 import { z } from "zod";
+import { alarmsShape, heartbeatSchema, webhookShape } from "./config-alarms.ts";
 import { type CompressionConfig, compressionSettings, parseCompressionConfig } from "./config-compression.ts";
 import { flag, portSchema, replicaEntryFromUrl, replicaShapes, text } from "./config-replica.ts";
 import { parseByteCount } from "./config-size.ts";
@@ -112,6 +113,13 @@ const queueShape = {
   token: text.optional(),
 };
 
+const webhook = spelledOut(
+  (value) => (typeof value === "string" ? { url: value } : value),
+  keyed(webhookShape),
+);
+
+const alarmsKeys = { webhooks: z.array(webhook).default([]), ...alarmsShape };
+
 /** Where a key is looked for when it stands in the wrong place. */
 const nestedKeys: Readonly<Record<string, readonly string[]>> = {
   retention: Object.keys(retentionShape),
@@ -119,6 +127,7 @@ const nestedKeys: Readonly<Record<string, readonly string[]>> = {
   restore: Object.keys(restoreShape),
   listen: Object.keys(listenShape),
   queue: Object.keys(queueShape),
+  alarms: Object.keys(alarmsKeys),
 };
 
 /** The keys of the Go implementation's configuration; one that has no others is in "the seed's form" of docs/operations.md. */
@@ -138,7 +147,7 @@ export const configSchema = keyed({
     .array(
       spelledOut(
         (value) => (typeof value === "string" ? { path: value } : value),
-        keyed({ path: text, name: databaseName.optional() }),
+        keyed({ path: text, name: databaseName.optional(), heartbeat: heartbeatSchema.optional() }),
       ),
     )
     .default([]),
@@ -167,6 +176,8 @@ export const configSchema = keyed({
   shadowBytesMax: byteCount(),
   maxReadRate: byteCount(),
   baseDeadline: duration(),
+  storageBytesMax: byteCount(),
+  alarms: keyed(alarmsKeys).default({ webhooks: [], allowPrivate: false }),
 });
 
 /** Every key, nested ones with a dot: what docs/operations.md has a row for. Of `databases` and `replicas` only the key itself. */

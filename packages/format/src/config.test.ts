@@ -49,6 +49,8 @@ suite("a configuration", () => {
       shadowBytesMax: 2 ** 30,
       maxReadRate: 256 * 2 ** 20,
       baseDeadlineMs: 600_000,
+      storageBytesMax: 0,
+      alarms: { webhooks: [], allowPrivate: false },
     });
   });
 

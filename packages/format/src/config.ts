@@ -2,6 +2,7 @@
 // that someone else has read, and goes out checked, with every default filled in, durations in ms and sizes in bytes.
 
 import type { z } from "zod";
+import type { AlarmsConfig } from "./config-alarms.ts";
 import { type CompressionConfig, defaultCompression } from "./config-compression.ts";
 import { contradictionsOf } from "./config-contradictions.ts";
 import { type ReplicaConfig, secretKeys } from "./config-replica.ts";
@@ -24,6 +25,8 @@ export interface DatabaseConfig {
   /** Its name in every replica: the file's stem unless told. Letters, digits, `.`, `_` and `-`, 64 at most. */
   readonly name: string;
   readonly path: string;
+  /** Called every minute while this database is healthy, instead of `alarms.heartbeat`. */
+  readonly heartbeat?: string;
 }
 
 /** Restore on start. */
@@ -75,6 +78,9 @@ export interface Config {
   readonly maxReadRate: number;
   /** How long a base copy may take under load before `source-too-busy` is raised. Default 10 min. */
   readonly baseDeadlineMs: number;
+  /** Above this much of one database in one replica the alarm `storage` is raised; 0 is no ceiling. */
+  readonly storageBytesMax: number;
+  readonly alarms: AlarmsConfig;
 }
 
 /** What `parseConfig` may look at besides the value. */
@@ -137,9 +143,10 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
   const { dataDir, shadowDir, queue, listen, token } = written;
   return {
     isGoForm,
-    databases: written.databases.map(({ path, name }) => ({
+    databases: written.databases.map(({ path, name, heartbeat }) => ({
       path,
       name: name ?? databaseNameOf(path, source),
+      ...given({ heartbeat }),
     })),
     ...given({ dataDir, shadowDir, token }),
     snapshotIntervalMs,
@@ -159,6 +166,8 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
     shadowBytesMax: written.shadowBytesMax ?? 2 ** 30,
     maxReadRate: written.maxReadRate ?? 256 * 2 ** 20,
     baseDeadlineMs: written.baseDeadline || 10 * minuteMs,
+    storageBytesMax: written.storageBytesMax ?? 0,
+    alarms: { ...given(written.alarms), webhooks: written.alarms.webhooks.map(given) },
   };
 }
 

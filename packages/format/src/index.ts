@@ -78,6 +78,7 @@ export {
   parseConfig,
   type RestoreConfig,
 } from "./config.ts";
+export { type AlarmsConfig, databaseInUrl, type WebhookConfig, type WebhookFormat } from "./config-alarms.ts";
 export {
   type CompressionConfig,
   type CompressionSettings,

@@ -21,6 +21,7 @@ import { type Context, Hono } from "hono";
 import { type Authenticate, grantOfCall, guardRoutes } from "./access.ts";
 import { createObjectServer, planManifest, pointsJson } from "./archive-api.ts";
 import { answerInTheEnd } from "./late-answer.ts";
+import type { MetricsText } from "./metrics.ts";
 import { problemOf } from "./problem.ts";
 import type { RepairReport } from "./repair.ts";
 import type { RepairRequest } from "./repairer.ts";
@@ -59,6 +60,8 @@ export interface ApiOptions extends TimeApiOptions {
   readonly lease: (database: DatabaseName, point: Pick<Manifest, "generation" | "txId">) => Promise<void>;
   readonly repair: (database: DatabaseName, request: RepairRequest) => Promise<RepairReport>;
   readonly alarms: () => readonly AlarmStatus[];
+  /** What it is measured by; without it there is no `/metrics`. */
+  readonly metrics?: () => Promise<MetricsText>;
   /** Told what nobody foresaw. */
   readonly onUnexpected: (error: unknown, where: string) => void;
 }
@@ -93,6 +96,7 @@ export function createApi(options: ApiOptions): Hono {
   addArchive(app, options);
   addRepair(app, options);
   addTimeRoutes(app, options, { known: (context) => known(context, options), targetOf });
+  addMetrics(app, options);
   return app;
 }
 
@@ -228,6 +232,14 @@ function addRepair(app: Hono, options: ApiOptions): void {
     const { signal } = context.req.raw;
     const request = { replica, verify: verify === "true", dryRun: dryRun === "true", signal };
     return answerInTheEnd(options.repair(await known(context, options), request), signal);
+  });
+}
+
+function addMetrics(app: Hono, { metrics }: ApiOptions): void {
+  if (metrics === undefined) return;
+  app.get("/metrics", async () => {
+    const { contentType, body } = await metrics();
+    return new Response(body, { headers: { "content-type": contentType, "cache-control": "no-store" } });
   });
 }
 

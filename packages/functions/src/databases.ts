@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   type ArchiveReader,
   type DatabaseName,
+  type GenerationNeeds,
   isPageferryError,
   type Needs,
   PageferryError,
@@ -14,7 +15,7 @@ import type { Alarms } from "./alarms.ts";
 import type { Repairs } from "./behind.ts";
 import { ingestLane } from "./consumer.ts";
 import type { Holdings } from "./holdings.ts";
-import { computeNeeds, settleMsDefault } from "./needs.ts";
+import { computeGenerationNeeds, computeNeeds, settleMsDefault } from "./needs.ts";
 import type { DurableQueue } from "./queue.ts";
 import type { Sources } from "./sources.ts";
 import { type DatabaseStatus, databaseStatus } from "./status.ts";
@@ -54,6 +55,8 @@ export interface Databases {
   status(database: DatabaseName): Promise<DatabaseStatus>;
   /** The same without waiting; holdings that were not listed yet are asked for, and unknown until they come. */
   standing(database: DatabaseName): DatabaseStatus;
+  /** What the current generation lacks, of what is known now; `undefined` while that is nothing. To be asked every few seconds. */
+  gaps(database: DatabaseName): GenerationNeeds | undefined;
   /** `unavailable` while no replica can be listed: an agent that is told less than there is would do harm. */
   needs(database: DatabaseName, call: CallOptions): Promise<Needs>;
   /** Healthiest first. */
@@ -63,6 +66,7 @@ export interface Databases {
 export function createDatabases(options: DatabasesOptions): Databases {
   const { queue, sources, targets, alarms, known, now, repairs } = options;
   const holes = new Map<DatabaseName, Map<string, number>>();
+  const ownHoles = new Map<DatabaseName, Map<string, number>>();
   const discovered = new Set<DatabaseName>();
   // A replica that cannot be listed now tells what it holds when it can; nobody waits for it each time.
   const discovery = sources.all().length > 0 ? Promise.resolve() : discover(targets, discovered);
@@ -72,6 +76,11 @@ export function createDatabases(options: DatabasesOptions): Databases {
       targets.map((target) => holdingsIn(target, database)),
       call,
     );
+  const settleMs = options.settleMs ?? settleMsDefault;
+  const facts = (database: DatabaseName, replicas: readonly Holdings[]) => ({
+    ...{ replicas, source: sources.get(database), isPending: isPending(database, queue, targets) },
+    ...{ nowMs: now(), settleMs },
+  });
   const shown = (database: DatabaseName) =>
     databaseStatus(database, { queue, sources, targets, alarms, repairs });
   return {
@@ -89,6 +98,14 @@ export function createDatabases(options: DatabasesOptions): Databases {
       for (const target of targets) holdingsIn(target, database).catch(() => undefined);
       return shown(database);
     },
+    gaps(database) {
+      const source = sources.get(database);
+      const replicas = targets.flatMap(({ set }) => set.opened().get(database)?.holdingsNow() ?? []);
+      if (source === undefined || replicas.length === 0) return undefined;
+      const firstSeen = ownHoles.get(database) ?? new Map<string, number>();
+      ownHoles.set(database, firstSeen);
+      return computeGenerationNeeds(source.generation, { ...facts(database, replicas), firstSeen });
+    },
     async needs(database, call) {
       const results = await holdingsOf(database, call);
       call.signal?.throwIfAborted();
@@ -101,23 +118,8 @@ export function createDatabases(options: DatabasesOptions): Databases {
       }
       const firstSeen = holes.get(database) ?? new Map<string, number>();
       holes.set(database, firstSeen);
-      const waiting = new Set(
-        queue
-          .depths(database)
-          .filter((depth) => depth.messages > 0)
-          .map(({ lane }) => lane),
-      );
-      // A lane of one replica that is down says nothing while another has no lane: that one took everything.
-      const isPending =
-        waiting.has(ingestLane) ||
-        targets.every(({ lane, copyLane }) => waiting.has(lane) || waiting.has(copyLane));
-      const settleMs = options.settleMs ?? settleMsDefault;
       return computeNeeds({
-        replicas,
-        source: sources.get(database),
-        isPending,
-        nowMs: now(),
-        settleMs,
+        ...facts(database, replicas),
         firstSeen,
         snapshotIntervalMs: options.snapshotIntervalMs,
       });
@@ -134,6 +136,21 @@ export function createDatabases(options: DatabasesOptions): Databases {
       return readers;
     },
   };
+}
+
+/** Whether messages of a database still wait somewhere. */
+function isPending(database: DatabaseName, queue: DurableQueue, targets: readonly Target[]): boolean {
+  const waiting = new Set(
+    queue
+      .depths(database)
+      .filter((depth) => depth.messages > 0)
+      .map(({ lane }) => lane),
+  );
+  // A lane of one replica that is down says nothing while another has no lane: that one took everything.
+  return (
+    waiting.has(ingestLane) ||
+    targets.every(({ lane, copyLane }) => waiting.has(lane) || waiting.has(copyLane))
+  );
 }
 
 /** What a replica holds; of one that is left alone, what it held when it last answered. */

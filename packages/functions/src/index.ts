@@ -2,6 +2,7 @@
 // have entries of their own (`./stores/*`, `./conformance`), and so has the host for one process (`./hosts/local`).
 
 export type { Authenticate } from "./access.ts";
+export { type AlarmSinks, type AlarmSinksOptions, createAlarmSinks } from "./alarm-sinks.ts";
 export { type Alarm, type Alarms, createAlarms } from "./alarms.ts";
 export { type ApiOptions, createApi } from "./api.ts";
 export { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";

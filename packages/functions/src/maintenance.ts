@@ -11,6 +11,7 @@ import type { Sources } from "./sources.ts";
 import type { Stage } from "./stage.ts";
 import type { DatabaseStatus } from "./status.ts";
 import type { Target } from "./targets.ts";
+import { watchGaps } from "./watch-gaps.ts";
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
@@ -21,7 +22,7 @@ const dayMs = 24 * hourMs;
 const silentMs = 54 * secondMs;
 
 /** A source that moves while a replica does not is told within a minute, too. */
-const lagMsDefault = 54 * secondMs;
+export const lagMsDefault = 54 * secondMs;
 
 export interface MaintenanceOptions {
   readonly queue: DurableQueue;
@@ -102,6 +103,7 @@ function watch(options: MaintenanceOptions): void {
     const status = databases.standing(database);
     watchLag(status, config.dataLossWindowThresholdMs || lagMsDefault, alarms);
     watchQuarantine(status, alarms);
+    watchGaps(database, databases.gaps(database), alarms);
   }
   watchQueue(queue.depths(), options);
   options.repairs.refresh();

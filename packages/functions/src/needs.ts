@@ -49,6 +49,14 @@ export function computeNeeds(options: NeedsOptions): Needs {
   return { version: 1, newestEpoch, generations: Object.fromEntries(told), ...builds };
 }
 
+/** The same of one generation alone, with a memory of its own. */
+export function computeGenerationNeeds(generation: Generation, options: NeedsOptions): GenerationNeeds {
+  const seen = new Set<string>();
+  const needs = generationNeeds(generation, options, seen);
+  for (const hole of options.firstSeen.keys()) if (!seen.has(hole)) options.firstSeen.delete(hole);
+  return needs;
+}
+
 function generationNeeds(generation: Generation, options: NeedsOptions, seen: Set<string>): GenerationNeeds {
   const { replicas, source } = options;
   const stored = replicas

@@ -7,6 +7,7 @@ import {
   parseObjectName,
   type ReplicaConfig,
 } from "@pageferry/format";
+import { measured, type Observe } from "./measured-store.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import type { CallOptions, Store } from "./store.ts";
 import { fileStore } from "./stores/file.ts";
@@ -43,6 +44,8 @@ export interface ReplicaSetOptions {
   readonly owner?: { get(): string | undefined; set(database: string): void };
   /** Whether this process keeps the store in order. Default false. */
   readonly isOwner?: boolean;
+  /** Told of what is done with the store, by the replica's name. */
+  readonly observe?: (replica: string) => Observe;
 }
 
 /** Opens a configured replica. Nothing is read until it is used. Errors: `bad-config`. */
@@ -50,7 +53,9 @@ export async function openReplicaSet(
   entry: ReplicaConfig | string,
   options: ReplicaSetOptions = {},
 ): Promise<ReplicaSet> {
-  return replicaSetOf(await openStore(entry, { isOwner: options.isOwner ?? false }), options);
+  const store = await openStore(entry, { isOwner: options.isOwner ?? false });
+  const { observe } = options;
+  return replicaSetOf(observe === undefined ? store : measured(store, observe(store.name)), options);
 }
 
 /** The same over a store that is open. */

@@ -6,6 +6,7 @@ import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import {
   type Config,
   type DatabaseName,
+  isPageferryError,
   type Needs,
   PageferryError,
   parseDatabaseName,
@@ -13,14 +14,15 @@ import {
   replicaLabel,
 } from "@pageferry/format";
 import { makeDirectoryDurable } from "@pageferry/format/node";
-import { type Alarm, type Alarms, createAlarms } from "../alarms.ts";
+import type { Alarm, Alarms } from "../alarms.ts";
 import { createApi } from "../api.ts";
 import { createRepairs, type Repairs } from "../behind.ts";
 import { startConsumer } from "../consumer.ts";
 import { createDatabases, type Databases } from "../databases.ts";
 import { createForks } from "../forks.ts";
-import { type IngestOptions, ingest } from "../ingest.ts";
+import { ingest } from "../ingest.ts";
 import { startMaintenance } from "../maintenance.ts";
+import type { Metrics } from "../metrics.ts";
 import type { PruneReport } from "../prune.ts";
 import { type DurableQueue, openQueue, queueBytesMaxDefault } from "../queue.ts";
 import { createRelief, laneBounds, type Relief } from "../relief.ts";
@@ -31,12 +33,13 @@ import { openReplicaSet, type ReplicaSet } from "../replicas.ts";
 import { createRoom } from "../room.ts";
 import { errorLine } from "../settle.ts";
 import { createSources } from "../sources.ts";
-import { openStage } from "../stage.ts";
+import { openStage, type Stage } from "../stage.ts";
 import { type AlarmStatus, alarmStatus, type DatabaseStatus } from "../status.ts";
 import type { CallOptions, ReplayableBody } from "../store.ts";
 import { createTarget, type Target } from "../targets.ts";
 import type { CompactRow, PruneRequest, TimeReport, TimeRequest } from "../timekeeper.ts";
 import { openLocalAuth } from "./local-auth.ts";
+import { createSignals } from "./local-signals.ts";
 import { startLocalTime } from "./local-time.ts";
 
 /** Where the host listens when nobody says where, if that port is free. */
@@ -65,6 +68,8 @@ export type LocalHostConfig = { readonly dataDir: string } & Partial<
     | "snapshotIntervalMs"
     | "compaction"
     | "dataLossWindowThresholdMs"
+    | "storageBytesMax"
+    | "alarms"
   >
 >;
 
@@ -120,23 +125,27 @@ export interface LocalHost extends AsyncDisposable {
   /** Lets go of what retention does not keep; it is marked at first, and goes when it was marked for long enough. */
   prune(database: string, request?: PruneRequest): Promise<TimeReport<PruneReport>>;
   alarms(): readonly AlarmStatus[];
+  /** An alarm of somebody else in this process, such as the agent: shown and told like the host's own until it is cleared. */
+  raise(alarm: Omit<Alarm, "sinceMs">): void;
+  clear(alarm: Pick<Alarm, "code" | "database">): void;
   /** Takes nothing more, lets go what waits until the deadline (default 10 s), and closes. What still waits is durable. */
   close(options?: { readonly deadlineMs?: number }): Promise<void>;
 }
 
 /** Opens the host over `dataDir`. Errors: `locked` (another process serves from it), `bad-config`, `unauthorized`. */
 export async function localHost(config: LocalHostConfig, options: LocalHostOptions = {}): Promise<LocalHost> {
-  const { dataDir } = config;
-  const now = options.now ?? Date.now;
+  const { dataDir, packWindowMs = 0 } = config;
+  const { queueBytesMax, now = Date.now } = options;
   await makeDirectoryDurable(dataDir);
   await using undo = new AsyncDisposableStack();
   const queue = undo.use(openQueueIn(dataDir, options, now));
   const stage = await openStage({ directory: join(dataDir, "stage"), now });
-  const alarms = createAlarms({ now, ...alarmLog(options.logger) });
+  const signals = undo.use(await createSignals({ config, logger: options.logger, now, random: Math.random }));
+  const { alarms, metrics } = signals;
   const { token, madeTokenFile, authenticate } = await openAuth(config, options, { alarms, now });
   const sources = createSources({ now, alarms, notes: queue });
   const forks = createForks({ alarms, notes: queue });
-  const sets = await openReplicaSets(config, options, queue, undo);
+  const sets = await openReplicaSets({ config, options, queue, metrics }, undo);
   const waiting = (lane: string) => queue.load(lane).messages;
   const shared = { stagedBody: stage.body, alarms, waiting, onFork: forks.found };
   const targets = sets.map((set) => createTarget(set, { ...shared, now: monotonic, random: Math.random }));
@@ -151,7 +160,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     ...{ queue, stage, sources, now, room: createRoom(dataDir), admit: databases.admit },
     ...{ checkFork: forks.check, onNoRoom: relief.relieve },
   };
-  const packWindowMs = config.packWindowMs ?? 0;
+  const take: Take = (bytes, mayAdd) => counted(bytes, ingest(bytes, door, mayAdd), metrics);
   const consumer = startConsumer({ queue, targets, alarms, relief, random: Math.random, packWindowMs });
   undo.defer(() => consumer.stop());
   const time = await startLocalTime({ ...standing, config, dataDir, now, random: Math.random });
@@ -160,10 +169,12 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   undo.defer(() => maintenance.stop());
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
+  const told = undo.use(signals.start({ queue, targets, databases }));
   const api = createApi({
     authenticate,
     stage,
-    ingest: (bytes, mayAdd) => ingest(bytes, door, mayAdd),
+    ingest: take,
+    metrics: told.metricsText,
     replay: (request) => replay(request, { queue, targets, forks }),
     ...databases,
     repair: repairer.repair,
@@ -187,13 +198,14 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   return {
     url: server?.url,
     ...{ token, madeTokenFile },
-    queue: queuePort(server?.url ?? `queue in ${dataDir}`, door, databases),
+    queue: queuePort(server?.url ?? `queue in ${dataDir}`, { take, stage, databases }),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
     repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
     compact: (database, request) => time.timekeeper.compact(parseDatabaseName(database), request),
     prune: (database, request) => time.timekeeper.prune(parseDatabaseName(database), request),
     alarms: () => alarms.list().map(alarmStatus),
+    ...{ raise: alarms.raise, clear: alarms.clear },
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
     [Symbol.asyncDispose]: () => close(closeDeadlineMs),
   };
@@ -230,25 +242,50 @@ function startRelief({ queue, targets, repairs, alarms, options }: ReliefParts):
 /** In one process there is nobody to distrust. */
 const anyDatabase = (): void => undefined;
 
+/** Tells the metrics what became of an envelope. */
+async function counted<Taken>(bytes: Uint8Array, taking: Promise<Taken>, metrics: Metrics): Promise<Taken> {
+  try {
+    const taken = await taking;
+    metrics.ingested(bytes.length);
+    return taken;
+  } catch (error) {
+    metrics.ingested(bytes.length, isPageferryError(error) ? error.code : "unexpected");
+    throw error;
+  }
+}
+
+type Take = (bytes: Uint8Array, mayAdd: (database: DatabaseName) => void) => Promise<unknown>;
+
+interface DoorParts {
+  readonly take: Take;
+  readonly stage: Stage;
+  readonly databases: Databases;
+}
+
 /** The host's door for an agent in the same process: what HTTP does, without it. */
-function queuePort(name: string, door: IngestOptions, databases: Databases): HostQueue {
+function queuePort(name: string, { take, stage, databases }: DoorParts): HostQueue {
   return {
     name,
     async send(envelope, { signal } = {}) {
       signal?.throwIfAborted();
-      await ingest(envelope, door, anyDatabase);
+      await take(envelope, anyDatabase);
     },
     async stage(_database, body, { signal } = {}) {
-      await door.stage.put(body.digest, body.open(), { size: body.size, signal });
+      await stage.put(body.digest, body.open(), { size: body.size, signal });
     },
     needs: (database, call = {}) => databases.needs(parseDatabaseName(database), call),
   };
 }
 
+interface ReplicaParts {
+  readonly config: LocalHostConfig;
+  readonly options: LocalHostOptions;
+  readonly queue: DurableQueue;
+  readonly metrics: Metrics;
+}
+
 async function openReplicaSets(
-  config: LocalHostConfig,
-  options: LocalHostOptions,
-  queue: DurableQueue,
+  { config, options, queue, metrics }: ReplicaParts,
   undo: AsyncDisposableStack,
 ): Promise<ReplicaSet[]> {
   const { now = Date.now, hasDatabases = true } = options;
@@ -259,7 +296,8 @@ async function openReplicaSets(
       get: () => queue.notes(note).get(note),
       set: (database: string) => queue.setNote(note, database),
     };
-    sets.push(undo.use(await openReplicaSet(entry, { now, owner, isOwner: true, hasDatabases })));
+    const { observe } = metrics;
+    sets.push(undo.use(await openReplicaSet(entry, { now, owner, isOwner: true, hasDatabases, observe })));
   }
   return sets;
 }
@@ -283,14 +321,6 @@ function openAuth(
 
 function settle({ settleMs }: LocalHostOptions): { readonly settleMs?: number } {
   return settleMs === undefined ? {} : { settleMs };
-}
-
-function alarmLog(logger: HostLogger | undefined) {
-  const fields = ({ message: _, ...rest }: Alarm) => rest;
-  return {
-    onRaised: (alarm: Alarm) => logger?.warn({ alarm: fields(alarm) }, alarm.message),
-    onCleared: (alarm: Alarm) => logger?.info({ alarm: fields(alarm) }, `over: ${alarm.message}`),
-  };
 }
 
 interface Listening {
