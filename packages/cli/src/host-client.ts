@@ -12,6 +12,8 @@ export interface HostClient {
   getJson(url: string, signal: AbortSignal): Promise<unknown>;
   /** POST without a body, parsed as JSON. Asked once: who calls may repeat it. */
   postJson(url: string, signal: AbortSignal): Promise<unknown>;
+  /** DELETE, likewise. */
+  deleteJson(url: string, signal: AbortSignal): Promise<unknown>;
   /** GET, whole, at most `jsonBytesMax` bytes. */
   getBytes(url: string, signal: AbortSignal): Promise<Uint8Array>;
   /** GET, as a stream, of a range of bytes or of all. */
@@ -120,15 +122,18 @@ export function createHostClient(origin: string, token: string | undefined): Hos
     return Buffer.concat(chunks);
   }
 
+  async function asked(method: string, url: string, signal: AbortSignal): Promise<unknown> {
+    const response = await request(url, { accept: "application/json" }, signal, method);
+    return jsonOf(await bytesOf(response, url, signal), url);
+  }
+
   return {
     getBytes,
     async getJson(url, signal) {
       return jsonOf(await getBytes(url, signal), url);
     },
-    async postJson(url, signal) {
-      const response = await request(url, { accept: "application/json" }, signal, "POST");
-      return jsonOf(await bytesOf(response, url, signal), url);
-    },
+    postJson: (url, signal) => asked("POST", url, signal),
+    deleteJson: (url, signal) => asked("DELETE", url, signal),
     async getStream(url, { offset = 0, length }, signal) {
       const isRange = offset > 0 || length !== undefined;
       const last = length === undefined ? "" : String(offset + length - 1);

@@ -4,8 +4,11 @@ import { PageferryError } from "@pageferry/format";
 import { Command, CommanderError, Option } from "commander";
 import type { CommandSpec } from "./command.ts";
 import { checkCommand } from "./commands/check.ts";
+import { compactCommand } from "./commands/compact.ts";
 import { demoCommand } from "./commands/demo.ts";
+import { pinCommand } from "./commands/pin.ts";
 import { pointsCommand } from "./commands/points.ts";
+import { pruneCommand } from "./commands/prune.ts";
 import { repairCommand } from "./commands/repair.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { replicateCommand } from "./commands/replicate.ts";
@@ -25,6 +28,9 @@ const commands = [
   replayCommand,
   checkCommand,
   repairCommand,
+  compactCommand,
+  pruneCommand,
+  pinCommand,
   serveCommand,
   replicateCommand,
   tokenCommand,

@@ -51,6 +51,8 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
     },
     readers: reach("readers"),
     repair: reach("repair"),
+    ...{ compact: reach("compact"), prune: reach("prune"), lease: reach("lease") },
+    pins: { list: reach("pins"), add: reach("pin"), remove: reach("unpin") },
     alarms: () => [],
     onUnexpected: (error) => assert.fail(String(error)),
     ...more,

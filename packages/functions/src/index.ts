@@ -5,6 +5,7 @@ export type { Authenticate } from "./access.ts";
 export { type AlarmSinks, type AlarmSinksOptions, createAlarmSinks } from "./alarm-sinks.ts";
 export { type Alarm, type Alarms, createAlarms } from "./alarms.ts";
 export { type ApiOptions, createApi } from "./api.ts";
+export { type CompactReport, compactReplica } from "./compact.ts";
 export { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";
 export { type FanoutOptions, type FanoutTarget, fanOut } from "./fanout.ts";
 export {
@@ -53,6 +54,7 @@ export {
 export { type RetentionPolicy, retentionPolicy } from "./retention.ts";
 export { type Grant, parseScopes, type Scope } from "./scopes.ts";
 export { type Outcome, settleFanout, settleLane } from "./settle.ts";
+export { buildSnapshots, type SnapshotBuild } from "./snapshot-build.ts";
 export { openStage, type Stage, type StageOptions } from "./stage.ts";
 export type { AlarmStatus, DatabaseStatus, ReplicaStatus } from "./status.ts";
 export {
@@ -67,5 +69,6 @@ export {
   type StoreBody,
 } from "./store.ts";
 export { type OpenStoreOptions, openStore } from "./stores/open.ts";
+export type { CompactRow, TimeReport } from "./timekeeper.ts";
 export { createToken, listTokens, revokeToken } from "./token-files.ts";
 export type { NewToken, TokenRecord } from "./tokens.ts";

@@ -136,7 +136,7 @@ async function planNow(
 }
 
 /** What names do not tell: points inside packs, and when things were received. Names are never given to other bytes, so it is read once. */
-export async function readFacts(
+async function readFacts(
   archive: Archive,
   { receipts }: Pick<PruneMemory, "receipts">,
   { levelsMs }: Pick<RetentionPolicy, "levelsMs">,

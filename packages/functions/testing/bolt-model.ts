@@ -16,7 +16,7 @@ import {
 export const modelPageSize = 512;
 
 /** How many keys the model holds, each in a leaf of its own. */
-export const modelKeys = 6;
+const modelKeys = 6;
 
 /** One value: a letter that fills it, and how many overflow pages it takes. */
 export interface ModelWrite {
@@ -185,7 +185,7 @@ function stateOf(id: number, layout: Layout, written: readonly Run[]): ModelStat
 }
 
 /** The meta page of a state. */
-export function metaPageOf(meta: MetaFields): Uint8Array {
+function metaPageOf(meta: MetaFields): Uint8Array {
   return encodeMetaPage(meta, metaSlot(meta.txId));
 }
 

@@ -135,7 +135,7 @@ export interface LocalHost extends AsyncDisposable {
 /** Opens the host over `dataDir`. Errors: `locked` (another process serves from it), `bad-config`, `unauthorized`. */
 export async function localHost(config: LocalHostConfig, options: LocalHostOptions = {}): Promise<LocalHost> {
   const { dataDir, packWindowMs = 0 } = config;
-  const { queueBytesMax, now = Date.now } = options;
+  const { now = Date.now } = options;
   await makeDirectoryDurable(dataDir);
   await using undo = new AsyncDisposableStack();
   const queue = undo.use(openQueueIn(dataDir, options, now));
