@@ -109,6 +109,7 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases/:database/points": ["read", "restore"],
   "GET /v1/databases/:database/manifest": ["restore"],
   "GET /v1/databases/:database/objects/:name{.+}": ["restore"],
+  "GET /v1/databases/:database/pins": ["read", "restore"],
   "GET /metrics": ["read"],
 };
 
