@@ -176,7 +176,11 @@ function needOf(
   };
   for (const range of index.ranges) look(range, reached.has(range));
   useful.rewind();
-  for (const snapshot of index.snapshots) look(snapshot, true);
+  for (const snapshot of index.snapshots) {
+    // Those that are too close to be kept for themselves stay only where a point needs them, the newest because restores begin there.
+    const isSpaced = policy.snapshotSpacingMs > 0 && snapshot !== index.snapshots.at(-1);
+    if (!isSpaced || receivedOf(snapshot) >= graceFromMs) look(snapshot, true);
+  }
   for (const snapshot of chosenSnapshots(line)) objects.add(snapshot);
   const route = cheapestRoute({
     ...{ edges: reach.edges, snapshots: index.snapshots, kept },

@@ -17,6 +17,7 @@ import {
   txId,
 } from "@pageferry/format";
 import fc from "fast-check";
+import { goPolicy } from "../testing/policy.ts";
 import { planPrune } from "./prune-plan.ts";
 import { planRepair, type RepairCopy } from "./repair-plan.ts";
 
@@ -107,7 +108,7 @@ suite("a plan of repair", () => {
     const all = [1, 2, 3, 4, 5].map((id) => segment(id, id + 1));
     const whole = [snapshot(1), ...all, snapshot(4)];
     const pruned = [snapshot(4), ...all.slice(3)];
-    const policy = { snapshotRetentionMs: 1500, snapshotIntervalMs: 0 };
+    const policy = { ...goPolicy(1500), graceMs: 0 };
 
     assert.deepEqual(planRepair([whole, pruned], { policy, nowMs: stampMs(6) }).copies, []);
     assert.equal(planRepair([whole, pruned], { nowMs: stampMs(6) }).copies.length, 3);
@@ -115,8 +116,8 @@ suite("a plan of repair", () => {
 
   test("keeps what somebody has pinned within reach", () => {
     const whole = [snapshot(1), segment(1, 2), segment(2, 3), snapshot(3)];
-    const keep = [{ generation: first, txId: txId(2) }];
-    const policy = { snapshotRetentionMs: 10, snapshotIntervalMs: 0, keep };
+    const pinned = [{ generation: first, txId: txId(2) }];
+    const policy = { ...goPolicy(10), graceMs: 0, pinned };
 
     const { copies } = planRepair([whole, [snapshot(3)]], { policy, nowMs: stampMs(100) });
 
@@ -212,10 +213,9 @@ const holdings = archive.chain(({ objects, facts }) =>
 );
 
 const retention = fc.option(
-  fc.record({
-    snapshotRetentionMs: fc.integer({ min: 0, max: 12_000 }),
-    snapshotIntervalMs: fc.constantFrom(0, 2000),
-  }),
+  fc
+    .tuple(fc.integer({ min: 0, max: 12_000 }), fc.constantFrom(0, 2000))
+    .map(([retentionMs, spacingMs]) => ({ ...goPolicy(retentionMs, spacingMs), graceMs: 0 })),
 );
 
 /** What a listing can restore, as texts. A link counts where the generation.json is. */
@@ -267,7 +267,8 @@ suite("whatever replicas hold, a plan of repair", () => {
           [...facts.links].filter(([generation]) => names.has(generationJsonName(generation))),
         );
         const known = { ...facts, links };
-        const doomed = new Set(policy === null ? [] : planPrune(indexArchive(union, known), policy, nowMs));
+        const plan = policy === null ? undefined : planPrune(indexArchive(union, known), policy, nowMs);
+        const doomed = new Set(plan?.doomed.map(({ name }) => name));
         const wanted = restorable(
           union.filter(({ name }) => !doomed.has(name)),
           known,

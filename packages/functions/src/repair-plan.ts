@@ -79,7 +79,9 @@ export function planRepair(
         required: new Set(txIds.filter((id) => !mergedOver(id) || bridges.get(generation)?.has(id) === true)),
         bridge: bridge?.txId,
       });
-      for (const name of inOrder(generation, added, usable, own, sizes)) {
+      // Nobody is given the beginning of a generation that is about to go.
+      const isGone = doomed.has(generationJsonName(generation));
+      for (const name of inOrder(generation, added, usable, own, isGone ? [] : sizes)) {
         const from = sizes.flatMap((held, at) => (held.has(name) ? [at] : []));
         copies.push({ to, name, size: sizes[from[0] as number]?.get(name) ?? 0, from });
       }

@@ -11,6 +11,7 @@ import {
   txId,
 } from "@pageferry/format";
 import { epochMs, historyOf } from "../testing/history.ts";
+import { goPolicy } from "../testing/policy.ts";
 import { type RepairOptions, type RepairReport, repairDatabase } from "./repair.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import type { ObjectInfo, Store } from "./store.ts";
@@ -368,7 +369,7 @@ suite("a broken object", () => {
 
   for (const [where, retention] of [
     ["", undefined],
-    ["that retention asks of ", { snapshotRetentionMs: 1e15, snapshotIntervalMs: 0 }],
+    ["that retention asks of ", goPolicy(1e15)],
   ] as const) {
     test(`${where}one replica alone stops nothing else, is told, and is no part of the plan`, async () => {
       const { name: pack } = packOf([history.segment(5, 6)]);

@@ -16,6 +16,7 @@ import {
 import pMap from "p-map";
 import { type BoundedStore, boundedStore } from "./bounded-store.ts";
 import type { StateLink } from "./describe.ts";
+import { differingGenerations } from "./differing-generations.ts";
 import { receiptsWanted } from "./receipts.ts";
 import {
   type Accept,
@@ -286,24 +287,6 @@ function heldBy({ objects = [], broken }: Side): ListedObject[] {
 function wantedOf(side: Side, nowMs: number, signal: AbortSignal | undefined) {
   const names = (side.objects ?? []).map(({ name }) => name);
   return readWanted(side.store, names, nowMs, { signal });
-}
-
-/** Generations of which not all replicas have the same, and those that they come from. */
-function differingGenerations(
-  holdings: readonly (readonly ListedObject[])[],
-  links: ReadonlyMap<string, { readonly parent: { readonly generation: string } | null }>,
-): Set<string> {
-  const counts = new Map<string, number>();
-  for (const { name } of holdings.flat()) counts.set(name, (counts.get(name) ?? 0) + 1);
-  const differing = new Set<string>();
-  for (const [name, times] of counts) {
-    if (times === holdings.length) continue;
-    for (let generation = name.split("/")[0]; generation !== undefined && !differing.has(generation); ) {
-      differing.add(generation);
-      generation = links.get(generation)?.parent?.generation;
-    }
-  }
-  return differing;
 }
 
 async function copyAll(

@@ -6,7 +6,7 @@ import { historyOf } from "../testing/history.ts";
 import { createAlarms } from "./alarms.ts";
 import type { RepairNeed } from "./behind.ts";
 import type { LaneDepth } from "./queue.ts";
-import { retentionPolicy, startRepairer } from "./repairer.ts";
+import { startRepairer } from "./repairer.ts";
 import { replicaSetOf } from "./replicas.ts";
 import type { Store } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
@@ -263,21 +263,4 @@ suite("a host's repairs", () => {
 
     await assert.rejects(repairer.repair(database), (error) => !(error instanceof PageferryError));
   });
-});
-
-test("retention is known to repair only where prune removes something", () => {
-  const retention = {
-    snapshotIntervalMs: 0,
-    snapshotRetentionMs: 1000,
-    checkIntervalMs: 1,
-    daily: 0,
-    weekly: 0,
-  };
-
-  assert.deepEqual(retentionPolicy({ retention, snapshotIntervalMs: 100 }), {
-    snapshotRetentionMs: 1000,
-    snapshotIntervalMs: 90,
-  });
-  assert.equal(retentionPolicy({ retention: { ...retention, daily: 7 } }), undefined);
-  assert.equal(retentionPolicy({}), undefined);
 });
