@@ -133,6 +133,7 @@ function parsePoints(answer: unknown, base: string): Point[] {
     generation: parseGeneration(String(item.generation)) as Generation,
     txId: parseTxId(String(item.txid)),
     stampMs: typeof item.time === "string" ? Date.parse(item.time) : null,
+    receivedMs: typeof item.received === "string" ? Date.parse(item.received) : null,
     kind: item.kind === "snapshot" || item.kind === "pack" ? item.kind : "segment",
     name: String(item.object ?? ""),
     size: Number(item.bytes ?? 0),

@@ -304,10 +304,11 @@ async function readPackPoints(
       const range = isWhole ? {} : { offset: 0, length };
       const head = await readObject(reader, pack.name, { ...options, ...range, bytesMax: packBytesMax });
       try {
-        return decodePackIndex(head).map(({ parentTxId, txId, stampMs }) => ({
+        return decodePackIndex(head).map(({ parentTxId, txId, stampMs, receivedMs }) => ({
           parentTxId,
           txId,
           stampMs: stampMs ?? null,
+          receivedMs: receivedMs ?? null,
         }));
       } catch (error) {
         // The index may be longer than what was read of it.
