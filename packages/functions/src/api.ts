@@ -17,7 +17,7 @@ import {
   type RestoreTarget,
 } from "@pageferry/format";
 import { type Context, Hono } from "hono";
-import { createObjectServer, planManifest, pointsJson } from "./archive-api.ts";
+import { createObjectServer, planManifest, pointsJson, timelineAnswer } from "./archive-api.ts";
 import { checkBearer } from "./auth.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import { problemOf } from "./problem.ts";
@@ -173,7 +173,8 @@ function addArchive(app: Hono, options: ApiOptions): void {
   const objects = createObjectServer();
   app.get("/v1/databases/:database/points", async (context) => {
     const { signal } = context.req.raw;
-    return context.json(await pointsJson(await readersOf(context, options), { signal }));
+    const answer = context.req.query("timeline") === "true" ? timelineAnswer : pointsJson;
+    return context.json(await answer(await readersOf(context, options), { signal }));
   });
   app.get("/v1/databases/:database/manifest", async (context) => {
     const { signal } = context.req.raw;
