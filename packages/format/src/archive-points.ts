@@ -1,7 +1,7 @@
 // Everything that an archive can restore, read through its readers: the points, their timeline, and what each reader lacks of them.
 
-import { type ArchiveListing, indexArchive, withoutObjects } from "./archive-listing.ts";
-import { type Archive, listingOf, type ReadOptions, readPoints } from "./archive-reader.ts";
+import { type ArchiveListing, indexArchive, type RangeObject, withoutObjects } from "./archive-listing.ts";
+import { type Archive, listingOf, type ReadOptions, readPackIndexes, readPoints } from "./archive-reader.ts";
 import type { Generation } from "./names.ts";
 import { type Point, points } from "./points.ts";
 import { withReceipts } from "./receipts.ts";
@@ -35,6 +35,8 @@ export interface ArchivePoints {
   readonly points: readonly Point[];
   /** For planning and timelines: without the objects that turned out to be broken. */
   readonly listing: ArchiveListing;
+  /** Objects that are broken in every reader, as far as they were looked into. */
+  readonly broken: readonly string[];
   /** Readers that were left out, and objects that are broken wherever they are. */
   readonly warnings: readonly string[];
 }
@@ -49,16 +51,23 @@ export interface ArchiveTimeline {
   readonly warnings: readonly string[];
 }
 
+/** How to read points. */
+export interface PointsOptions extends ReadOptions {
+  /** Which packs to look into; the others lead to their ends only. Absent: all, and Go-made segments tell their times. */
+  readonly of?: ((pack: RangeObject) => boolean) | undefined;
+}
+
 /** Every point that can be restored. An object that is broken in every reader is left out, with a warning, and so is what needs it. */
-export async function pointsIn(archive: Archive, options: ReadOptions = {}): Promise<ArchivePoints> {
+export async function pointsIn(archive: Archive, options: PointsOptions = {}): Promise<ArchivePoints> {
+  const { signal, of } = options;
   const suspects = new Set<string>();
-  await readPoints(archive, { ...options, onBroken: (name) => suspects.add(name) });
-  const broken = new Set(
-    [...suspects].filter((name) => !archive.packs.has(name) && !archive.stamps.has(name)),
-  );
-  const listing = withoutObjects(listingOf(archive), broken);
-  const warnings = [...broken].map((name) => `${name} is broken: what needs it cannot be restored from here`);
-  return { points: points(listing), listing, warnings: [...archive.warnings, ...warnings] };
+  const onBroken = (name: string): void => void suspects.add(name);
+  if (of === undefined) await readPoints(archive, { signal, onBroken });
+  else await readPackIndexes(archive, { signal, onBroken, of });
+  const broken = [...suspects].filter((name) => !archive.packs.has(name) && !archive.stamps.has(name));
+  const listing = withoutObjects(listingOf(archive), new Set(broken));
+  const warnings = broken.map((name) => `${name} is broken: what needs it cannot be restored from here`);
+  return { points: points(listing), listing, broken, warnings: [...archive.warnings, ...warnings] };
 }
 
 /** The timeline of an archive, its newest points, and what each of its readers lacks. */
@@ -79,7 +88,16 @@ export async function readTimeline(
 
 function readerPoints(archive: Archive, name: string, { points: all }: ArchivePoints): ReaderPoints {
   const own = archive.objects.filter((object) => archive.holders(object.name).includes(name));
-  const has = new Set(points(indexArchive(own, archive)).map(wordOf));
+  const { lacking, ranges } = lackingPoints(all, points(indexArchive(own, archive)));
+  return { name, points: all.length - lacking, lacking, ranges };
+}
+
+/** Which of some points, newest first, are not among others: how many, and the newest of them, at most twenty ranges. */
+export function lackingPoints(
+  all: readonly Point[],
+  held: readonly Point[],
+): { readonly lacking: number; readonly ranges: readonly LackingRange[] } {
+  const has = new Set(held.map(wordOf));
   const ranges: LackingRange[] = [];
   let lacking = 0;
   let goesOn = false;
@@ -95,7 +113,7 @@ function readerPoints(archive: Archive, name: string, { points: all }: ArchivePo
     }
     goesOn = isLacking;
   }
-  return { name, points: all.length - lacking, lacking, ranges: ranges.slice(0, lackingRangesMax) };
+  return { lacking, ranges: ranges.slice(0, lackingRangesMax) };
 }
 
 function wordOf({ generation, txId }: Point): string {

@@ -17,6 +17,8 @@ export {
   type ArchivePoints,
   type ArchiveTimeline,
   type LackingRange,
+  lackingPoints,
+  type PointsOptions,
   pointsIn,
   type ReaderPoints,
   readTimeline,

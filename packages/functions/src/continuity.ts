@@ -6,7 +6,6 @@ import {
   type ArchiveReader,
   formatTxId,
   type Generation,
-  type GenerationIndex,
   generationsNewestFirst,
   indexArchive,
   isPageferryError,
@@ -18,11 +17,11 @@ import {
   reachOf,
   readObject,
   type TxId,
-  timelineOf,
 } from "@pageferry/format";
 import { type Claim, contradictionsIn } from "./contradictions.ts";
 import { untilAborted, withDeadline } from "./deadline.ts";
 import { notAsNamed, readLinks, type StateLink, type StateObjectName } from "./describe.ts";
+import { type ChainFinding, type KnownPoint, missingIn, rolledBack } from "./missing.ts";
 import { whyOf } from "./repair-copy.ts";
 import type { CallOptions } from "./store.ts";
 
@@ -44,14 +43,6 @@ const pieceBytesMax = 300 * 1024 * 1024;
 /** generation.json is a few hundred bytes. */
 const generationJsonBytesMax = 64 * 1024;
 
-/** What does not hold. `missing`: with it, what lies beyond could be restored. */
-export interface ChainFinding {
-  readonly kind: "missing" | "swapped" | "rolled-back" | "foreign" | "fork" | "corrupt";
-  /** The object; of what is missing, its generation and range. */
-  readonly object: string;
-  readonly why: string;
-}
-
 /** One replica's chain. */
 export interface ReplicaChain {
   readonly replica: string;
@@ -67,18 +58,13 @@ export interface ReplicaChain {
   error: string | null;
 }
 
-/** A state that a replica is known to have held. */
-export interface KnownPoint {
-  readonly generation: Generation;
-  readonly txId: TxId;
-  readonly stampMs: number | null;
-}
-
 export interface WalkChainOptions extends CallOptions {
   /** Each is walked alone, and compared with the others. */
   readonly readers: readonly ArchiveReader[];
   /** By a reader's name: what it once held, as its evidence says. */
   readonly known?: ReadonlyMap<string, readonly KnownPoint[]>;
+  /** Objects of commits after this are on their way: what is missing before them is not said yet. Default: all count. */
+  readonly settledMs?: number | undefined;
   /** Silence after which a replica is given up, ms. Default a minute. */
   readonly readMs?: number;
   readonly onProgress?: (progress: { readonly objects: number; readonly total: number }) => void;
@@ -313,46 +299,16 @@ async function findMissing(walk: Walk, options: WalkChainOptions): Promise<void>
       newest === undefined
         ? null
         : { generation: newest.generation, txId: newest.txId, stampMs: newest.stampMs };
-    for (const { generation, holes } of timelineOf(listing)) {
-      for (const { missing, unreachable, after } of holes) {
-        if (unreachable === 0) continue;
-        const range = `(${formatTxId(missing.from)}, ${formatTxId(missing.to)}]`;
-        const last =
-          after === null
-            ? "nothing below it can be restored"
-            : `${formatTxId(after)} is the last point before it`;
-        const why = `${last}; ${unreachable} beyond it cannot be reached`;
-        add({ kind: "missing", object: `${generation} ${range}`, why });
-      }
-    }
+    for (const finding of missingIn(listing, options.settledMs)) add(finding);
     for (const known of options.known?.get(reader.name) ?? []) {
-      const why = rolledBack(known, listing.generations.get(known.generation), points);
-      if (why !== undefined)
-        add({ kind: "rolled-back", object: `${known.generation} ${formatTxId(known.txId)}`, why });
+      const finding = rolledBack(known, listing, points);
+      if (finding !== undefined) add(finding);
     }
   } catch (error) {
     options.signal?.throwIfAborted();
     if (!isPageferryError(error)) throw error;
     row.error = whyOf(error);
   }
-}
-
-/** Why what was held is not a matter of retention: the generation, or the whole archive, ends before it. */
-function rolledBack(
-  { generation, txId, stampMs }: KnownPoint,
-  index: GenerationIndex | undefined,
-  points: Awaited<ReturnType<typeof pointsIn>>["points"],
-): string | undefined {
-  const told = `evidence says that ${formatTxId(txId)} was restored from here`;
-  const own = points.find((point) => point.generation === generation);
-  if (own !== undefined && own.txId >= txId) return undefined;
-  if (index !== undefined || own !== undefined)
-    return `${told}, and now its generation ends at ${own === undefined ? "nothing" : formatTxId(own.txId)}`;
-  // A generation as a whole goes with time, when another one has taken its place.
-  const isLater = points.some(
-    (point) => point.stampMs === null || stampMs === null || point.stampMs >= stampMs,
-  );
-  return isLater ? undefined : `${told}, and there is neither its generation nor a later one`;
 }
 
 function createProgress(walks: readonly Walk[], { onProgress }: WalkChainOptions): () => void {

@@ -282,7 +282,7 @@ function keptOf(side: Side, nowMs: number, signal: AbortSignal | undefined) {
 }
 
 /** Generations of which not all replicas have the same, and those that they come from. */
-function differingGenerations(
+export function differingGenerations(
   holdings: readonly (readonly ListedObject[])[],
   links: ReadonlyMap<string, { readonly parent: { readonly generation: string } | null }>,
 ): Set<string> {
