@@ -300,7 +300,7 @@ export async function chainSides(
   }
 }
 
-/** Reads objects to their ends, in the order of their names, until `isOver`. Gives the last one that was read, where others are left. */
+/** Reads the objects after one to their ends, in the order of their names, until `isOver`: then it gives the last one that was read. */
 export async function checkObjects(
   side: VerifySide,
   after: string,
@@ -309,7 +309,9 @@ export async function checkObjects(
   const objects = (side.archive?.objects ?? []).filter(({ name }) => isState(name) && name > after);
   objects.sort((a, b) => (a.name < b.name ? -1 : 1));
   let read = 0;
-  for (const [at, { name, size }] of objects.entries()) {
+  let last = after;
+  for (const { name, size } of objects) {
+    if (isOver()) return last;
     try {
       await checkObject(name, await side.store.get(name, { signal }));
     } catch (error) {
@@ -319,14 +321,11 @@ export async function checkObjects(
       // It was removed meanwhile, as by a prune.
       if (error.code !== "not-found") side.add({ verdict: "CORRUPT", object: name, why: whyOf(error) });
     }
-    side.row.bytesRead += size;
+    last = name;
     read += 1;
-    if (isOver() && at + 1 < objects.length) {
-      side.row.objects = Math.max(side.row.objects ?? 0, read);
-      return name;
-    }
+    side.row.bytesRead += size;
+    side.row.objects = Math.max(side.row.objects ?? 0, read);
   }
-  side.row.objects = Math.max(side.row.objects ?? 0, read);
   return undefined;
 }
 
