@@ -13,6 +13,7 @@ import { restoreCommand } from "./commands/restore.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { statusCommand } from "./commands/status.ts";
 import { upCommand } from "./commands/up.ts";
+import { verifyCommand } from "./commands/verify.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { Io } from "./io.ts";
 
@@ -24,6 +25,7 @@ const commands = [
   replayCommand,
   checkCommand,
   repairCommand,
+  verifyCommand,
   serveCommand,
   replicateCommand,
   demoCommand,

@@ -76,6 +76,12 @@ suite("a timeline", () => {
     assert.deepEqual(holes, [{ after: 4n, before: 9n, missing: { from: 4n, to: 9n }, unreachable: 0 }]);
   });
 
+  test("misses nothing below a merged range, though some of what was merged is still there", () => {
+    const timeline = only([snapshot(2), range(2, 4), range(5, 6), range(2, 8), range(8, 9)]);
+
+    assert.deepEqual([timeline.holes, timeline.points], [[], 4]);
+  });
+
   test("of daily snapshots is one stretch, beside what follows the newest", () => {
     const days = [1, 2, 3, 4].map((day) => snapshot(day * 100, day * 24 * hourMs));
     const timeline = only([...days, range(400, 410, 4 * 24 * hourMs + 1000)]);

@@ -243,8 +243,8 @@ function holesOf(points: readonly Point[], { edges, bridge }: Reach): Hole[] {
       if (edge.txId < txId) lost.push(edge);
       else if (after !== null && edge.parentTxId <= after) isReached = true;
     }
-    // Below the first point nothing is missing but where something lies there that cannot be reached.
-    if (lost.length > 0 || (!isReached && after !== null)) add(after, txId, lost);
+    // Below the first point nothing is missing but where something lies there that cannot be reached; what a range passes over was merged.
+    if (!isReached && (after !== null || lost.length > 0)) add(after, txId, lost);
     after = txId;
   }
   const beyond = edges.slice(at);

@@ -28,6 +28,8 @@ import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
 import type { Stage } from "./stage.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
 import type { CallOptions } from "./store.ts";
+import type { VerifyRequest } from "./verifier.ts";
+import type { VerifyReport } from "./verify-report.ts";
 
 /** Names left out of one manifest: what a restore found missing on its way. */
 const withoutMax = 1000;
@@ -52,6 +54,7 @@ export interface ApiOptions {
   /** A database's replicas, healthiest first. */
   readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
   readonly repair: (database: DatabaseName, request: RepairRequest) => Promise<RepairReport>;
+  readonly verify: (database: DatabaseName, request: VerifyRequest) => Promise<VerifyReport>;
   readonly alarms: () => readonly AlarmStatus[];
   /** Told what nobody foresaw. */
   readonly onUnexpected: (error: unknown, where: string) => void;
@@ -86,6 +89,7 @@ export function createApi(options: ApiOptions): Hono {
   addReplay(app, options);
   addArchive(app, options);
   addRepair(app, options);
+  addVerify(app, options);
   return app;
 }
 
@@ -214,6 +218,15 @@ function addRepair(app: Hono, options: ApiOptions): void {
     const { signal } = context.req.raw;
     const request = { replica, verify: verify === "true", dryRun: dryRun === "true", signal };
     return answerInTheEnd(options.repair(await known(context, options), request), signal);
+  });
+}
+
+function addVerify(app: Hono, options: ApiOptions): void {
+  app.post("/v1/databases/:database/verify", async (context) => {
+    const { replica, chain, full } = context.req.query();
+    const { signal } = context.req.raw;
+    const depth = chain === "true" ? "chain" : full === "true" ? "full" : "drill";
+    return answerInTheEnd(options.verify(await known(context, options), { replica, depth, signal }), signal);
   });
 }
 

@@ -20,6 +20,7 @@ import type { Sources } from "./sources.ts";
 import { type DatabaseStatus, databaseStatus } from "./status.ts";
 import type { CallOptions } from "./store.ts";
 import type { Target } from "./targets.ts";
+import type { Verified } from "./verified.ts";
 
 /** How long an answer waits for a replica that must be listed first. */
 const listingWaitMs = 5000;
@@ -41,6 +42,7 @@ export interface DatabasesOptions {
   /** Those the configuration names. */
   readonly known: readonly DatabaseName[];
   readonly repairs: Pick<Repairs, "needsRepair">;
+  readonly verified?: Pick<Verified, "of"> | undefined;
   readonly now: () => number;
   readonly settleMs?: number;
 }
@@ -59,7 +61,7 @@ export interface Databases {
 }
 
 export function createDatabases(options: DatabasesOptions): Databases {
-  const { queue, sources, targets, alarms, known, now, repairs } = options;
+  const { queue, sources, targets, alarms, known, now, repairs, verified } = options;
   const holes = new Map<DatabaseName, Map<string, number>>();
   const discovered = new Set<DatabaseName>();
   // A replica that cannot be listed now tells what it holds when it can; nobody waits for it each time.
@@ -71,7 +73,7 @@ export function createDatabases(options: DatabasesOptions): Databases {
       call,
     );
   const shown = (database: DatabaseName) =>
-    databaseStatus(database, { queue, sources, targets, alarms, repairs });
+    databaseStatus(database, { queue, sources, targets, alarms, repairs, verified });
   return {
     async databases() {
       await firstLook;

@@ -3,7 +3,9 @@
 
 export { type Alarm, type Alarms, createAlarms } from "./alarms.ts";
 export { type ApiOptions, createApi } from "./api.ts";
+export { type ReplicaChain, type WalkChainOptions, walkChain } from "./continuity.ts";
 export { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";
+export { type Evidence, latestEvidence, putEvidence } from "./evidence.ts";
 export { type FanoutOptions, type FanoutTarget, fanOut } from "./fanout.ts";
 export {
   type HostLogger,
@@ -13,6 +15,7 @@ export {
   type LocalHostOptions,
   localHost,
 } from "./hosts/local.ts";
+export type { ChainFinding, KnownPoint } from "./missing.ts";
 export type { PruneReport } from "./prune.ts";
 export { type PrunePolicy, planPrune } from "./prune-plan.ts";
 export {
@@ -57,3 +60,15 @@ export {
   type StoreBody,
 } from "./store.ts";
 export { type OpenStoreOptions, openStore } from "./stores/open.ts";
+export type { Verdict } from "./verdicts.ts";
+export type { VerifiedStatus } from "./verified.ts";
+export type { VerifyRequest } from "./verifier.ts";
+export { type VerifyOptions, verifyDatabase } from "./verify.ts";
+export type {
+  ReplicaVerdict,
+  VerifiedPoint,
+  VerifyCursor,
+  VerifyDepth,
+  VerifyProblem,
+  VerifyReport,
+} from "./verify-report.ts";

@@ -1,6 +1,7 @@
 // The single-process host: a durable queue, the fan-out, the lanes and the API over one data directory. It puts the parts
 // together; what they decide is decided in them.
 
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import {
@@ -35,6 +36,9 @@ import { openStage } from "../stage.ts";
 import { type AlarmStatus, alarmStatus, type DatabaseStatus } from "../status.ts";
 import type { CallOptions, ReplayableBody } from "../store.ts";
 import { createTarget, type Target } from "../targets.ts";
+import { createVerified } from "../verified.ts";
+import { createVerifier, type Verifier, type VerifierOptions, type VerifyRequest } from "../verifier.ts";
+import type { VerifyReport } from "../verify-report.ts";
 
 /** Where the host listens when nobody says where, if that port is free. */
 const portDefault = 7373;
@@ -109,6 +113,8 @@ export interface LocalHost extends AsyncDisposable {
   databases(): Promise<readonly DatabaseName[]>;
   /** Brings to each replica what another one has, or to one of them. What fails is in the report. */
   repair(database: string, request?: RepairRequest): Promise<RepairReport>;
+  /** Restores from each replica into scratch and checks what comes of it. What does not hold is in the report. */
+  verify(database: string, request?: VerifyRequest): Promise<VerifyReport>;
   alarms(): readonly AlarmStatus[];
   /** Takes nothing more, lets go what waits until the deadline (default 10 s), and closes. What still waits is durable. */
   close(options?: { readonly deadlineMs?: number }): Promise<void>;
@@ -139,7 +145,8 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const targets = sets.map((set) => createTarget(set, { ...shared, now: monotonic, random: Math.random }));
   const repairs = createRepairs({ queue, targets, alarms });
   const known = (config.databases ?? []).map(({ name }) => parseDatabaseName(name));
-  const standing = { queue, sources, targets, alarms, repairs };
+  const verified = createVerified();
+  const standing = { queue, sources, targets, alarms, repairs, verified };
   const databases = createDatabases({ ...standing, known, now, ...settle(options) });
   const relief = startRelief({ ...standing, options });
   undo.defer(() => relief.stop());
@@ -154,13 +161,13 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   undo.defer(() => maintenance.stop());
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
+  const verifier = await startVerifier({ ...standing, config, now }, dataDir, undo);
   const api = createApi({
     token,
     stage,
     ingest: (bytes) => ingest(bytes, door),
     replay: (request) => replay(request, { queue, targets, forks }),
-    ...databases,
-    repair: repairer.repair,
+    ...{ ...databases, repair: repairer.repair, verify: verifier.verify },
     alarms: () => alarms.list().map(alarmStatus),
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
   });
@@ -184,10 +191,22 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
     repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
+    verify: (database, request) => verifier.verify(parseDatabaseName(database), request),
     alarms: () => alarms.list().map(alarmStatus),
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
     [Symbol.asyncDispose]: () => close(closeDeadlineMs),
   };
+}
+
+async function startVerifier(
+  options: Omit<VerifierOptions, "scratchDir">,
+  dataDir: string,
+  undo: AsyncDisposableStack,
+): Promise<Verifier> {
+  const scratchDir = join(dataDir, "verify");
+  // What a verification that was killed left behind.
+  await rm(scratchDir, { recursive: true, force: true });
+  return undo.adopt(createVerifier({ ...options, scratchDir }), ({ stop }) => stop());
 }
 
 interface ReliefParts {
