@@ -10,6 +10,7 @@ import {
   parseGenerationJson,
   parseObjectName,
   type RangeObjectName,
+  segmentState,
   type TxId,
   verifySegmentStream,
 } from "@pageferry/format";
@@ -63,8 +64,27 @@ async function checkSnapshot(name: NameOf<"snapshot">, chunks: AsyncIterable<Uin
 
 async function checkPack(name: RangeObjectName, chunks: AsyncIterable<Uint8Array>): Promise<void> {
   const items = decodePack(await gather(chunks, packObjectBytesMax, name.name));
-  for (const { bytes } of items) decodeSegmentFile(bytes);
+  for (const { entry, bytes } of items) {
+    await verifySegmentStream(inOne(bytes));
+    const { header } = decodeSegmentFile(bytes);
+    const { pre, post, stampMs } = segmentState(header);
+    const isAsListed =
+      header.txId === entry.txId &&
+      header.parentTxId === entry.parentTxId &&
+      pre === entry.pre &&
+      post === entry.post &&
+      stampMs === entry.stampMs;
+    if (!isAsListed)
+      throw new PageferryError(
+        "corrupt",
+        `object ${name.name}: its index and its segment ${entry.txId} disagree`,
+      );
+  }
   checkRange(name, items[0]?.entry.parentTxId, items.at(-1)?.entry.txId);
+}
+
+async function* inOne(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
 }
 
 function checkRange(name: RangeObjectName, parentTxId: TxId | undefined, txId: TxId | undefined): void {
