@@ -116,7 +116,9 @@ async function restore(
     signal?.throwIfAborted();
     if (!isBroken(error)) throw error;
     const { broken } = await readAll({ reader }, plan, options);
-    const told = { object: null, why: whyOf(error) };
+    const why = whyOf(error);
+    const object = [plan.snapshot, ...plan.steps].find(({ name }) => why.includes(name))?.name ?? null;
+    const told = { object, why };
     const nothing = { stateHash: null, logicalHash: null, pages: null, bytes: plan.bytes };
     // Where each holds by itself, what they give together does not: the engine's words name what they can.
     return { mode: "restore", ...nothing, broken: broken.length > 0 ? broken : [told] };
