@@ -1,7 +1,13 @@
 // Everything that an archive can restore, read through its readers: the points, their timeline, and what each reader lacks of them.
 
 import { type ArchiveListing, indexArchive, type RangeObject, withoutObjects } from "./archive-listing.ts";
-import { type Archive, listingOf, type ReadOptions, readPackIndexes, readPoints } from "./archive-reader.ts";
+import {
+  type Archive,
+  listingOf,
+  type ReadOptions,
+  readPackIndexes,
+  readPointFacts,
+} from "./archive-reader.ts";
 import type { Generation } from "./names.ts";
 import { type Point, points } from "./points.ts";
 import { withReceipts } from "./receipts.ts";
@@ -62,7 +68,7 @@ export async function pointsIn(archive: Archive, options: PointsOptions = {}): P
   const { signal, of } = options;
   const suspects = new Set<string>();
   const onBroken = (name: string): void => void suspects.add(name);
-  if (of === undefined) await readPoints(archive, { signal, onBroken });
+  if (of === undefined) await readPointFacts(archive, { signal, onBroken });
   else await readPackIndexes(archive, { signal, onBroken, of });
   const broken = [...suspects].filter((name) => !archive.packs.has(name) && !archive.stamps.has(name));
   const listing = withoutObjects(listingOf(archive), new Set(broken));
