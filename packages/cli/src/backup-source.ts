@@ -7,6 +7,7 @@ import {
   type Point,
   type RestorePlan,
   type RestoreTarget,
+  type TimelineJson,
 } from "@pageferry/format";
 import { loadConfig } from "./config-file.ts";
 import { defaultDataDir } from "./data-dir.ts";
@@ -20,6 +21,8 @@ export interface BackupSource extends AsyncDisposable {
   readonly name: string;
   /** Every point that can be restored, newest first. */
   points(signal: AbortSignal): Promise<readonly Point[]>;
+  /** From when to when it can be restored, the newest points, and what is missing where. */
+  timeline(signal: AbortSignal): Promise<TimelineJson>;
   /** Plans a restore; `without` names objects that turned out to be unusable. */
   plan(target: RestoreTarget, signal: AbortSignal, without?: ReadonlySet<string>): Promise<RestorePlan>;
   /** Gives the objects of a plan. */

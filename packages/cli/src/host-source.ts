@@ -12,6 +12,7 @@ import {
   parseTxId,
   planOf,
   type RestoreTarget,
+  type TimelineJson,
 } from "@pageferry/format";
 import type { BackupSource } from "./backup-source.ts";
 import { createHostClient, type HostClient, hostToken } from "./host-client.ts";
@@ -47,6 +48,16 @@ export async function openHostSource(from: string, dataDir: string, io: Io): Pro
       const answer = await client.getJson(`${base}/points`, signal);
       for (const warning of warningsOf(answer)) io.err(`warning: ${warning}\n`);
       return parsePoints(answer, base);
+    },
+    async timeline(signal) {
+      const url = `${base}/points?timeline=true`;
+      const answer = await client.getJson(url, signal);
+      for (const warning of warningsOf(answer)) io.err(`warning: ${warning}\n`);
+      if (!Array.isArray((answer as Partial<TimelineJson> | null)?.generations))
+        throw new PageferryError("unavailable", `${url}: the answer is not a timeline`, {
+          hint: "An older host gives points only: use --all, or --json.",
+        });
+      return answer as TimelineJson;
     },
     async plan(target, signal, without = new Set()) {
       if (readers.length === 1) readers.push(...(await replicaReaders(base, client, signal)));
@@ -133,6 +144,7 @@ function parsePoints(answer: unknown, base: string): Point[] {
     generation: parseGeneration(String(item.generation)) as Generation,
     txId: parseTxId(String(item.txid)),
     stampMs: typeof item.time === "string" ? Date.parse(item.time) : null,
+    receivedMs: typeof item.received === "string" ? Date.parse(item.received) : null,
     kind: item.kind === "snapshot" || item.kind === "pack" ? item.kind : "segment",
     name: String(item.object ?? ""),
     size: Number(item.bytes ?? 0),

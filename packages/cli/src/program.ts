@@ -17,6 +17,7 @@ import { serveCommand } from "./commands/serve.ts";
 import { statusCommand } from "./commands/status.ts";
 import { tokenCommand } from "./commands/token.ts";
 import { upCommand } from "./commands/up.ts";
+import { verifyCommand } from "./commands/verify.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { Io } from "./io.ts";
 
@@ -28,6 +29,7 @@ const commands = [
   replayCommand,
   checkCommand,
   repairCommand,
+  verifyCommand,
   compactCommand,
   pruneCommand,
   pinCommand,

@@ -13,13 +13,18 @@ import {
   parseDatabaseName,
   parseObjectName,
   planFromArchive,
+  pointsIn,
   type ReplicaConfig,
-  readPoints,
+  readTimeline,
   replicaLabel,
+  timelineJson,
 } from "@pageferry/format";
 import { directoryReader } from "@pageferry/format/node";
 import type { BackupSource } from "./backup-source.ts";
 import type { Io } from "./io.ts";
+
+/** Points of which a timeline shows each one. */
+const newestMax = 20;
 
 /** Opens replicas of one database. `config` is where credentials and names of databases are looked up. */
 export async function openReplicaSource(
@@ -43,6 +48,12 @@ export async function openReplicaSource(
   if (readers.length === 0) throw failures[0];
   const parts = opened.move();
   const told = new Set<string>();
+  const tell = (warnings: readonly string[]): void => {
+    for (const warning of warnings) {
+      if (!told.has(warning)) io.err(`warning: ${warning}\n`);
+      told.add(warning);
+    }
+  };
   const open = async (signal: AbortSignal): Promise<Archive> => {
     const archive = await openArchive(readers, { signal });
     checkHasGenerations(archive);
@@ -52,12 +63,14 @@ export async function openReplicaSource(
     name: readers.map(({ name }) => name).join(" and "),
     readers,
     async points(signal) {
-      const archive = await open(signal);
-      for (const warning of archive.warnings) {
-        if (!told.has(warning)) io.err(`warning: ${warning}\n`);
-        told.add(warning);
-      }
-      return readPoints(archive, { signal });
+      const { points, warnings } = await pointsIn(await open(signal), { signal });
+      tell(warnings);
+      return points;
+    },
+    async timeline(signal) {
+      const timeline = timelineJson(await readTimeline(await open(signal), { signal, newestMax }));
+      tell(timeline.warnings);
+      return timeline;
     },
     async plan(target, signal, without = new Set()) {
       return planFromArchive(await open(signal), target, { signal, without });

@@ -30,7 +30,17 @@ suite("a replica in the status", () => {
       waitingBytes: 2048,
     });
 
-    assert.match(line, /2 \(2\.0 KiB\) +away, needs repair, 3 set aside$/);
+    assert.match(line, /2 \(2\.0 KiB\) +- +away, needs repair, 3 set aside$/);
+  });
+
+  test("tells what was verified last, and its verdict where it is not FOUND", () => {
+    const verified = { txid: "7", time: "2026-01-02T03:04:05.000Z" };
+
+    assert.match(
+      lastLine({ verified: { ...verified, verdict: "FOUND" } }),
+      / 7 at 2026-01-02T03:04:05.000Z +ok$/,
+    );
+    assert.match(lastLine({ verified: { ...verified, verdict: "CORRUPT" } }), /CORRUPT 7 at/);
   });
 
   test("of an older host is taken to be ok", () => {

@@ -12,6 +12,11 @@ interface ReplicaLine {
   readonly deadLetters?: number;
   readonly breaker?: string;
   readonly needsRepair?: boolean;
+  readonly verified?: {
+    readonly verdict: string;
+    readonly txid: string;
+    readonly time: string;
+  } | null;
 }
 
 interface AlarmLine {
@@ -57,15 +62,33 @@ export function formatStatus({ databases, alarms }: HostStatus): string {
       replica.txid ?? "-",
       replica.lagMs === null ? "unknown" : formatDuration(Math.round(replica.lagMs)),
       replica.waiting === 0 ? "-" : `${replica.waiting} (${formatBytes(replica.waitingBytes)})`,
+      verifiedOf(replica),
       healthOf(replica),
     ]),
   );
-  const header = ["DATABASE", "NEWEST", "COMMITTED", "REPLICA", "STORED", "LAG", "WAITING", "STATE"];
+  const header = [
+    "DATABASE",
+    "NEWEST",
+    "COMMITTED",
+    "REPLICA",
+    "STORED",
+    "LAG",
+    "WAITING",
+    "VERIFIED",
+    "STATE",
+  ];
   const told = alarms.map(({ code, database, replica, message, hint, since }) => {
     const where = [database, replica].filter((word) => word !== undefined).join(" in ");
     return `alarm since ${since}: ${code}: ${where === "" ? "" : `${where}: `}${message}\n  hint: ${hint}\n`;
   });
   return `${formatTable(header, rows)}${told.join("")}`;
+}
+
+/** What was restored last to see whether it can be, and when. */
+function verifiedOf({ verified }: ReplicaLine): string {
+  if (verified === undefined || verified === null) return "-";
+  const { verdict, txid, time } = verified;
+  return `${verdict === "FOUND" ? "" : `${verdict} `}${txid} at ${time}`;
 }
 
 /** What is not as it should be, in a word or two; what to do about it is in the alarms. */

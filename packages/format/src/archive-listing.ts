@@ -16,8 +16,8 @@ export interface PackPoint {
   readonly parentTxId: TxId;
   readonly txId: TxId;
   readonly stampMs: number | null;
-  /** When the queue took it; absent where its segment does not say. */
-  readonly receivedMs?: number;
+  /** When the host took it, milliseconds; absent or null: its writer did not know. */
+  readonly receivedMs?: number | null;
 }
 
 /** A segment or pack: it brings a database from any state in [parentTxId, txId) to `txId`. */

@@ -263,11 +263,16 @@ export async function readPackIndexes(
 
 /** Every point of the archive that can be restored, inside packs too, with times wherever an object holds one. */
 export async function readPoints(archive: Archive, options: FactOptions = {}): Promise<Point[]> {
+  await readPointFacts(archive, options);
+  return points(listingOf(archive));
+}
+
+/** Reads what `readPoints` has to know. */
+export async function readPointFacts(archive: Archive, options: FactOptions = {}): Promise<void> {
   const ranges = [...listingOf(archive).generations.values()].flatMap((index) => index.ranges);
   const packs = ranges.filter((range) => range.kind === "pack" && range.points === undefined);
   const stamps = ranges.filter((range) => range.kind === "segment" && range.stampMs === null);
   await readFacts(archive, packs, stamps, options);
-  return points(listingOf(archive));
 }
 
 async function readFacts(
@@ -312,8 +317,10 @@ async function readPackPoints(
       const head = await readObject(reader, pack.name, { ...options, ...range, bytesMax: packBytesMax });
       try {
         return decodePackIndex(head).map(({ parentTxId, txId, stampMs, receivedMs }) => ({
-          ...{ parentTxId, txId, stampMs: stampMs ?? null },
-          ...(receivedMs === undefined ? {} : { receivedMs }),
+          parentTxId,
+          txId,
+          stampMs: stampMs ?? null,
+          receivedMs: receivedMs ?? null,
         }));
       } catch (error) {
         // The index may be longer than what was read of it.

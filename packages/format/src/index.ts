@@ -14,6 +14,16 @@ export {
   withoutObjects,
 } from "./archive-listing.ts";
 export {
+  type ArchivePoints,
+  type ArchiveTimeline,
+  type LackingRange,
+  lackingPoints,
+  type PointsOptions,
+  pointsIn,
+  type ReaderPoints,
+  readTimeline,
+} from "./archive-points.ts";
+export {
   type Archive,
   type ArchiveReader,
   type FactOptions,
@@ -162,6 +172,7 @@ export {
 export { formatNeeds, type GenerationNeeds, type Needs, parseNeeds } from "./needs.ts";
 export { decodePack, decodePackIndex, encodePack, type PackEntry } from "./pack.ts";
 export { type Point, points, pointsOf, type Reach, reachOf } from "./points.ts";
+export { type EndJson, type PointJson, pointJson, type TimelineJson, timelineJson } from "./points-json.ts";
 export { createReaderRanking, type RankingOptions, type ReaderRanking } from "./reader-ranking.ts";
 export { executeRestore, type RestoreOptions, type RestoreProgress, type RestoreResult } from "./restore.ts";
 export {
@@ -228,6 +239,13 @@ export {
   type StateHash,
   type StateSum,
 } from "./state-hash.ts";
+export {
+  type GenerationTimeline,
+  type Granularity,
+  type Hole,
+  type Stretch,
+  timelineOf,
+} from "./timeline.ts";
 export { formatTxId, parseTxId, type TxId, txId } from "./txid.ts";
 export { inlineWorkbench, type RestoreSink, type Workbench } from "./workbench.ts";
 export { createXxh3, pageDigestBytes, type Xxh3 } from "./xxh3.ts";

@@ -12,6 +12,8 @@ export interface Point {
   readonly txId: TxId;
   /** Commit stamp, milliseconds since the epoch; null where neither a name nor anything read tells it. */
   readonly stampMs: number | null;
+  /** When the host took it, milliseconds; null where nothing read tells it. */
+  readonly receivedMs: number | null;
   /** What kind of object ends here; a snapshot is named before a segment. */
   readonly kind: "snapshot" | "segment" | "pack";
   /** That object. */
@@ -82,12 +84,16 @@ function hasTxId(txIds: readonly TxId[], id: TxId): boolean {
 
 /** The points of one generation that can be restored, ascending. */
 export function pointsOf(listing: ArchiveListing, index: GenerationIndex): Point[] {
-  const reach = reachOf(listing, index);
+  return pointsIn(index, reachOf(listing, index));
+}
+
+function pointsIn(index: GenerationIndex, reach: Pick<Reach, "edges" | "txIds">): Point[] {
   const points: Point[] = [];
   let edgeAt = 0;
   let snapshotAt = 0;
   for (const id of reach.txIds) {
     let stampMs: number | null = null;
+    let receivedMs: number | null = null;
     let ends: { readonly kind: Point["kind"]; readonly name: string; readonly size: number } | undefined;
     for (
       let edge = reach.edges[edgeAt];
@@ -96,6 +102,7 @@ export function pointsOf(listing: ArchiveListing, index: GenerationIndex): Point
     ) {
       if (edge.txId !== id) continue;
       stampMs ??= edge.stampMs;
+      receivedMs ??= edge.receivedMs;
       ends ??= edge.object;
     }
     let snapshot = index.snapshots[snapshotAt];
@@ -109,12 +116,19 @@ export function pointsOf(listing: ArchiveListing, index: GenerationIndex): Point
       generation: index.generation,
       txId: id,
       stampMs,
+      receivedMs,
       kind: ends.kind,
       name: ends.name,
       size: ends.size,
     });
   }
   return points;
+}
+
+/** One point of a generation; undefined where it cannot be restored, or is none. */
+export function pointAt(listing: ArchiveListing, index: GenerationIndex, id: TxId): Point | undefined {
+  const found = { ...reachOf(listing, index), txIds: [id] };
+  return reachOf(listing, index).txIds.includes(id) ? pointsIn(index, found)[0] : undefined;
 }
 
 /**

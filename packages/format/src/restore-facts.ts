@@ -20,8 +20,11 @@ const nothing: MissingFacts = { packs: [], stamps: [] };
 
 /** What a plan of `target` would have to know and does not. Times are searched by halving, so few objects are read. */
 export function missingFacts(listing: ArchiveListing, target: RestoreTarget): MissingFacts {
+  const ancestors = lineage(listing, target.generation);
+  const seams = seamPacks(listing, ancestors, target);
+  if (seams.length > 0) return { packs: seams, stamps: [] };
   if (target.txId === undefined && target.timestampMs === undefined) return nothing;
-  for (const ancestor of lineage(listing, target.generation)) {
+  for (const ancestor of ancestors) {
     const { isFound, missing } =
       target.txId === undefined
         ? missingForTime(listing, ancestor, target.timestampMs as number)
@@ -31,17 +34,43 @@ export function missingFacts(listing: ArchiveListing, target: RestoreTarget): Mi
   return nothing;
 }
 
+/**
+ * A bridge may begin inside of a pack of the parent: whether that is a point only its index tells. It matters to what no snapshot of the
+ * child's own lies below.
+ */
+function seamPacks(
+  listing: ArchiveListing,
+  ancestors: readonly Ancestor[],
+  { txId, timestampMs }: RestoreTarget,
+): RangeObject[] {
+  return ancestors.flatMap(({ index, leftAt }, at) => {
+    const base = ancestors[at - 1]?.index.snapshots[0];
+    const isBelow =
+      base === undefined ||
+      (txId !== undefined && txId < base.txId) ||
+      (timestampMs !== undefined && timestampMs < base.stampMs);
+    if (leftAt === null || !isBelow || endsAt(listing, index, leftAt)) return [];
+    return unreadPacks(index.ranges, leftAt, leftAt);
+  });
+}
+
+function endsAt(listing: ArchiveListing, index: Ancestor["index"], id: TxId): boolean {
+  return (
+    reachOf(listing, index).edges.some((edge) => edge.txId === id) ||
+    index.snapshots.some((snapshot) => snapshot.txId === id)
+  );
+}
+
 interface Answer {
   /** The target lies in this generation: no need to look into its parents. */
   readonly isFound: boolean;
   readonly missing: MissingFacts;
 }
 
-function missingForTransaction(listing: ArchiveListing, { index }: Ancestor, id: TxId): Answer {
-  const { edges } = reachOf(listing, index);
-  if (edges.some((edge) => edge.txId === id) || index.snapshots.some((snapshot) => snapshot.txId === id)) {
-    return { isFound: true, missing: nothing };
-  }
+function missingForTransaction(listing: ArchiveListing, { index, leftAt }: Ancestor, id: TxId): Answer {
+  // Above the point at which it was left it is another history: an older generation may hold the transaction in this one.
+  const isFound = endsAt(listing, index, id);
+  if (isFound) return { isFound: leftAt === null || id <= leftAt, missing: nothing };
   return { isFound: false, missing: { packs: unreadPacks(index.ranges, id, id), stamps: [] } };
 }
 
@@ -54,8 +83,8 @@ function unreadPacks(ranges: readonly RangeObject[], from: TxId, to: TxId): Rang
 }
 
 /** Stamps never fall from one transaction to the next, so the boundary of a time is found by halving. */
-function missingForTime(listing: ArchiveListing, { index }: Ancestor, timestampMs: number): Answer {
-  const stamped = stampedEnds(listing, index);
+function missingForTime(listing: ArchiveListing, { index, leftAt }: Ancestor, timestampMs: number): Answer {
+  const stamped = stampedEnds(listing, index).filter(({ txId }) => leftAt === null || txId <= leftAt);
   const before = stamped.findLastIndex((end) => end.stampMs !== null && end.stampMs <= timestampMs);
   const found = stamped.findIndex((end, at) => at > before && end.stampMs !== null);
   const after = found === -1 ? stamped.length : found;
@@ -67,7 +96,8 @@ function missingForTime(listing: ArchiveListing, { index }: Ancestor, timestampM
     if (middle !== undefined) return { isFound, missing: { packs: [], stamps: [middle.object] } };
   }
   const from = stamped[before]?.txId;
-  const to = stamped[after]?.txId;
+  // Where a child left it inside of a pack, the points before that are still in it.
+  const to = stamped[after]?.txId ?? (leftAt === null ? undefined : leftAt + 1n);
   if (to === undefined) return { isFound, missing: nothing };
   return {
     isFound,

@@ -127,10 +127,10 @@ suite("a plan to a transaction", () => {
     });
   });
 
-  test("behind a missing range is a gap that names it", () => {
+  test("behind a missing range is a gap that names it, and the points on both sides", () => {
     assert.throws(() => planRestore(listing, { txId: txId(12) }), {
       code: "gap",
-      message: new RegExp(`\\(${hex(9)}, ${hex(10)}\\]`),
+      message: new RegExp(`\\(${hex(9)}, ${hex(10)}\\].*${hex(9)} is the last.*${hex(20)} the first`),
     });
   });
 
@@ -286,14 +286,84 @@ suite("a generation that begins with a bridge", () => {
     );
   });
 
-  test("leaves transactions of its parent reachable by number and by time", () => {
+  test("gives the parent's point where a time falls after it was left and before the child's first point", () => {
+    const listing = indexArchive([snapshot(2), range(2, 5), range(5, 12, { generation: second })], bridged);
+
+    for (const timestampMs of [5000, 9000, 11_999]) {
+      const plan = planRestore(listing, { timestampMs });
+      assert.deepEqual([plan.generation, plan.txId, plan.warnings], [first, 5n, []]);
+    }
+    assert.deepEqual(planRestore(listing, { timestampMs: 12_000 }).generation, second);
+  });
+
+  test("leaves what its parent holds beyond it to those who name it: it is another history", () => {
     const listing = indexArchive(objects, bridged);
 
-    const byNumber = planRestore(listing, { txId: txId(6) });
     const byTime = planRestore(listing, { timestampMs: 6500 });
+    const byNumber = planRestore(listing, { txId: txId(6) });
+    const chosen = planRestore(listing, { timestampMs: 6500, generation: first });
 
-    assert.deepEqual([byNumber.generation, byNumber.txId], [first, 6n]);
-    assert.deepEqual([byTime.generation, byTime.txId], [first, 6n]);
+    assert.deepEqual([byTime.generation, byTime.txId], [first, 5n]);
+    assert.match(
+      byTime.warnings.join(),
+      new RegExp(`${hex(6)} of generation ${first}.*--generation ${first}`),
+    );
+    assert.deepEqual([byNumber.generation, byNumber.txId, byNumber.warnings.length], [first, 6n, 1]);
+    assert.deepEqual([chosen.txId, chosen.warnings], [6n, []]);
+    assert.ok(points(listing).some((point) => point.generation === first && point.txId === 6n));
+  });
+
+  test("of a generation that names it among its grandparents is found in the history that goes on", () => {
+    const links = new Map([
+      [first, { parent: null, epoch: 1 }],
+      [second, { parent: { generation: first, txId: txId(9) }, epoch: 2 }],
+      [third, { parent: { generation: second, txId: txId(7) }, epoch: 3 }],
+    ]);
+    // The second holds 8 after the third left it; the first holds the 8 that the third comes from.
+    const held = [snapshot(2), range(2, 8), snapshot(7, second), range(7, 8, { generation: second })];
+    const listing = indexArchive([...held, snapshot(30, third)], { links });
+
+    const plan = planRestore(listing, { txId: txId(8) });
+
+    assert.deepEqual([plan.generation, plan.warnings], [first, []]);
+  });
+
+  test("inside of a pack of its parent asks for the pack's index, unless its own snapshot will do", () => {
+    const pack = range(2, 9, { pack: true });
+    const child = range(5, 12, { generation: second });
+    const unread = indexArchive([snapshot(2), pack, child], bridged);
+    const based = indexArchive([snapshot(2), pack, child, snapshot(13, second)], bridged);
+
+    assert.deepEqual(
+      missingFacts(unread, {}).packs.map(({ name }) => name),
+      [pack.name],
+    );
+    assert.deepEqual(missingFacts(based, {}).packs, []);
+    assert.equal(missingFacts(based, { txId: txId(12) }).packs.length, 1);
+    assert.equal(missingFacts(based, { timestampMs: 12_500 }).packs.length, 1);
+    const packs = new Map([[pack.name, [pointOf(2, 5), pointOf(5, 9)]]]);
+    const read = indexArchive([snapshot(2), pack, child], { ...bridged, packs });
+    assert.deepEqual(missingFacts(read, {}).packs, []);
+    assert.deepEqual(ends(planRestore(read)), [2, 5, 12]);
+  });
+
+  test("by time asks for the pack that holds the last points before the parent was left", () => {
+    const pack = range(2, 9, { pack: true });
+    const child = [snapshot(12, second), range(12, 13, { generation: second })];
+    const listing = indexArchive([snapshot(2), pack, ...child], bridged);
+
+    assert.equal(missingFacts(listing, { timestampMs: 11_000 }).packs.length, 1);
+    const packs = new Map([[pack.name, [pointOf(2, 4), pointOf(4, 5), pointOf(5, 9)]]]);
+    const read = indexArchive([snapshot(2), pack, ...child], { ...bridged, packs });
+    assert.equal(planRestore(read, { timestampMs: 11_000 }).txId, 5n);
+    assert.equal(planRestore(read, { timestampMs: 4500 }).txId, 4n);
+  });
+
+  test("before the oldest point of all its ancestors is not-found, and names that one", () => {
+    assert.throws(() => planRestore(indexArchive(objects, bridged), { timestampMs: 1500 }), {
+      code: "not-found",
+      message: /the oldest is of 1970-01-01T00:00:02.000Z/,
+    });
   });
 
   test("whose parent is gone is a gap that names it", () => {

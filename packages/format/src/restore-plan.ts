@@ -11,7 +11,7 @@ import {
 import { PageferryError } from "./errors.ts";
 import { type Ancestor, generationIn, highestTxId, lineage } from "./lineage.ts";
 import type { Generation } from "./names.ts";
-import { pointsOf, type Reach, reachOf } from "./points.ts";
+import { pointAt, pointsOf, type Reach, reachOf } from "./points.ts";
 import { earliestStart, type RouteStep, shortestRoute } from "./restore-route.ts";
 import type { StateHash } from "./state-hash.ts";
 import { formatTxId, type TxId } from "./txid.ts";
@@ -86,13 +86,12 @@ export function planRestore(
 }
 
 function planTransaction(listing: ArchiveListing, ancestors: readonly Ancestor[], id: TxId): RestorePlan {
-  for (const { index } of ancestors) {
-    const reach = reachOf(listing, index);
-    const isPoint =
-      index.snapshots.some((snapshot) => snapshot.txId === id) ||
-      reach.edges.some((edge) => edge.txId === id);
-    if (isPoint) return planPoint(listing, index, id, []);
-  }
+  const holding = ancestors.filter(({ index }) => endsAt(listing, index, id));
+  const [own] = holding.filter((ancestor) => isInHistory(ancestor, id));
+  if (own !== undefined) return planPoint(listing, own.index, id, []);
+  const [other] = holding;
+  // Who names the very transaction may have it; it is said that it is not of the history that goes on.
+  if (other !== undefined) return planPoint(listing, other.index, id, [otherHistory(other, id)]);
   throw new PageferryError(
     "not-found",
     `transaction ${formatTxId(id)} is not a point: ${neighbours(listing, ancestors, id)}`,
@@ -101,19 +100,25 @@ function planTransaction(listing: ArchiveListing, ancestors: readonly Ancestor[]
 
 function planTime(listing: ArchiveListing, ancestors: readonly Ancestor[], timestampMs: number): RestorePlan {
   let oldestMs: number | undefined;
-  for (const { index } of ancestors) {
+  const warnings: string[] = [];
+  const isNotLater = ({ stampMs }: { readonly stampMs: number | null }): boolean =>
+    stampMs !== null && stampMs <= timestampMs;
+  for (const ancestor of ancestors) {
+    const { index, leftAt } = ancestor;
     const reach = reachOf(listing, index);
-    const points = pointsOf(listing, index);
-    const point = points.findLast(
-      (candidate) => candidate.stampMs !== null && candidate.stampMs <= timestampMs,
-    );
+    const all = pointsOf(listing, index);
+    const points = leftAt === null ? all : all.filter(({ txId }) => txId <= leftAt);
+    const left = leftAt === null ? undefined : all.findLast(isNotLater);
+    if (left !== undefined && !isInHistory(ancestor, left.txId))
+      warnings.push(otherHistory(ancestor, left.txId));
+    const point = points.findLast(isNotLater);
     if (point !== undefined) {
       const edge = reach.edges.findLast(
-        (candidate) => candidate.stampMs !== null && candidate.stampMs <= timestampMs,
+        (candidate) => isNotLater(candidate) && isInHistory(ancestor, candidate.txId),
       );
-      const later =
-        edge !== undefined && edge.txId > point.txId ? [beyond(listing, index, reach, edge.txId)] : [];
-      return planPoint(listing, index, point.txId, later);
+      if (edge !== undefined && edge.txId > point.txId)
+        warnings.push(beyond(listing, index, reach, edge.txId));
+      return planPoint(listing, index, point.txId, warnings);
     }
     oldestMs = points.find((candidate) => candidate.stampMs !== null)?.stampMs ?? oldestMs;
   }
@@ -123,6 +128,23 @@ function planTime(listing: ArchiveListing, ancestors: readonly Ancestor[], times
       ? "no point of this archive has a known time"
       : `the oldest is of ${formatTime(oldestMs)}`;
   throw new PageferryError("not-found", `no point at or before ${wanted}: ${found}`);
+}
+
+/** Whether some object of a generation ends at a transaction; it may be out of reach all the same. */
+function endsAt(listing: ArchiveListing, index: GenerationIndex, id: TxId): boolean {
+  return (
+    index.snapshots.some((snapshot) => snapshot.txId === id) ||
+    reachOf(listing, index).edges.some((edge) => edge.txId === id)
+  );
+}
+
+/** What a parent holds above the point at which its child left it is another history, not the one that goes on. */
+function isInHistory({ leftAt }: Ancestor, id: TxId): boolean {
+  return leftAt === null || id <= leftAt;
+}
+
+function otherHistory({ index: { generation }, leftAt }: Ancestor, id: TxId): string {
+  return `${formatTxId(id)} of generation ${generation} is of another history: the one that goes on left it at ${formatTxId(leftAt as TxId)}; --generation ${generation} chooses it`;
 }
 
 function planNewest(listing: ArchiveListing, ancestors: readonly Ancestor[]): RestorePlan {
@@ -151,7 +173,7 @@ function planPoint(
   warnings: readonly string[],
 ): RestorePlan {
   const { snapshot, steps } = routeTo(listing, index, id);
-  const stamp = pointsOf(listing, index).find((point) => point.txId === id)?.stampMs ?? null;
+  const stamp = pointAt(listing, index, id)?.stampMs ?? null;
   return {
     generation: index.generation,
     txId: id,
@@ -210,7 +232,9 @@ function beyond(listing: ArchiveListing, index: GenerationIndex, reach: Reach, i
   const missing = `${formatTxId(id)} cannot be reached in ${name}`;
   if (last !== undefined) {
     const range = `(${formatTxId(last)}, ${formatTxId(earliest)}]`;
-    return `${missing}: ${range} is missing; ${formatTxId(last)} is the last point before it`;
+    const next = reach.txIds.find((reached) => reached > id);
+    const after = next === undefined ? "" : `, ${formatTxId(next)} the first after ${formatTxId(id)}`;
+    return `${missing}: ${range} is missing; ${formatTxId(last)} is the last point before it${after}`;
   }
   const parent = index.link?.parent ?? null;
   if (parent !== null && parent.txId === earliest) {
@@ -223,7 +247,9 @@ function beyond(listing: ArchiveListing, index: GenerationIndex, reach: Reach, i
 }
 
 function neighbours(listing: ArchiveListing, ancestors: readonly Ancestor[], id: TxId): string {
-  const all = ancestors.flatMap(({ index }) => reachOf(listing, index).txIds).sort(byBigInt);
+  const all = ancestors
+    .flatMap((ancestor) => reachOf(listing, ancestor.index).txIds.filter((one) => isInHistory(ancestor, one)))
+    .sort(byBigInt);
   const below = all.findLast((candidate) => candidate < id) ?? null;
   const above = all.find((candidate) => candidate > id) ?? null;
   if (below === null && above === null) return "this archive has no point that can be restored";

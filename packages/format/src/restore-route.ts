@@ -9,6 +9,8 @@ export interface Edge {
   readonly parentTxId: TxId;
   readonly txId: TxId;
   readonly stampMs: number | null;
+  /** When the host took what ends here, where a pack tells it. */
+  readonly receivedMs: number | null;
   readonly object: RangeObject;
 }
 
@@ -27,11 +29,11 @@ export function edgesOf(index: GenerationIndex): Edge[] {
   for (const object of index.ranges) {
     const { parentTxId } = object;
     if (object.points === undefined) {
-      edges.push({ parentTxId, txId: object.txId, stampMs: object.stampMs, object });
+      edges.push({ parentTxId, txId: object.txId, stampMs: object.stampMs, receivedMs: null, object });
       continue;
     }
-    for (const point of object.points)
-      edges.push({ parentTxId, txId: point.txId, stampMs: point.stampMs, object });
+    for (const { txId, stampMs, receivedMs = null } of object.points)
+      edges.push({ parentTxId, txId, stampMs, receivedMs, object });
   }
   return edges.sort((a, b) => byBigInt(a.txId, b.txId) || byBigInt(a.parentTxId, b.parentTxId));
 }

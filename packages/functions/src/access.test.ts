@@ -50,7 +50,7 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
       return statusOf(name);
     },
     readers: reach("readers"),
-    repair: reach("repair"),
+    ...{ repair: reach("repair"), verify: reach("verify") },
     ...{ compact: reach("compact"), prune: reach("prune"), lease: reach("lease") },
     pins: { list: reach("pins"), add: reach("pin"), remove: reach("unpin") },
     alarms: () => [],

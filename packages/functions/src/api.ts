@@ -19,7 +19,7 @@ import {
 } from "@pageferry/format";
 import { type Context, Hono } from "hono";
 import { type Authenticate, grantOfCall, guardRoutes } from "./access.ts";
-import { createObjectServer, planManifest, pointsJson } from "./archive-api.ts";
+import { createObjectServer, planManifest, pointsJson, timelineAnswer } from "./archive-api.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import type { MetricsText } from "./metrics.ts";
 import { problemOf } from "./problem.ts";
@@ -32,6 +32,8 @@ import type { Stage } from "./stage.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
 import type { CallOptions } from "./store.ts";
 import { addTimeRoutes, type TimeApiOptions } from "./time-api.ts";
+import type { VerifyRequest } from "./verifier.ts";
+import type { VerifyReport } from "./verify-report.ts";
 import { alarmsFor, statusFor } from "./views.ts";
 
 /** Names left out of one manifest: what a restore found missing on its way. */
@@ -59,6 +61,7 @@ export interface ApiOptions extends TimeApiOptions {
   /** Keeps prune away from a point that somebody is about to restore. */
   readonly lease: (database: DatabaseName, point: Pick<Manifest, "generation" | "txId">) => Promise<void>;
   readonly repair: (database: DatabaseName, request: RepairRequest) => Promise<RepairReport>;
+  readonly verify: (database: DatabaseName, request: VerifyRequest) => Promise<VerifyReport>;
   readonly alarms: () => readonly AlarmStatus[];
   /** What it is measured by; without it there is no `/metrics`. */
   readonly metrics?: () => Promise<MetricsText>;
@@ -97,6 +100,7 @@ export function createApi(options: ApiOptions): Hono {
   addRepair(app, options);
   addTimeRoutes(app, options, { known: (context) => known(context, options), targetOf });
   addMetrics(app, options);
+  addVerify(app, options);
   return app;
 }
 
@@ -191,7 +195,8 @@ function addArchive(app: Hono, options: ApiOptions): void {
   const objects = createObjectServer();
   app.get("/v1/databases/:database/points", async (context) => {
     const { signal } = context.req.raw;
-    return context.json(await pointsJson(await readersOf(context, options), { signal }));
+    const answer = context.req.query("timeline") === "true" ? timelineAnswer : pointsJson;
+    return context.json(await answer(await readersOf(context, options), { signal }));
   });
   app.get("/v1/databases/:database/manifest", async (context) => {
     const { signal } = context.req.raw;
@@ -240,6 +245,15 @@ function addMetrics(app: Hono, { metrics }: ApiOptions): void {
   app.get("/metrics", async () => {
     const { contentType, body } = await metrics();
     return new Response(body, { headers: { "content-type": contentType, "cache-control": "no-store" } });
+  });
+}
+
+function addVerify(app: Hono, options: ApiOptions): void {
+  app.post("/v1/databases/:database/verify", async (context) => {
+    const { replica, chain, full } = context.req.query();
+    const { signal } = context.req.raw;
+    const depth = chain === "true" ? "chain" : full === "true" ? "full" : "drill";
+    return answerInTheEnd(options.verify(await known(context, options), { replica, depth, signal }), signal);
   });
 }
 

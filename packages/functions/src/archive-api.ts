@@ -4,37 +4,30 @@
 import {
   type ArchiveReader,
   createReaderRanking,
-  formatTxId,
   isPageferryError,
   type Manifest,
   manifestOf,
   openArchive,
   PageferryError,
+  type PointJson,
   parseObjectName,
   planFromArchive,
+  pointJson,
+  pointsIn,
   type RandomReader,
   type ReaderRanking,
   type ReadRange,
   type RestorePlan,
   type RestoreTarget,
   readObject,
-  readPoints,
   readSnapshotHeader,
+  readTimeline,
+  type TimelineJson,
+  timelineJson,
 } from "@pageferry/format";
 import { describeObject, type StateObjectName } from "./describe.ts";
 import { markedNames } from "./marks.ts";
-import { formatTime } from "./replica-state.ts";
 import type { CallOptions } from "./store.ts";
-
-/** A point as the API and the command line print it. */
-export interface PointJson {
-  readonly generation: string;
-  readonly txid: string;
-  readonly time: string | null;
-  readonly kind: string;
-  readonly object: string;
-  readonly bytes: number;
-}
 
 /** Headers and indexes are read in pieces of at most this. */
 const pieceBytesMax = 4 * 1024 * 1024;
@@ -50,19 +43,19 @@ export interface PointsJson {
 
 /** Every point that can be restored from any of the readers, newest first. */
 export async function pointsJson(readers: readonly ArchiveReader[], call: CallOptions): Promise<PointsJson> {
-  const archive = await openArchive(readers, call);
-  const points = await readPoints(archive, call);
-  return {
-    points: points.map(({ generation, txId, stampMs, kind, name, size }) => ({
-      generation,
-      txid: formatTxId(txId),
-      time: stampMs === null ? null : formatTime(stampMs),
-      kind,
-      object: name,
-      bytes: size,
-    })),
-    warnings: archive.warnings,
-  };
+  const { points, warnings } = await pointsIn(await openArchive(readers, call), call);
+  return { points: points.map(pointJson), warnings };
+}
+
+/** Points of which a timeline shows each one. */
+const newestMax = 20;
+
+/** From when to when the readers can restore, how finely, what is missing, and which of them lacks what. */
+export async function timelineAnswer(
+  readers: readonly ArchiveReader[],
+  call: CallOptions,
+): Promise<TimelineJson> {
+  return timelineJson(await readTimeline(await openArchive(readers, call), { ...call, newestMax }));
 }
 
 /**

@@ -21,6 +21,7 @@ import type { Sources } from "./sources.ts";
 import { type DatabaseStatus, databaseStatus } from "./status.ts";
 import type { CallOptions } from "./store.ts";
 import type { Target } from "./targets.ts";
+import type { Verified } from "./verified.ts";
 
 /** How long an answer waits for a replica that must be listed first. */
 const listingWaitMs = 5000;
@@ -42,6 +43,7 @@ export interface DatabasesOptions {
   /** Those the configuration names. */
   readonly known: readonly DatabaseName[];
   readonly repairs: Pick<Repairs, "needsRepair">;
+  readonly verified?: Pick<Verified, "of"> | undefined;
   readonly now: () => number;
   readonly settleMs?: number;
   /** How old the newest snapshot may become, where snapshots are built here. */
@@ -64,7 +66,7 @@ export interface Databases {
 }
 
 export function createDatabases(options: DatabasesOptions): Databases {
-  const { queue, sources, targets, alarms, known, now, repairs } = options;
+  const { queue, sources, targets, alarms, known, now, repairs, verified } = options;
   const holes = new Map<DatabaseName, Map<string, number>>();
   const ownHoles = new Map<DatabaseName, Map<string, number>>();
   const discovered = new Set<DatabaseName>();
@@ -82,7 +84,7 @@ export function createDatabases(options: DatabasesOptions): Databases {
     ...{ nowMs: now(), settleMs },
   });
   const shown = (database: DatabaseName) =>
-    databaseStatus(database, { queue, sources, targets, alarms, repairs });
+    databaseStatus(database, { queue, sources, targets, alarms, repairs, verified });
   return {
     async databases() {
       await firstLook;

@@ -46,14 +46,19 @@ export async function describeObject(
   name: StateObjectName,
   reader: RandomReader,
 ): Promise<readonly StateLink[]> {
+  return checked(name, await readLinks(name, reader));
+}
+
+/** The same, whatever its name promises. Errors: `corrupt`. */
+export async function readLinks(name: StateObjectName, reader: RandomReader): Promise<readonly StateLink[]> {
   if (name.kind === "snapshot") {
     const { txId, stateHash, stampMs, checksum } = await readSnapshotHeader(reader);
-    return checked(name, [{ parentTxId: null, txId, ...known({ post: stateHash, stampMs, checksum }) }]);
+    return [{ parentTxId: null, txId, ...known({ post: stateHash, stampMs, checksum }) }];
   }
   if (name.kind === "pack") {
-    return checked(name, decodePackIndex(await reader.read(0, Math.min(reader.size, packIndexBytesMax))));
+    return decodePackIndex(await reader.read(0, Math.min(reader.size, packIndexBytesMax)));
   }
-  return checked(name, [linkOfSegment(await readSegmentHeader(reader))]);
+  return [linkOfSegment(await readSegmentHeader(reader))];
 }
 
 function linkOfSegment(header: SegmentHeader): StateLink {
@@ -70,6 +75,13 @@ function known(
 
 /** A name is a promise about its object: what breaks it is `corrupt`. */
 function checked(name: StateObjectName, links: readonly StateLink[]): readonly StateLink[] {
+  const why = notAsNamed(name, links);
+  if (why !== undefined) throw new PageferryError("corrupt", `object ${name.name}: ${why}`);
+  return links;
+}
+
+/** Why an object is not the one that its name promises; undefined where it is. */
+export function notAsNamed(name: StateObjectName, links: readonly StateLink[]): string | undefined {
   const [first, last] = [links[0], links.at(-1)];
   const isIt =
     first !== undefined &&
@@ -77,11 +89,5 @@ function checked(name: StateObjectName, links: readonly StateLink[]): readonly S
     (name.kind === "snapshot"
       ? last.txId === name.txId
       : last.txId === name.lastTxId && first.parentTxId === name.firstTxId - 1n);
-  if (!isIt) {
-    throw new PageferryError(
-      "corrupt",
-      `object ${name.name}: holds (${first?.parentTxId}, ${last?.txId}], not what its name says`,
-    );
-  }
-  return links;
+  return isIt ? undefined : `holds (${first?.parentTxId}, ${last?.txId}], not what its name says`;
 }

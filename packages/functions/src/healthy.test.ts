@@ -19,6 +19,7 @@ const replica: ReplicaStatus = {
   failures: 0,
   error: null,
   needsRepair: false,
+  verified: null,
 };
 const well: DatabaseStatus = {
   name: "app",

@@ -6,7 +6,9 @@ export { type AlarmSinks, type AlarmSinksOptions, createAlarmSinks } from "./ala
 export { type Alarm, type Alarms, createAlarms } from "./alarms.ts";
 export { type ApiOptions, createApi } from "./api.ts";
 export { type CompactReport, compactReplica } from "./compact.ts";
+export { type ReplicaChain, type WalkChainOptions, walkChain } from "./continuity.ts";
 export { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";
+export { type Evidence, latestEvidence, putEvidence } from "./evidence.ts";
 export { type FanoutOptions, type FanoutTarget, fanOut } from "./fanout.ts";
 export {
   type HostLogger,
@@ -16,6 +18,7 @@ export {
   type LocalHostOptions,
   localHost,
 } from "./hosts/local.ts";
+export type { ChainFinding, KnownPoint } from "./missing.ts";
 export type { PruneReport } from "./prune.ts";
 export {
   type KeptPoint,
@@ -72,3 +75,15 @@ export { type OpenStoreOptions, openStore } from "./stores/open.ts";
 export type { CompactRow, TimeReport } from "./timekeeper.ts";
 export { createToken, listTokens, revokeToken } from "./token-files.ts";
 export type { NewToken, TokenRecord } from "./tokens.ts";
+export type { Verdict } from "./verdicts.ts";
+export type { VerifiedStatus } from "./verified.ts";
+export type { VerifyRequest } from "./verifier.ts";
+export { type VerifyOptions, verifyDatabase } from "./verify.ts";
+export type {
+  ReplicaVerdict,
+  VerifiedPoint,
+  VerifyCursor,
+  VerifyDepth,
+  VerifyProblem,
+  VerifyReport,
+} from "./verify-report.ts";

@@ -17,7 +17,7 @@ const unknown: ReplicaStatus = {
     breaker: "closed",
     needsRepair: false,
   },
-  ...{ waiting: 0, waitingBytes: 0, deadLetters: 0, quarantined: 0, failures: 0 },
+  ...{ waiting: 0, waitingBytes: 0, deadLetters: 0, quarantined: 0, failures: 0, verified: null },
 };
 
 function sourcesOf(status: Partial<ReplicaStatus>, more: Partial<MetricsSources> = {}): MetricsSources {
@@ -47,7 +47,10 @@ suite("metrics", () => {
   });
 
   test("carry any replica's name whole, and what is known of it", async () => {
-    const sources = sourcesOf({ txid: "00000000000000ff", lagMs: 1500 }, { lastVerifiedMs: () => 7000 });
+    const sources = sourcesOf({
+      ...{ txid: "00000000000000ff", lagMs: 1500 },
+      verified: { verdict: "FOUND", generation: "a1", txid: "ff", time: "1970-01-01T00:00:07.000Z" },
+    });
 
     const { sampleOf } = parseOpenMetrics((await open().text(sources)).body);
 

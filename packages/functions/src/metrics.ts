@@ -23,8 +23,6 @@ export interface MetricsSources {
   readonly gaps: (database: DatabaseName) => number;
   /** What a database takes in a replica; `undefined` until it was counted. */
   readonly storedBytes: (database: DatabaseName, replica: string) => number | undefined;
-  /** When a restore from a replica was last proved; `undefined` until one was. */
-  readonly lastVerifiedMs?: (database: DatabaseName, replica: string) => number | undefined;
   readonly queueBytes: () => number;
   readonly alarms: () => readonly Alarm[];
 }
@@ -203,7 +201,8 @@ async function readGauges(gauges: Gauges, sources: MetricsSources): Promise<void
       setReplica(gauges, status.name, replica);
       const labels = { database, replica: replica.name };
       setKnown(gauges.storedBytes, labels, sources.storedBytes(database, replica.name));
-      setKnown(gauges.lastVerified, labels, seconds(sources.lastVerifiedMs?.(database, replica.name)));
+      const verified = replica.verified?.verdict === "FOUND" ? Date.parse(replica.verified.time) : undefined;
+      setKnown(gauges.lastVerified, labels, seconds(verified));
     }
   }
 }

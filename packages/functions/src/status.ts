@@ -10,6 +10,7 @@ import type { DurableQueue, LaneDepth } from "./queue.ts";
 import { formatTime } from "./replica-state.ts";
 import type { Sources } from "./sources.ts";
 import type { Target } from "./targets.ts";
+import type { Verified, VerifiedStatus } from "./verified.ts";
 
 export interface ReplicaStatus {
   readonly name: string;
@@ -30,6 +31,8 @@ export interface ReplicaStatus {
   readonly error: string | null;
   /** It lacks what its lanes let go of; another replica has it, and `repair` brings it. */
   readonly needsRepair: boolean;
+  /** The newest point that was verified in it last; null: none, or not known yet. */
+  readonly verified: VerifiedStatus | null;
 }
 
 export interface DatabaseStatus {
@@ -65,6 +68,7 @@ export interface StatusOptions {
   readonly targets: readonly Target[];
   readonly alarms: Alarms;
   readonly repairs: Pick<Repairs, "needsRepair">;
+  readonly verified?: Pick<Verified, "of"> | undefined;
 }
 
 /** The status of one database; holdings that were not listed yet count as unknown. */
@@ -98,7 +102,7 @@ function replicaStatus(
   database: DatabaseName,
   target: Target,
   depths: readonly LaneDepth[],
-  { sources, repairs }: StatusOptions,
+  { sources, repairs, verified }: StatusOptions,
 ): ReplicaStatus {
   const source = sources.get(database);
   const holdings = target.set.opened().get(database)?.holdingsNow();
@@ -122,6 +126,7 @@ function replicaStatus(
     failures,
     error,
     needsRepair: repairs.needsRepair(target.name, database) !== undefined,
+    verified: verified?.of(target, database) ?? null,
   };
 }
 

@@ -67,7 +67,7 @@ function pinJson<Point extends { readonly txId: PinReport["txId"] }>({ txId, ...
 }
 
 /** A report for JSON, which knows no bigint. */
-export function pruneJson(report: TimeReport<PruneReport>) {
+function pruneJson(report: TimeReport<PruneReport>) {
   const replicas = report.replicas.map((row) => ({
     ...row,
     kept: row.kept.map(({ txId, ...point }) => ({ ...point, txid: formatTxId(txId) })),

@@ -311,6 +311,7 @@ suite("the API", () => {
         failures: 0,
         error: null,
         needsRepair: false,
+        verified: null,
       })),
     );
     assert.deepEqual(

@@ -1,6 +1,7 @@
 // The single-process host: a durable queue, the fan-out, the lanes and the API over one data directory. It puts the parts
 // together; what they decide is decided in them.
 
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import {
@@ -38,6 +39,9 @@ import { type AlarmStatus, alarmStatus, type DatabaseStatus } from "../status.ts
 import type { CallOptions, ReplayableBody } from "../store.ts";
 import { createTarget, type Target } from "../targets.ts";
 import type { CompactRow, PruneRequest, TimeReport, TimeRequest } from "../timekeeper.ts";
+import { createVerified } from "../verified.ts";
+import { createVerifier, type Verifier, type VerifierOptions, type VerifyRequest } from "../verifier.ts";
+import type { VerifyReport } from "../verify-report.ts";
 import { openLocalAuth } from "./local-auth.ts";
 import { createSignals } from "./local-signals.ts";
 import { startLocalTime } from "./local-time.ts";
@@ -124,6 +128,8 @@ export interface LocalHost extends AsyncDisposable {
   compact(database: string, request?: TimeRequest): Promise<TimeReport<CompactRow>>;
   /** Lets go of what retention does not keep; it is marked at first, and goes when it was marked for long enough. */
   prune(database: string, request?: PruneRequest): Promise<TimeReport<PruneReport>>;
+  /** Restores from each replica into scratch and checks what comes of it. What does not hold is in the report. */
+  verify(database: string, request?: VerifyRequest): Promise<VerifyReport>;
   alarms(): readonly AlarmStatus[];
   /** An alarm of somebody else in this process, such as the agent: shown and told like the host's own until it is cleared. */
   raise(alarm: Omit<Alarm, "sinceMs">): void;
@@ -151,9 +157,9 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const targets = sets.map((set) => createTarget(set, { ...shared, now: monotonic, random: Math.random }));
   const repairs = createRepairs({ queue, targets, alarms });
   const known = (config.databases ?? []).map(({ name }) => parseDatabaseName(name));
-  const standing = { queue, sources, targets, alarms, repairs };
-  const { snapshotIntervalMs } = config;
-  const databases = createDatabases({ ...standing, known, now, snapshotIntervalMs, ...settle(options) });
+  const standing = { queue, sources, targets, alarms, repairs, verified: createVerified() };
+  const asked = { snapshotIntervalMs: config.snapshotIntervalMs, ...settle(options) };
+  const databases = createDatabases({ ...standing, known, now, ...asked });
   const relief = startRelief({ ...standing, options });
   undo.defer(() => relief.stop());
   const door = {
@@ -170,14 +176,11 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
   const told = undo.use(signals.start({ queue, targets, databases }));
+  const verifier = await startVerifier({ ...standing, config, now }, dataDir, undo);
   const api = createApi({
-    authenticate,
-    stage,
-    ingest: take,
-    metrics: told.metricsText,
+    ...{ authenticate, stage, ingest: take, metrics: told.metricsText },
     replay: (request) => replay(request, { queue, targets, forks }),
-    ...databases,
-    repair: repairer.repair,
+    ...{ ...databases, repair: repairer.repair, verify: verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     alarms: () => alarms.list().map(alarmStatus),
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
@@ -204,6 +207,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
     compact: (database, request) => time.timekeeper.compact(parseDatabaseName(database), request),
     prune: (database, request) => time.timekeeper.prune(parseDatabaseName(database), request),
+    verify: (database, request) => verifier.verify(parseDatabaseName(database), request),
     alarms: () => alarms.list().map(alarmStatus),
     ...{ raise: alarms.raise, clear: alarms.clear },
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
@@ -214,6 +218,17 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
 function openQueueIn(dataDir: string, { queueBytesMax }: LocalHostOptions, now: () => number): DurableQueue {
   const bound = queueBytesMax === undefined ? {} : { bytesMax: queueBytesMax };
   return openQueue({ path: join(dataDir, "queue.db"), now, ...bound });
+}
+
+async function startVerifier(
+  options: Omit<VerifierOptions, "scratchDir">,
+  dataDir: string,
+  undo: AsyncDisposableStack,
+): Promise<Verifier> {
+  const scratchDir = join(dataDir, "verify");
+  // What a verification that was killed left behind.
+  await rm(scratchDir, { recursive: true, force: true });
+  return undo.adopt(createVerifier({ ...options, scratchDir }), ({ stop }) => stop());
 }
 
 interface ReliefParts {

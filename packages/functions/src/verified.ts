@@ -1,0 +1,66 @@
+// What was verified last, per database and replica: read once from the replica's own evidence, then told by each verification.
+
+import { type DatabaseName, formatTxId } from "@pageferry/format";
+import { latestEvidence } from "./evidence.ts";
+import { formatTime } from "./replica-state.ts";
+import type { Target } from "./targets.ts";
+import type { Verdict } from "./verdicts.ts";
+import type { VerifyReport } from "./verify-report.ts";
+
+/** The newest point that was verified in a replica. */
+export interface VerifiedStatus {
+  readonly verdict: Verdict;
+  readonly generation: string;
+  readonly txid: string;
+  /** When it was verified. */
+  readonly time: string;
+}
+
+export interface Verified {
+  /** Without waiting; null: nothing was verified, or its evidence was not read yet. */
+  of(target: Target, database: DatabaseName): VerifiedStatus | null;
+  /** Takes what a verification found. */
+  told(report: VerifyReport, atMs: number): void;
+}
+
+/** Knows nothing at first; evidence is asked for when somebody wants to know, beside the answer. */
+export function createVerified(): Verified {
+  const known = new Map<string, VerifiedStatus | null>();
+  const wordOf = (replica: string, database: string): string => `${replica}\n${database}`;
+  const readEvidence = async (target: Target, database: DatabaseName): Promise<void> => {
+    const word = wordOf(target.name, database);
+    known.set(word, null);
+    try {
+      const evidence = await target.ask(async (signal) =>
+        latestEvidence((await target.set.of(database)).objects, { signal }),
+      );
+      if (evidence === undefined || known.get(word) !== null) return;
+      const { verdict, generation, txId, verifiedAtMs } = evidence;
+      known.set(word, { verdict, generation, txid: formatTxId(txId), time: formatTime(verifiedAtMs) });
+    } catch {
+      // One that does not answer is asked again when somebody wants to know.
+      known.delete(word);
+    }
+  };
+  return {
+    of(target, database) {
+      const word = wordOf(target.name, database);
+      if (!known.has(word)) void readEvidence(target, database);
+      return known.get(word) ?? null;
+    },
+    told({ database, replicas }, atMs) {
+      for (const { replica, points, verdict } of replicas) {
+        const last = points.at(-1);
+        if (last === undefined) continue;
+        const { generation, txid } = last;
+        const status = { verdict: verdict ?? last.verdict, generation, txid, time: formatTime(atMs) };
+        known.set(wordOf(targetName(replica, database), database), status);
+      }
+    },
+  };
+}
+
+/** A replica's name is the configured one's, with the database below it or without. */
+function targetName(replica: string, database: string): string {
+  return replica.endsWith(`/${database}`) ? replica.slice(0, -database.length - 1) : replica;
+}
