@@ -1,9 +1,16 @@
 // Time, in the single-process host: the timekeeper over its targets, its schedule, pins and leases.
 
 import { randomUUID } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { type DatabaseName, formatTxId, PageferryError, type RestoreTarget } from "@pageferry/format";
+import {
+  type Config,
+  type DatabaseName,
+  formatTxId,
+  PageferryError,
+  type RestoreTarget,
+} from "@pageferry/format";
 import { withDeadline } from "../deadline.ts";
 import { pinPoint, pinsOf, unpinPoint } from "../pins.ts";
 import type { Replica } from "../replica.ts";
@@ -12,18 +19,28 @@ import { type Schedule, startSchedule } from "../schedule.ts";
 import { sweepScratch } from "../scratch.ts";
 import type { TimeApiOptions } from "../time-api.ts";
 import { createTimekeeper, type Timekeeper, type TimekeeperOptions } from "../timekeeper.ts";
+import { createVerifier, type Verifier, type VerifierOptions } from "../verifier.ts";
+import { verifyTask } from "../verify-schedule.ts";
 import { addLease } from "../wanted-points.ts";
+import { type GrowthWatchOptions, growthTask } from "../watch-growth.ts";
 
 /** A replica that does not take a lease by then is not waited for: what a restore needs is safe for the grace of a prune anyway. */
 const leaseWaitMs = 2000;
 
-export interface LocalTimeOptions extends Omit<TimekeeperOptions, "scratchDir" | "holder"> {
+export interface LocalTimeOptions
+  extends Omit<TimekeeperOptions, "scratchDir" | "holder" | "config">,
+    Pick<VerifierOptions, "sources" | "verified"> {
+  readonly config: TimekeeperOptions["config"] & Partial<Pick<Config, "verifyIntervalMs">>;
   readonly dataDir: string;
+  readonly databases: () => Promise<readonly DatabaseName[]>;
+  /** Where samples of growth are kept from one start to the next. */
+  readonly queue: GrowthWatchOptions["notes"];
   readonly random: () => number;
 }
 
 export interface LocalTime {
   readonly timekeeper: Timekeeper;
+  readonly verifier: Verifier;
   readonly pins: TimeApiOptions["pins"];
   lease(database: DatabaseName, point: WantedPoint): Promise<void>;
   stop(): Promise<void>;
@@ -35,9 +52,13 @@ export async function startLocalTime(options: LocalTimeOptions): Promise<LocalTi
   const scratchDir = join(dataDir, "scratch");
   // The queue's lock says that no other host works here.
   await sweepScratch(scratchDir, false, now());
+  await rm(join(scratchDir, "verify"), { recursive: true, force: true });
   const holder = `${hostname()} ${randomUUID()}`;
   const timekeeper = createTimekeeper({ ...options, scratchDir, holder });
-  const schedule: Schedule = startSchedule(timekeeper.tasks, { alarms, random });
+  const verifier = createVerifier({ ...options, scratchDir: join(scratchDir, "verify") });
+  const growth = growthTask({ targets, alarms, now, notes: options.queue });
+  const tasks = [...timekeeper.tasks, growth, ...verifyTasks(options, verifier)];
+  const schedule: Schedule = startSchedule(tasks, { alarms, random });
   const replicasOf = (database: DatabaseName): Promise<Replica[]> =>
     Promise.all(targets.map(({ set }) => set.of(database)));
   const pins: TimeApiOptions["pins"] = {
@@ -51,6 +72,7 @@ export async function startLocalTime(options: LocalTimeOptions): Promise<LocalTi
   };
   return {
     timekeeper,
+    verifier,
     pins,
     async lease(database, point) {
       const id = randomUUID();
@@ -64,8 +86,15 @@ export async function startLocalTime(options: LocalTimeOptions): Promise<LocalTi
           ),
       );
     },
-    stop: () => schedule.stop(),
+    async stop() {
+      await Promise.all([schedule.stop(), verifier.stop()]);
+    },
   };
+}
+
+function verifyTasks(options: LocalTimeOptions, { verify }: Verifier) {
+  const { verifyIntervalMs: intervalMs = 0 } = options.config;
+  return intervalMs === 0 ? [] : [verifyTask({ ...options, intervalMs, verify })];
 }
 
 /** What is pinned need not be restorable any more: a pin is found by its own words. */

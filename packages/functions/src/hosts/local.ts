@@ -1,7 +1,6 @@
 // The single-process host: a durable queue, the fan-out, the lanes and the API over one data directory. It puts the parts
 // together; what they decide is decided in them.
 
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import {
@@ -40,7 +39,7 @@ import type { CallOptions, ReplayableBody } from "../store.ts";
 import { createTarget, type Target } from "../targets.ts";
 import type { CompactRow, PruneRequest, TimeReport, TimeRequest } from "../timekeeper.ts";
 import { createVerified } from "../verified.ts";
-import { createVerifier, type Verifier, type VerifierOptions, type VerifyRequest } from "../verifier.ts";
+import type { VerifyRequest } from "../verifier.ts";
 import type { VerifyReport } from "../verify-report.ts";
 import { openLocalAuth } from "./local-auth.ts";
 import { createSignals } from "./local-signals.ts";
@@ -71,6 +70,7 @@ export type LocalHostConfig = { readonly dataDir: string } & Partial<
     | "retention"
     | "snapshotIntervalMs"
     | "compaction"
+    | "verifyIntervalMs"
     | "dataLossWindowThresholdMs"
     | "storageBytesMax"
     | "alarms"
@@ -169,18 +169,17 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const take: Take = (bytes, mayAdd) => counted(bytes, ingest(bytes, door, mayAdd), metrics);
   const consumer = startConsumer({ queue, targets, alarms, relief, random: Math.random, packWindowMs });
   undo.defer(() => consumer.stop());
-  const time = await startLocalTime({ ...standing, config, dataDir, now, random: Math.random });
+  const time = await startLocalTime({ ...standing, ...databases, config, dataDir, now, random: Math.random });
   undo.defer(() => time.stop());
   const maintenance = startMaintenance({ ...standing, stage, databases, config, now, random: Math.random });
   undo.defer(() => maintenance.stop());
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
   const told = undo.use(signals.start({ queue, targets, databases }));
-  const verifier = await startVerifier({ ...standing, config, now }, dataDir, undo);
   const api = createApi({
     ...{ authenticate, stage, ingest: take, metrics: told.metricsText },
     replay: (request) => replay(request, { queue, targets, forks }),
-    ...{ ...databases, repair: repairer.repair, verify: verifier.verify },
+    ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     alarms: () => alarms.list().map(alarmStatus),
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
@@ -207,7 +206,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
     compact: (database, request) => time.timekeeper.compact(parseDatabaseName(database), request),
     prune: (database, request) => time.timekeeper.prune(parseDatabaseName(database), request),
-    verify: (database, request) => verifier.verify(parseDatabaseName(database), request),
+    verify: (database, request) => time.verifier.verify(parseDatabaseName(database), request),
     alarms: () => alarms.list().map(alarmStatus),
     ...{ raise: alarms.raise, clear: alarms.clear },
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
@@ -218,17 +217,6 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
 function openQueueIn(dataDir: string, { queueBytesMax }: LocalHostOptions, now: () => number): DurableQueue {
   const bound = queueBytesMax === undefined ? {} : { bytesMax: queueBytesMax };
   return openQueue({ path: join(dataDir, "queue.db"), now, ...bound });
-}
-
-async function startVerifier(
-  options: Omit<VerifierOptions, "scratchDir">,
-  dataDir: string,
-  undo: AsyncDisposableStack,
-): Promise<Verifier> {
-  const scratchDir = join(dataDir, "verify");
-  // What a verification that was killed left behind.
-  await rm(scratchDir, { recursive: true, force: true });
-  return undo.adopt(createVerifier({ ...options, scratchDir }), ({ stop }) => stop());
 }
 
 interface ReliefParts {
