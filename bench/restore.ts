@@ -15,9 +15,9 @@ const segmentCount = 2000;
 const mb = 2 ** 20;
 
 /** Makes the archive where it is not there yet: two minutes. */
-async function prepareArchive(): Promise<void> {
+export async function prepareArchive(): Promise<string> {
   if (existsSync(`${cache}/live.json`)) {
-    return;
+    return cache;
   }
   const making = `${cache}.making`;
   await rm(making, { recursive: true, force: true });
@@ -53,6 +53,7 @@ async function prepareArchive(): Promise<void> {
   await writeFile(`${making}/live.json`, JSON.stringify(live));
   await rm(cache, { recursive: true, force: true });
   await rename(making, cache);
+  return cache;
 }
 
 async function bytesUnder(directory: string): Promise<number> {
@@ -65,9 +66,16 @@ async function bytesUnder(directory: string): Promise<number> {
 }
 
 /** One restore by the command: its time, and the highest resident set that was seen. */
-async function restoreOnce(out: string, args: readonly string[]): Promise<{ ms: number; peakBytes: number }> {
+export async function restoreArchive(
+  from: string,
+  out: string,
+  check: string,
+): Promise<{ ms: number; peakBytes: number }> {
+  await rm(out, { force: true });
   const begun = performance.now();
-  await using child = startProcess(...pageferryCommand(["restore", "-o", out, ...args, `${cache}/replica`]));
+  await using child = startProcess(
+    ...pageferryCommand(["restore", "-o", out, "--integrity-check", check, from]),
+  );
   let peakBytes = 0;
   while (child.isRunning()) {
     const { peak } = await residentBytes(child.pid).catch(() => ({ peak: 0 }));
@@ -106,8 +114,7 @@ export async function benchRestore(): Promise<Record<string, Record<string, numb
   const out = directory.file("restored.db");
   for (const check of ["none", "quick", "full"]) {
     results[`integrity-check ${check}`] = await medians(3, async () => {
-      await rm(out, { force: true });
-      const { ms, peakBytes } = await restoreOnce(out, ["--integrity-check", check]);
+      const { ms, peakBytes } = await restoreArchive(`${cache}/replica`, out, check);
       const copyMs = await copyOnce(out, directory.file("copy.db"));
       return {
         s: ms / 1000,

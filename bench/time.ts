@@ -1,0 +1,253 @@
+// What time costs: the plan of a large archive, compaction and its memory, restores before and after, bytes kept, and what a freelist costs.
+import { copyFile, cp, mkdir, open, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  indexArchive,
+  parseConfig,
+  parseGeneration,
+  segmentName,
+  snapshotName,
+  txId,
+} from "@pageferry/format";
+import { planPrune, retentionPolicy } from "@pageferry/functions";
+import { runWriter, startWriter } from "../test/go-apps.ts";
+import { pageferryCommand, startUp } from "../test/pageferry.ts";
+import { residentBytes, startProcess } from "../test/processes.ts";
+import { temporaryDirectory } from "../test/temporary.ts";
+import { median, medians, round } from "./machine.ts";
+import { prepareArchive, restoreArchive } from "./restore.ts";
+
+const mb = 2 ** 20;
+
+/** Indexing and planning a million names: a year of a commit every half minute that nobody compacted. */
+export async function benchPlan(): Promise<Record<string, number>> {
+  const generation = parseGeneration("00000000000000a1");
+  const beginMs = Date.UTC(2026, 0, 1);
+  const count = 1_000_000;
+  const stampMs = (id: number) => beginMs + id * 31_500;
+  const objects = Array.from({ length: count }, (_, at) => {
+    const id = at + 1;
+    const range = { generation, parentTxId: txId(id - 1), txId: txId(id), stampMs: stampMs(id) };
+    return { name: id % 1000 === 1 ? snapshotName(range) : segmentName(range), size: 5000 };
+  });
+  const receipts = new Map(
+    objects.flatMap(({ name }, at) => (at % 10 === 0 ? [[name, stampMs(at + 1)] as const] : [])),
+  );
+  const policy = retentionPolicy(parseConfig({ databases: ["app.db"] }));
+  if (policy === undefined) throw new Error("there is no policy");
+  return medians(3, async () => {
+    const begun = performance.now();
+    const listing = indexArchive(objects, { receipts });
+    const indexedMs = performance.now() - begun;
+    const plan = planPrune(listing, policy, stampMs(count));
+    return {
+      "index s": indexedMs / 1000,
+      "plan s": (performance.now() - begun - indexedMs) / 1000,
+      "may go": plan.doomed.length,
+      "kept points": plan.kept.length,
+    };
+  });
+}
+
+/** A command of ours to its end: its time, and the highest resident set that was seen. */
+async function measured(args: readonly string[]): Promise<{ ms: number; peakBytes: number }> {
+  const begun = performance.now();
+  await using child = startProcess(...pageferryCommand([...args]));
+  let peakBytes = 0;
+  while (child.isRunning()) {
+    const { peak } = await residentBytes(child.pid).catch(() => ({ peak: 0 }));
+    peakBytes = Math.max(peakBytes, peak);
+    await sleep(10);
+  }
+  const { code } = await child.ended;
+  if (code !== 0) throw new Error(`${args.join(" ")}: ${child.output()}`);
+  return { ms: performance.now() - begun, peakBytes };
+}
+
+async function sizesUnder(root: string): Promise<{ name: string; size: number }[]> {
+  const entries = await readdir(root, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  return Promise.all(
+    files.map(async (file) => {
+      const name = `${file.parentPath}/${file.name}`;
+      return { name, size: (await stat(name)).size };
+    }),
+  );
+}
+
+const sum = (files: readonly { readonly size: number }[]): number =>
+  files.reduce((all, { size }) => all + size, 0);
+
+async function compacted(root: string, path: string, more: object): Promise<Record<string, number>> {
+  const config = `${path}.yml`;
+  const databases = [{ path, name: "app" }];
+  await writeFile(config, JSON.stringify({ databases, replicas: [root], dataDir: `${path}.data`, ...more }));
+  const before = sum(await sizesUnder(root));
+  const { ms, peakBytes } = await measured(["compact", "--config", config, "app"]);
+  const after = await sizesUnder(root);
+  const snapshots = after.filter(({ name }) => name.includes("/snapshots/")).length;
+  return {
+    s: round(ms / 1000),
+    "MB read of segments": round(before / mb),
+    "MB/s": round(before / mb / (ms / 1000)),
+    "MB written": round((sum(after) - before) / mb),
+    "peak RSS MB": round(peakBytes / mb),
+    snapshots,
+  };
+}
+
+/** The archive of the restore bench, restored before and after it was compacted and given a snapshot, beside `cp` + fsync in the same run. */
+export async function benchCompaction(): Promise<Record<string, Record<string, number>>> {
+  const cache = await prepareArchive();
+  await using directory = await temporaryDirectory();
+  const root = directory.file("replica");
+  await cp(`${cache}/replica`, `${root}/app`, { recursive: true });
+  const results: Record<string, Record<string, number>> = {};
+  results.compaction = await compacted(root, directory.file("app.db"), {});
+  for (const check of ["none", "quick"]) {
+    const out = directory.file("restored.db");
+    results[`restore, ${check}`] = await medians(5, async () => {
+      const before = await restoreArchive(`${cache}/replica`, out, check);
+      const after = await restoreArchive(`${root}/app`, out, check);
+      const copyMs = await copyOnce(out, directory.file("copy.db"));
+      return {
+        "before s": before.ms / 1000,
+        "after s": after.ms / 1000,
+        "cp + fsync s": copyMs / 1000,
+        "after ÷ cp": after.ms / copyMs,
+        "after, peak RSS MB": after.peakBytes / mb,
+      };
+    });
+  }
+  return results;
+}
+
+async function copyOnce(from: string, to: string): Promise<number> {
+  await rm(to, { force: true });
+  const begun = performance.now();
+  await copyFile(from, to);
+  await using file = await open(to, "r+");
+  await file.sync();
+  return performance.now() - begun;
+}
+
+/** A database of 1 GB with a minute of commits: what compaction and a snapshot of it take. */
+export async function benchLarge(): Promise<Record<string, number>> {
+  await using directory = await temporaryDirectory();
+  const path = directory.file("app.db");
+  await using writer = await startWriter({ path, initialMB: 1000, value: 1024, keys: 20, rate: 20 });
+  await using host = await startUp([path], {
+    dataDir: directory.file("data"),
+    args: ["--sync-interval", "1s"],
+    readyMs: 300_000,
+  });
+  await sleep(90_000);
+  await writer.finish();
+  await host.stop();
+  return compacted(directory.file("data/replica"), path, { snapshotInterval: "10s" });
+}
+
+/** Thirty times faster than life: ten commits a segment, as at 10 tx/s with an interval of 1 s; retention and windows shortened alike. */
+const hurry = 30;
+
+/** What is kept of a database of some 30 MB that commits ten times a second, by the default policy, from the sizes of two hours of it. */
+export async function benchKept(): Promise<Record<string, number>> {
+  await using directory = await temporaryDirectory();
+  const path = directory.file("app.db");
+  const ms = (time: number) => `${Math.round(time / hurry)}ms`;
+  const hourMs = 3_600_000;
+  const config = directory.file("c.yml");
+  const levels = [30_000, 300_000, hourMs].map(ms);
+  const retention = { segmentRetention: ms(hourMs), keepWithin: ms(24 * hourMs), checkInterval: "2s" };
+  await writeFile(
+    config,
+    JSON.stringify({
+      snapshotInterval: ms(6 * hourMs),
+      syncInterval: ms(1000),
+      compaction: { levels },
+      retention,
+    }),
+  );
+  await using writer = await startWriter({ path, initialMB: 30, rate: 10 * hurry });
+  await using host = await startUp([path], {
+    dataDir: directory.file("data"),
+    args: ["--config", config],
+    readyMs: 120_000,
+  });
+  await sleep((2 * hourMs + 60_000) / hurry);
+  await writer.finish();
+  await host.stop();
+  const files = await sizesUnder(directory.file("data/replica"));
+  const widthOf = (name: string): number => {
+    const [first = "0", last = "0"] = (name.split("/").at(-1) ?? "").split("-");
+    return Number.parseInt(last, 16) - Number.parseInt(first, 16) + 1;
+  };
+  const ranges = files.filter(({ name }) => name.includes(".segment.cbor") || name.includes(".pack.cbor"));
+  const between = (from: number, to: number) =>
+    ranges.filter(({ name }) => widthOf(name) >= from && widthOf(name) < to);
+  const mean = (some: readonly { readonly size: number }[]) =>
+    some.length === 0 ? 0 : sum(some) / some.length;
+  const [fine, half, five, hour] = [
+    between(1, 100),
+    between(100, 1000),
+    between(1000, 20_000),
+    between(20_000, 1e9),
+  ];
+  const snapshot = Math.max(
+    ...files.filter(({ name }) => name.includes("/snapshots/")).map(({ size }) => size),
+  );
+  const database = (await stat(path)).size;
+  // A day: an hour of fine points and half minutes, the rest in windows of five minutes and hours, a snapshot every six hours.
+  const day = 3600 * mean(fine) + 120 * mean(half) + 288 * mean(five) + 24 * mean(hour) + 4 * snapshot;
+  return {
+    "MB of the database": round(database / mb),
+    "KB a second": round(mean(fine) / 1024),
+    "KB per half minute": round(mean(half) / 1024),
+    "KB per five minutes": round(mean(five) / 1024),
+    "KB per hour": round(mean(hour) / 1024),
+    "MB of a snapshot": round(snapshot / mb),
+    "kept after a day ÷ database": round(day / database),
+    "without compaction and prune ÷ database": round((86_400 * mean(fine) + 4 * snapshot) / database),
+  };
+}
+
+/** One key a second on a file with a large freelist, which bolt writes anew with each commit: bytes stored per committed byte. */
+export async function benchFreelist(): Promise<Record<string, number>> {
+  await using directory = await temporaryDirectory();
+  const path = directory.file("app.db");
+  await runWriter({ path, initialMB: 300, value: 1024, keys: 10, count: 1 });
+  await runWriter({ path, value: 1024, keys: 4000, keyspace: 300_000, deletes: 1, nested: 0, count: 60 });
+  await using writer = await startWriter({
+    path,
+    value: 64,
+    keys: 1,
+    nested: 0,
+    overflow: 0,
+    deletes: 0,
+    rate: 1,
+  });
+  await using host = await startUp([path], {
+    dataDir: directory.file("data"),
+    args: ["--sync-interval", "0s"],
+    readyMs: 300_000,
+  });
+  await sleep(65_000);
+  await writer.finish();
+  await host.stop();
+  const root = directory.file("data/replica");
+  const segmentsOf = async () => (await sizesUnder(root)).filter(({ name }) => name.includes("/segments/"));
+  const before = await segmentsOf();
+  const seconds = before.length;
+  await mkdir(`${path}.data`, { recursive: true });
+  await compacted(root, path, {});
+  const fine = new Set(before.map(({ name }) => name));
+  const merged = (await segmentsOf()).filter(({ name }) => !fine.has(name));
+  const committed = seconds * 64;
+  return {
+    commits: seconds,
+    "KB a commit, single": round(median(before.map(({ size }) => size)) / 1024),
+    "KB a window of 30 s, merged": round(median(merged.map(({ size }) => size)) / 1024),
+    "bytes stored per committed byte, single": round(sum(before) / committed),
+    "bytes stored per committed byte, merged": round(sum(merged) / Math.max(1, committed)),
+  };
+}
