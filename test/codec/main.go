@@ -1,5 +1,5 @@
 // Reads segments and snapshots as the Go implementation (witchbolt/stream) does: the same CBOR and zstd libraries, the same
-// struct tags, the same window limit. Prints one JSON line per file, with digests of what it read.
+// struct tags, the same window limit. Prints one JSON line per file, with digests of what it read; or restores a replica.
 package main
 
 import (
@@ -141,21 +141,31 @@ func readSnapshot(file []byte) (*report, error) {
 	return &report{TxID: snapshot.Header.TxID, Bytes: len(raw), SHA256: hex.EncodeToString(sum[:]), Created: snapshot.Header.CreatedAt.Unix()}, nil
 }
 
+func read(kind, path string) (*report, error) {
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if kind == "snapshot" {
+		return readSnapshot(file)
+	}
+	return readSegment(file)
+}
+
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: goreader segment|snapshot FILE")
+	var result any
+	var err error
+	switch {
+	case len(os.Args) == 3:
+		result, err = read(os.Args[1], os.Args[2])
+	case len(os.Args) == 4 && os.Args[1] == "restore":
+		result, err = restore(os.Args[2], os.Args[3])
+	default:
+		fmt.Fprintln(os.Stderr, "usage: goreader segment|snapshot FILE, or goreader restore ROOT OUT")
 		os.Exit(2)
 	}
-	file, err := os.ReadFile(os.Args[2])
 	if err == nil {
-		read := readSegment
-		if os.Args[1] == "snapshot" {
-			read = readSnapshot
-		}
-		var result *report
-		if result, err = read(file); err == nil {
-			err = json.NewEncoder(os.Stdout).Encode(result)
-		}
+		err = json.NewEncoder(os.Stdout).Encode(result)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -12,7 +12,8 @@ export interface PageFold {
   add(runs: Uint32Array, frames: readonly Uint8Array[]): void;
   /**
    * Drops what the freelist of the final state names, now and from what is added later: it was written on the way and is not live in the
-   * end. To be called when the newest segment is in; a freelist that it does not hold whole drops nothing.
+   * end. To be called when the newest segment is in; a freelist that it does not hold whole drops nothing. The last page of all stays: the Go
+   * implementation's restore makes a file as long as what is written.
    */
   dropFree(freelist: number | null): void;
   /** Maximal runs, ascending. */
@@ -58,6 +59,7 @@ export function createPageFold(pageSize: number, highWaterMark: number): PageFol
       const run = freelist === null ? undefined : runAt(blocks, freelist);
       if (run === undefined) return;
       for (const id of parseFreelist(run)) {
+        if (id === highWaterMark - 1) continue;
         blocks.delete(id);
         free.add(id);
       }

@@ -24,7 +24,7 @@ export interface Merge {
   readonly parentTxId: TxId;
   readonly txId: TxId;
   readonly stampMs: number;
-  /** Two or more objects, oldest first. */
+  /** Two or more objects, oldest first; or one pack. */
   readonly sources: readonly PlanStep[];
 }
 
@@ -56,6 +56,7 @@ function mergesIn(index: GenerationIndex, level: number, policy: CompactPolicy):
   const edges = edgesOf(index).filter(({ stampMs }) => stampMs !== null);
   const ends = endsOf(edges);
   const merges: Merge[] = [];
+  const isLast = level === policy.levelsMs.length - 1;
   let before: End | undefined;
   let first = 0;
   for (const [at, end] of ends.entries()) {
@@ -64,8 +65,9 @@ function mergesIn(index: GenerationIndex, level: number, policy: CompactPolicy):
     if (!isEnd) continue;
     const isClosed = next !== undefined || isOver(end, level, policy);
     const within = edges.slice(ends[first]?.first, end.last);
-    if (isClosed && within.length > 1)
-      merges.push(...mergesOf(index.generation, level, within, before?.txId));
+    const isAlone = within.length < 2 && !(isLast && within[0]?.object.kind === "pack");
+    if (isClosed && !isAlone)
+      merges.push(...mergesOf(index.generation, { level, isLast }, within, before?.txId));
     before = end;
     first = at + 1;
   }
@@ -91,18 +93,24 @@ function isOver({ stampMs }: End, level: number, { levelsMs, nowMs }: CompactPol
   return nowMs >= (Math.floor(stampMs / windowMs) + 1) * windowMs + settleMs;
 }
 
-/** What joins the edges of one window; a hole in it stays a hole, with a range on each side of it. */
+/**
+ * What joins the edges of one window; a hole in it stays a hole, with a range on each side of it. A pack is one object, and no range: it holds
+ * every page of its segments, and the Go implementation's readers know none. The last level makes a range of it.
+ */
 function mergesOf(
   generation: Generation,
-  level: number,
+  { level, isLast }: { readonly level: number; readonly isLast: boolean },
   edges: readonly Edge[],
   before: TxId | undefined,
 ): Merge[] {
   const merges: Merge[] = [];
   for (const { from, to } of stretchesOf(edges, before)) {
-    const isJoined = edges.some(({ parentTxId, txId }) => txId === to && parentTxId <= from);
+    const isJoined = edges.some(
+      ({ parentTxId, txId, object }) =>
+        txId === to && parentTxId <= from && (object.kind === "segment" || !isLast),
+    );
     const route = isJoined ? undefined : shortestRoute(edges, from, to);
-    if (route === undefined || route.length < 2) continue;
+    if (route === undefined || (route.length < 2 && !isLast)) continue;
     const stampMs = route.at(-1)?.edge.stampMs as number;
     const name = segmentName({ generation, parentTxId: from, txId: to, stampMs });
     merges.push({ generation, level, name, parentTxId: from, txId: to, stampMs, sources: stepsOf(route) });

@@ -192,7 +192,27 @@ suite("compaction", () => {
     ok(!memory.packs.has(pack));
   });
 
-  test("leaves out what is not live in the end: pages that were written on the way, and stale freelists", async () => {
+  test("makes a range of a pack that is alone in the last level's window: for prune, and for who knows no packs", async () => {
+    const line = lineOf(60);
+    const { replica, store } = await open(line, []);
+    const ids = Array.from({ length: 60 }, (_, at) => at + 1);
+    await replica.putAll(generation, [packItem(line, ids)]);
+    const [pack = ""] = await namesOf(replica);
+
+    const { merged } = await compact(replica, beginMs + 3_605_000);
+
+    deepEqual(
+      merged.map(({ level, sources }) => [level, sources]),
+      [[2, 1]],
+    );
+    deepEqual((await compact(replica, beginMs + 3_605_000)).merged, []);
+    await store.remove([`app/${pack}`]);
+    await replica.refresh();
+    deepEqual(await rangesOf(replica), [[2, 60]]);
+    await assertRestores(replica, line, [60]);
+  });
+
+  test("leaves out what is not live in the end: pages written on the way, and stale freelists, but for the file's end", async () => {
     const line = lineOf(29);
     const { replica } = await open(line, singles(1, 29));
     const { merged } = await compact(replica, beginMs + 60_000);
@@ -204,13 +224,15 @@ suite("compaction", () => {
           Array.from({ length: data.length / modelPageSize }, (_, at) => id + at),
         ),
     );
+    const end = line.model.at(29).meta.highWaterMark - 1;
     const ids = pages
       .slice(1)
       .flatMap(({ id, overflow }) => Array.from({ length: overflow + 1 }, (_, at) => Number(id) + at));
     deepEqual(
-      ids.filter((id) => !live.has(id)),
+      ids.filter((id) => !live.has(id) && id !== end),
       [],
     );
+    ok(ids.includes(end), "the last page");
   });
 
   test("halves what would be too large, remembers it, and leaves it so", async () => {

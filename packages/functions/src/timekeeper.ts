@@ -4,6 +4,7 @@
 import { type Config, type DatabaseName, PageferryError } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import { type CompactReport, compactReplica } from "./compact.ts";
+import { type Compacted, compactDue, compactLookMs } from "./compact-due.ts";
 import { type CompactMemory, createCompactMemory } from "./compact-memory.ts";
 import { createExclusive } from "./exclusive.ts";
 import type { PruneReport } from "./prune.ts";
@@ -70,6 +71,7 @@ interface State {
   readonly exclusive: ReturnType<typeof createExclusive>;
   readonly memories: WeakMap<Replica, CompactMemory>;
   readonly rested: WeakMap<Replica, string>;
+  readonly compacted: WeakMap<Replica, Compacted>;
 }
 
 export function createTimekeeper(options: TimekeeperOptions): Timekeeper {
@@ -82,6 +84,7 @@ export function createTimekeeper(options: TimekeeperOptions): Timekeeper {
     exclusive: createExclusive(),
     memories: new WeakMap(),
     rested: new WeakMap(),
+    compacted: new WeakMap(),
   };
   return {
     async compact(database, request = {}) {
@@ -173,9 +176,9 @@ function compactTasks(state: State): ScheduledTask[] {
       : [
           {
             name: "compact",
-            intervalMs: finestMs,
+            intervalMs: compactLookMs(finestMs),
             run: (signal) =>
-              eachReplica(state, signal, (replica) => compactUnlessRested(state, replica, signal)),
+              eachReplica(state, signal, (replica) => compactWhenDue(state, replica, finestMs, signal)),
           },
         ];
   if (options.config.snapshotIntervalMs === undefined) return compact;
@@ -191,11 +194,19 @@ function compactTasks(state: State): ScheduledTask[] {
   return [...compact, snapshot];
 }
 
-/** What came to rest needs no look every half minute: nothing was stored since the last one, and its windows are all closed. */
-async function compactUnlessRested(state: State, replica: Replica, signal: AbortSignal): Promise<void> {
+/** What came to rest is left alone: nothing was stored since the last time, and its windows are all closed. */
+async function compactWhenDue(
+  state: State,
+  replica: Replica,
+  finestMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   const { now } = state.options;
   const { objects, generations } = await replica.holdings({ signal });
   const newestMs = Math.max(0, ...[...generations.values()].map(({ newestStampMs }) => newestStampMs ?? 0));
+  const due = compactDue(state.compacted.get(replica), { newestMs, nowMs: now(), finestMs });
+  if (due === undefined) return;
+  state.compacted.set(replica, due);
   const isOver = now() > newestMs + 2 * (state.levelsMs.at(-1) ?? 0);
   const mark = `${objects?.size ?? "many"} ${isOver}`;
   if (objects !== undefined && isOver && state.rested.get(replica) === mark) return;
