@@ -64,6 +64,7 @@ async function live(
       levelsMs,
       snapshotIntervalMs: 40_000,
       scratchDir,
+      nowMs,
       threads: 0,
     });
     assert.ok(built.every(({ failure }) => failure === null));

@@ -70,7 +70,13 @@ async function tryCuts(history: GoldenHistory, random: Chance, scratchDir: strin
     assert.deepEqual(report.left, []);
     merged.push(...report.merged.map(({ name }) => name));
     const snapshotIntervalMs = 1000 * (10 + random.below(60));
-    const built = await buildSnapshots(replica, { levelsMs, snapshotIntervalMs, scratchDir, threads: 0 });
+    const built = await buildSnapshots(replica, {
+      levelsMs,
+      snapshotIntervalMs,
+      scratchDir,
+      nowMs: 0,
+      threads: 0,
+    });
     assert.deepEqual(
       built.map(({ failure }) => failure).filter((failure) => failure !== null),
       [],

@@ -166,7 +166,9 @@ function buildSnapshot(world: World): void {
   const { snapshotIntervalMs } = options.config;
   const index = listing.generations.get(generation) as GenerationIndex;
   requests.gets += 1;
-  const due = snapshotDue(listing, index, { snapshotIntervalMs, levelsMs: policy.levelsMs });
+  const due = snapshotDue(listing, index, {
+    ...{ snapshotIntervalMs, levelsMs: policy.levelsMs, nowMs: world.nowMs },
+  });
   if (due === undefined) return;
   addSnapshot(world, Number(due.plan.txId), due.plan.stampMs ?? 0);
   requests.gets += due.plan.steps.length + 1 + 1 + 1;

@@ -129,7 +129,7 @@ export async function restoreUnderFire(
   };
   const snapshot = async (scratchDir: string): Promise<void> => {
     for (const { failure } of await buildSnapshots(replica, {
-      ...{ scratchDir, snapshotIntervalMs: 20 * minuteMs, levelsMs, threads: 0 },
+      ...{ scratchDir, snapshotIntervalMs: 20 * minuteMs, levelsMs, nowMs: now(), threads: 0 },
     })) {
       if (failure === null) report.snapshots += 1;
     }

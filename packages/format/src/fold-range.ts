@@ -10,6 +10,7 @@ import { packBytesMax, segmentBytesMax, segmentFramesMax } from "./limits.ts";
 import { decodePack } from "./pack.ts";
 import { createChainWalk } from "./restore-chain.ts";
 import { decodeParts, type Part, type PartOrder } from "./restore-part.ts";
+import { free } from "./restore-unpack.ts";
 import type { SegmentInput } from "./segment.ts";
 import { decodeSegmentFile } from "./segment-file.ts";
 import { optional, type SegmentState, segmentAttrs, segmentState } from "./segment-header.ts";
@@ -42,7 +43,7 @@ export interface FoldedRange {
 
 /** Objects that are fetched at a time, and their bytes. */
 const objectsAtOnce = 8;
-const bytesAtOnce = 32 * 1024 * 1024;
+const bytesAtOnce = 8 * 1024 * 1024;
 
 /** Folds steps into the range (parentTxId, end]. Errors: `corrupt`, `too-large`, what reading throws; the message names the object. */
 export async function foldRange(options: FoldOptions): Promise<FoldedRange> {
@@ -71,6 +72,10 @@ export async function foldRange(options: FoldOptions): Promise<FoldedRange> {
           fold.dropFree(meta?.freelist ?? null);
         }
         oldest = part.facts;
+      }
+      // The fold has copies of what it needs: the rest is given back at once, and not when the collector comes.
+      for (const { frames } of fetched.parts) {
+        for (const frame of frames) if (frame.buffer !== fetched.stored) free(frame);
       }
       newest ??= fetched.states.at(-1);
       receivedMs = laterOf(receivedMs, fetched.states);
@@ -113,6 +118,8 @@ export async function foldRange(options: FoldOptions): Promise<FoldedRange> {
 
 interface Fetched {
   readonly parts: readonly Part[];
+  /** What the object was read into, which may be the reader's own: frames that are not compressed lie in it. */
+  readonly stored: ArrayBufferLike;
   /** What the headers of these parts say. */
   readonly states: readonly SegmentState[];
 }
@@ -121,10 +128,12 @@ async function fetchStep(reader: ArchiveReader, step: FoldStep, signal: AbortSig
   const bytesMax = step.kind === "pack" ? packBytesMax + packBytesMax / 8 : segmentBytesMax;
   const bytes = await readObject(reader, step.name, { bytesMax, signal });
   const parts = decodeParts(step, bytes);
-  if (step.kind === "segment") return { parts, states: [segmentState(decodeSegmentFile(bytes).header)] };
+  const stored = bytes.buffer;
+  if (step.kind === "segment")
+    return { parts, stored, states: [segmentState(decodeSegmentFile(bytes).header)] };
   const inside = decodePack(bytes).filter(({ entry }) => entry.txId > step.from && entry.txId <= step.to);
   return {
-    parts,
+    ...{ parts, stored },
     states: inside.map(({ bytes: file, entry }) => ({
       ...segmentState(decodeSegmentFile(file).header),
       ...optional("receivedMs", entry.receivedMs),

@@ -13,7 +13,7 @@ import {
   shortestRoute,
   type TxId,
 } from "@pageferry/format";
-import { endsWindow } from "./windows.ts";
+import { endsWindow, isWindowOver } from "./windows.ts";
 
 /** A range to make out of others. */
 export interface Merge {
@@ -33,9 +33,6 @@ export interface CompactPolicy {
   readonly levelsMs: readonly number[];
   readonly nowMs: number;
 }
-
-/** An agent may be late with the last commits of a window by so much; what comes later still is merged by the next level. */
-const settleMs = 5000;
 
 /** The merges of one level that are due, oldest first. Those of the finer levels are to be carried out before, and are its sources. */
 export function planMerges(listing: ArchiveListing, level: number, policy: CompactPolicy): Merge[] {
@@ -63,7 +60,7 @@ function mergesIn(index: GenerationIndex, level: number, policy: CompactPolicy):
     const next = ends[at + 1];
     const isEnd = next === undefined || endsWindow(end, next, level, policy.levelsMs);
     if (!isEnd) continue;
-    const isClosed = next !== undefined || isOver(end, level, policy);
+    const isClosed = next !== undefined || isWindowOver(end, level, policy.levelsMs, policy.nowMs);
     const within = edges.slice(ends[first]?.first, end.last);
     const isAlone = within.length < 2 && !(isLast && within[0]?.object.kind === "pack");
     if (isClosed && !isAlone)
@@ -84,13 +81,6 @@ function endsOf(edges: readonly Edge[]): End[] {
     first = last;
   }
   return ends;
-}
-
-/** Whether the window of the newest point is over by the clock; one that seems to lie ahead never is. */
-function isOver({ stampMs }: End, level: number, { levelsMs, nowMs }: CompactPolicy): boolean {
-  const windowMs = levelsMs[level];
-  if (windowMs === undefined || stampMs === null) return false;
-  return nowMs >= (Math.floor(stampMs / windowMs) + 1) * windowMs + settleMs;
 }
 
 /**

@@ -24,7 +24,7 @@ import type { CallOptions } from "./store.ts";
  * Bytes of pages in one range: a restore holds some of them in memory at a time. What would be larger stays finer, until a snapshot makes it
  * needless.
  */
-const mergedBytesMaxDefault = 32 * 1024 * 1024;
+const mergedBytesMaxDefault = 16 * 1024 * 1024;
 
 /** Merges of one run: a backlog is worked off in several, between which others have their turn. */
 const mergesMaxDefault = 500;

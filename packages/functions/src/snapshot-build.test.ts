@@ -42,8 +42,8 @@ async function open(t: TestContext, store = memoryStore()) {
   const scratchDir = await mkdtemp(join(tmpdir(), "pageferry-scratch-"));
   t.after(() => rm(scratchDir, { recursive: true, force: true }));
   const replica = createReplica(store, { root: "app" });
-  const build = (of: Replica = replica) =>
-    buildSnapshots(of, { scratchDir, snapshotIntervalMs: 6 * hourMs, levelsMs, threads: 0 });
+  const build = (of: Replica = replica, nowMs = beginMs) =>
+    buildSnapshots(of, { scratchDir, snapshotIntervalMs: 6 * hourMs, levelsMs, nowMs, threads: 0 });
   return { store, replica, scratchDir, build };
 }
 
@@ -83,6 +83,17 @@ suite("a snapshot that nobody sends", () => {
     deepEqual(await build(), []);
     for (const id of [1, 7, 8, 9])
       ok(holdsState(await restoreImage(replica, { txId: txId(id) }), line.model, id));
+  });
+
+  test("is built of the newest point of a database that rests, once its window is over", async (t) => {
+    const { replica, build } = await open(t);
+    const line = lineOf(6, hourMs);
+    await replica.putAll(line.generation, [await snapshotItem(line, 1)]);
+    await send(replica, line, 1, 7);
+    const endMs = line.stampMs(7);
+    deepEqual(await build(replica, endMs), [], "six hours, but a point may come");
+    const [built] = await build(replica, endMs + 36_000);
+    ok(built?.name.endsWith("-0000000000000007.snapshot.cbor"));
   });
 
   test("restores without what it was built of", async (t) => {

@@ -10,13 +10,14 @@ import {
   pointsOf,
   type RestorePlan,
 } from "@pageferry/format";
-import { endsWindow } from "./windows.ts";
+import { endsWindow, isWindowOver } from "./windows.ts";
 
 export interface SnapshotPolicy {
   /** How old the newest snapshot may become. */
   readonly snapshotIntervalMs: number;
   /** Windows of compaction, finest first. */
   readonly levelsMs: readonly number[];
+  readonly nowMs: number;
 }
 
 /** A snapshot to build. */
@@ -43,8 +44,7 @@ export function snapshotDue(
   policy: SnapshotPolicy,
 ): SnapshotDue | undefined {
   const points = pointsOf(listing, index);
-  const point =
-    windowEnd(points, policy.levelsMs) ?? (index.snapshots.length === 0 ? points.at(-1) : undefined);
+  const point = windowEnd(points, policy) ?? (index.snapshots.length === 0 ? points.at(-1) : undefined);
   const newest = index.snapshots.findLast(({ txId }) => point !== undefined && txId <= point.txId);
   if (point === undefined || newest?.txId === point.txId) return undefined;
   const plan = planRestore(listing, { generation: index.generation, txId: point.txId });
@@ -58,11 +58,13 @@ export function snapshotDue(
   return undefined;
 }
 
-/** The newest point after which a window of the finest level has ended. */
-function windowEnd(points: readonly Point[], levelsMs: readonly number[]): Point | undefined {
+/** The newest point after which a window of the finest level has ended: by the point that follows, or by the clock where the database rests. */
+function windowEnd(points: readonly Point[], { levelsMs, nowMs }: SnapshotPolicy): Point | undefined {
   if (levelsMs.length === 0) return points.at(-1);
   return points.findLast((point, at) => {
     const next = points[at + 1];
-    return next !== undefined && endsWindow(point, next, 0, levelsMs);
+    return next === undefined
+      ? isWindowOver(point, 0, levelsMs, nowMs)
+      : endsWindow(point, next, 0, levelsMs);
   });
 }

@@ -144,7 +144,7 @@ function snapshotsOf(state: State, replica: Replica, { signal }: CallOptions): P
   // One file of the size of a database at a time, whosever it is.
   return state.exclusive("snapshot", () =>
     buildSnapshots(replica, {
-      ...{ scratchDir, snapshotIntervalMs, levelsMs, memory, signal },
+      ...{ scratchDir, snapshotIntervalMs, levelsMs, memory, signal, nowMs: now() },
       unlessOthersDo: (work) =>
         withWorkLease(replica.objects, { task: "snapshot", holder, now, signal }, work),
     }),

@@ -37,3 +37,18 @@ export function endsWindow(
   const bits = stuckTransactionsBits * BigInt(level + 1);
   return before.txId >> bits !== after.txId >> bits;
 }
+
+/** An agent may be late with the last commits of a window by so much; what comes later still is merged by the next level. */
+const settleMs = 5000;
+
+/** Whether the window that a point lies in is over by the clock; one that seems to lie ahead never is. */
+export function isWindowOver(
+  { stampMs }: Pick<Stamped, "stampMs">,
+  level: number,
+  levelsMs: readonly number[],
+  nowMs: number,
+): boolean {
+  const windowMs = levelsMs[level];
+  if (windowMs === undefined || stampMs === null) return false;
+  return nowMs >= (Math.floor(stampMs / windowMs) + 1) * windowMs + settleMs;
+}

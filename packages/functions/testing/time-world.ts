@@ -270,6 +270,7 @@ async function carryOut(
       scratchDir,
       snapshotIntervalMs,
       levelsMs,
+      nowMs: world.nowMs,
       threads: 0,
     })) {
       if (failure !== null && !failure.startsWith("unavailable")) ok(false, failure);

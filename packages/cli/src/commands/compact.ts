@@ -71,7 +71,8 @@ async function alone(
     const rows: CompactRow[] = [];
     for (const replica of replicas.filter(isWanted)) {
       const report = await compactReplica(replica, { levelsMs, now, dryRun, signal });
-      const build = () => buildSnapshots(replica, { scratchDir, snapshotIntervalMs, levelsMs, signal });
+      const build = () =>
+        buildSnapshots(replica, { scratchDir, snapshotIntervalMs, levelsMs, nowMs: now(), signal });
       rows.push({ ...report, snapshots: dryRun ? [] : await build() });
     }
     const failures = unopened.map((replica) => ({ replica, why: "it could not be opened" }));
