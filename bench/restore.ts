@@ -2,13 +2,12 @@
 // archive is made once, by the whole pipeline, into test/.cache.
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import { listRanges, newestStored } from "../test/archive.ts";
 import { checkFile, startWriter } from "../test/go-apps.ts";
-import { pageferryCommand, startUp } from "../test/pageferry.ts";
-import { residentBytes, startProcess } from "../test/processes.ts";
+import { startUp } from "../test/pageferry.ts";
 import { temporaryDirectory, until } from "../test/temporary.ts";
 import { medians, round } from "./machine.ts";
+import { type Measured, measured } from "./measured.ts";
 
 const cache = new URL("../test/.cache/bench-restore", import.meta.url).pathname;
 const segmentCount = 2000;
@@ -66,30 +65,14 @@ async function bytesUnder(directory: string): Promise<number> {
 }
 
 /** One restore by the command: its time, and the highest resident set that was seen. */
-export async function restoreArchive(
-  from: string,
-  out: string,
-  check: string,
-): Promise<{ ms: number; peakBytes: number }> {
+export async function restoreArchive(from: string, out: string, check: string): Promise<Measured> {
   await rm(out, { force: true });
-  const begun = performance.now();
-  await using child = startProcess(
-    ...pageferryCommand(["restore", "-o", out, "--integrity-check", check, from]),
-  );
-  let peakBytes = 0;
-  while (child.isRunning()) {
-    const { peak } = await residentBytes(child.pid).catch(() => ({ peak: 0 }));
-    peakBytes = Math.max(peakBytes, peak);
-    await sleep(10);
-  }
-  const { code } = await child.ended;
-  if (code !== 0) {
-    throw new Error(`restore: ${child.output()}`);
-  }
-  return { ms: performance.now() - begun, peakBytes };
+  return measured(["restore", "-o", out, "--integrity-check", check, from]);
 }
 
-async function copyOnce(from: string, to: string): Promise<number> {
+/** Copies a file and makes it durable, as a restore does; ms. */
+export async function copyOnce(from: string, to: string): Promise<number> {
+  await rm(to, { force: true });
   const begun = performance.now();
   await copyFile(from, to);
   await using file = await open(to, "r+");

@@ -1,5 +1,5 @@
 // What time costs: the plan of a large archive, compaction and its memory, restores before and after, bytes kept, and what a freelist costs.
-import { copyFile, cp, mkdir, open, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, stat, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   indexArchive,
@@ -11,11 +11,11 @@ import {
 } from "@pageferry/format";
 import { planPrune, retentionPolicy } from "@pageferry/functions";
 import { runWriter, startWriter } from "../test/go-apps.ts";
-import { pageferryCommand, startUp } from "../test/pageferry.ts";
-import { residentBytes, startProcess } from "../test/processes.ts";
+import { startUp } from "../test/pageferry.ts";
 import { temporaryDirectory } from "../test/temporary.ts";
 import { median, medians, round } from "./machine.ts";
-import { prepareArchive, restoreArchive } from "./restore.ts";
+import { measured } from "./measured.ts";
+import { copyOnce, prepareArchive, restoreArchive } from "./restore.ts";
 
 const mb = 2 ** 20;
 
@@ -47,21 +47,6 @@ export async function benchPlan(): Promise<Record<string, number>> {
       "kept points": plan.kept.length,
     };
   });
-}
-
-/** A command of ours to its end: its time, and the highest resident set that was seen. */
-async function measured(args: readonly string[]): Promise<{ ms: number; peakBytes: number }> {
-  const begun = performance.now();
-  await using child = startProcess(...pageferryCommand([...args]));
-  let peakBytes = 0;
-  while (child.isRunning()) {
-    const { peak } = await residentBytes(child.pid).catch(() => ({ peak: 0 }));
-    peakBytes = Math.max(peakBytes, peak);
-    await sleep(10);
-  }
-  const { code } = await child.ended;
-  if (code !== 0) throw new Error(`${args.join(" ")}: ${child.output()}`);
-  return { ms: performance.now() - begun, peakBytes };
 }
 
 async function sizesUnder(root: string): Promise<{ name: string; size: number }[]> {
@@ -120,15 +105,6 @@ export async function benchCompaction(): Promise<Record<string, Record<string, n
     });
   }
   return results;
-}
-
-async function copyOnce(from: string, to: string): Promise<number> {
-  await rm(to, { force: true });
-  const begun = performance.now();
-  await copyFile(from, to);
-  await using file = await open(to, "r+");
-  await file.sync();
-  return performance.now() - begun;
 }
 
 /** A database of 1 GB with a minute of commits: what compaction and a snapshot of it take. */

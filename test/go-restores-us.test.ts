@@ -9,6 +9,7 @@ import { fileReplica, type Replica } from "@pageferry/functions";
 import { compactReplica } from "../packages/functions/src/compact.ts";
 import { buildSnapshots } from "../packages/functions/src/snapshot-build.ts";
 import {
+  firstLine,
   holdsState,
   type ModelLine,
   restoreImage,
@@ -144,14 +145,5 @@ function lineOf(commits: number, hasFreelist: boolean, { below }: Chance): Model
     const write = () => ({ key: below(6), letter: below(3), overflow: below(4) });
     model.commit(below(2) === 0 ? [write()] : [write(), write()]);
   }
-  const generation = "00000000000000b1" as ModelLine["generation"];
-  const begin = {
-    generation,
-    parent: null,
-    reason: "first" as const,
-    epoch: 1,
-    host: "h",
-    pageSize: modelPageSize,
-  };
-  return { generation, begin, model, stampMs: (id) => stampOf(BigInt(id) as TxId) };
+  return firstLine(model, "b1", (id) => stampOf(BigInt(id) as TxId));
 }

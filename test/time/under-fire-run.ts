@@ -7,7 +7,6 @@ import {
   isPageferryError,
   memorySink,
   openArchive,
-  parseGeneration,
   planFromArchive,
   readPoints,
   type TxId,
@@ -23,13 +22,14 @@ import {
 import { markedNames } from "../../packages/functions/src/marks.ts";
 import { addLease } from "../../packages/functions/src/wanted-points.ts";
 import {
+  firstLine,
   holdsState,
   type ModelLine,
   packItem,
   segmentItem,
   snapshotItem,
 } from "../../packages/functions/testing/bolt-archive.ts";
-import { createBoltModel, modelPageSize } from "../../packages/functions/testing/bolt-model.ts";
+import { createBoltModel } from "../../packages/functions/testing/bolt-model.ts";
 import type { Chance } from "../temporary.ts";
 
 const minuteMs = 60_000;
@@ -68,21 +68,13 @@ export async function restoreUnderFire(
   chance: Chance,
 ): Promise<UnderFireReport> {
   const model = createBoltModel({ hasFreelist: true });
-  const generation = parseGeneration("00000000000000f1");
-  const begin = {
-    generation,
-    parent: null,
-    reason: "first" as const,
-    epoch: 1,
-    host: "h",
-    pageSize: modelPageSize,
-  };
   const beginMs = Date.UTC(2026, 5, 1);
-  const line: ModelLine = { generation, begin, model, stampMs: (id) => beginMs + id * commitMs };
+  const line = firstLine(model, "f1", (id) => beginMs + id * commitMs);
+  const { generation } = line;
   const clock = { nowMs: beginMs + commitMs };
   const now = () => clock.nowMs;
   const replica = createReplica(store, { root: "app", now });
-  await replica.begin(begin, beginMs);
+  await replica.begin(line.begin, beginMs);
   await replica.putAll(generation, [await snapshotItem(line, 1)]);
   const report = {
     restores: 0,

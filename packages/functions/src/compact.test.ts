@@ -3,6 +3,7 @@ import { suite, test } from "node:test";
 import { decodeSegment, decodeSegmentFile, parseGeneration, segmentState } from "@pageferry/format";
 import { seeded } from "@pageferry/format/fixtures";
 import {
+  firstLine,
   holdsState,
   type ModelLine,
   packItem,
@@ -33,15 +34,7 @@ function lineOf(commits: number, hasFreelist = true, seed = 1): ModelLine {
     }));
     model.commit(writes);
   }
-  const begin = {
-    generation,
-    parent: null,
-    reason: "first" as const,
-    epoch: 1,
-    host: "h",
-    pageSize: modelPageSize,
-  };
-  return { generation, begin, model, stampMs: (id) => beginMs + id * 1000 };
+  return firstLine(model, "a1", (id) => beginMs + id * 1000);
 }
 
 async function open(line: ModelLine, ranges: readonly (readonly [number, number])[], store = memoryStore()) {

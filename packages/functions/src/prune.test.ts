@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseGeneration, type TxId, txId } from "@pageferry/format";
 import {
+  firstLine,
   holdsState,
   type ModelLine,
   restoreImage,
   segmentItem,
   snapshotItem,
 } from "../testing/bolt-archive.ts";
-import { createBoltModel, modelPageSize } from "../testing/bolt-model.ts";
+import { createBoltModel } from "../testing/bolt-model.ts";
 import { dyingStore } from "../testing/dying-store.ts";
 import { goPolicy } from "../testing/policy.ts";
 import { createReplica, type Replica } from "./replica.ts";
@@ -26,18 +27,10 @@ const generation = parseGeneration("00000000000000a1");
 async function open(commits: number, snapshots: readonly number[], store = memoryStore()) {
   const model = createBoltModel({ hasFreelist: true });
   for (let at = 1; at < commits; at += 1) model.commit([{ key: at % 6, letter: at % 5, overflow: at % 3 }]);
-  const begin = {
-    generation,
-    parent: null,
-    reason: "first" as const,
-    epoch: 1,
-    host: "h",
-    pageSize: modelPageSize,
-  };
-  const line: ModelLine = { generation, begin, model, stampMs: (id) => beginMs + id * hourMs };
+  const line = firstLine(model, "a1", (id) => beginMs + id * hourMs);
   const clock = { nowMs: beginMs + commits * hourMs };
   const replica = createReplica(store, { root: "app", now: () => clock.nowMs });
-  await replica.begin(begin, beginMs);
+  await replica.begin(line.begin, beginMs);
   for (const id of snapshots) await replica.putAll(generation, [await snapshotItem(line, id)]);
   for (let id = 2; id <= commits; id += 1) {
     const item = { ...segmentItem(line, id - 1, id), receivedAtMs: beginMs + id * hourMs };

@@ -36,9 +36,10 @@ export async function withWorkLease<Result>(
   const held = await read(store, name, { signal });
   const leftMs = held === undefined ? 0 : held.expiresAtMs - now();
   if (held !== undefined && held.holder !== holder && leftMs > 0 && leftMs <= leaseMs) return undefined;
+  // One that cannot be written keeps nobody away, and stops no work.
   const write = (expiresAtMs: number) =>
     store.replace(name, Buffer.from(`${JSON.stringify({ version: 1, holder, expiresAtMs })}\n`), { signal });
-  await write(now() + leaseMs);
+  await write(now() + leaseMs).catch(() => signal?.throwIfAborted());
   try {
     return await work();
   } finally {

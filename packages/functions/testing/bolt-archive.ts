@@ -11,6 +11,7 @@ import {
   memorySink,
   openArchive,
   packName,
+  parseGeneration,
   parseObjectName,
   planFromArchive,
   type RestoreTarget,
@@ -32,6 +33,16 @@ export interface ModelLine {
   readonly model: BoltModel;
   /** The commit stamp of a transaction. */
   readonly stampMs: (id: number) => number;
+}
+
+/** The first generation of a model, under a name of few hex digits. */
+export function firstLine(model: BoltModel, hex: string, stampMs: (id: number) => number): ModelLine {
+  const generation = parseGeneration(hex.padStart(16, "0"));
+  const begin = {
+    ...{ generation, parent: null, host: "h", pageSize: modelPageSize },
+    ...{ reason: "first" as const, epoch: 1 },
+  };
+  return { generation, begin, model, stampMs };
 }
 
 /** The range (parent, id] as the agent sends it. */
