@@ -47,7 +47,7 @@ export interface BuildSnapshotOptions extends CallOptions, SnapshotPolicy {
   readonly memory?: CompactMemory;
   /** Carries out what is due, unless somebody else says that they do; `undefined` then. Default: always. */
   readonly unlessOthersDo?: <Result>(work: () => Promise<Result>) => Promise<Result | undefined>;
-  /** Threads of the restore; 0: the caller's own. Default: by size. */
+  /** Threads of the restore; 0: the caller's own. Default 1: nobody waits for it, and each more costs memory. */
   readonly threads?: number;
 }
 
@@ -107,7 +107,7 @@ async function build(
   name: string,
   plan: RestorePlan & { readonly stampMs: number },
   scratch: ScratchPlace,
-  { signal, threads }: BuildSnapshotOptions,
+  { signal, threads = 1 }: BuildSnapshotOptions,
 ): Promise<number> {
   const image = join(scratch.directory, "image.db");
   // What the whole will take is known when the newest object has been read; the snapshot before it tells about how much.
