@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import {
   type ArchiveFacts,
+  type ArchiveListing,
   type Generation,
   type GenerationLink,
   generationJsonName,
@@ -11,10 +12,12 @@ import {
   packName,
   parseGeneration,
   pointsOf,
+  reachOf,
   segmentName,
   snapshotName,
   type TxId,
   txId,
+  withoutObjects,
 } from "@pageferry/format";
 import fc from "fast-check";
 import { goPolicy } from "../testing/policy.ts";
@@ -253,6 +256,12 @@ function passedOver(
   return over;
 }
 
+/** Points that generations begin at, which are needed whatever a replica holds around them. */
+function bridgesOf(listing: ArchiveListing): Set<string> {
+  const bridges = [...listing.generations.values()].flatMap((index) => reachOf(listing, index).bridge ?? []);
+  return new Set(bridges.map(({ generation, txId: id }) => `${generation} ${id}`));
+}
+
 suite("whatever replicas hold, a plan of repair", () => {
   test("lets each restore all that they can together within retention, with no copy too many", () => {
     let copied = 0;
@@ -281,11 +290,7 @@ suite("whatever replicas hold, a plan of repair", () => {
         });
 
         copied += copies.length;
-        const parents = new Set(
-          [...links.values()].flatMap(({ parent }) =>
-            parent === null ? [] : [`${parent.generation} ${parent.txId}`],
-          ),
-        );
+        const parents = bridgesOf(withoutObjects(indexArchive(union, known), doomed));
         for (const [at, own] of held.entries()) {
           const mine = copies.filter(({ to }) => to === at);
           const over = passedOver(own, known, wanted);
