@@ -19,7 +19,7 @@ import {
   type RetentionPolicy,
   type Store,
 } from "@pageferry/functions";
-import { markedNames } from "../../packages/functions/src/marks.ts";
+import { markedNames, withoutMarked } from "../../packages/functions/src/marks.ts";
 import { addLease } from "../../packages/functions/src/wanted-points.ts";
 import {
   firstLine,
@@ -47,7 +47,7 @@ const policy: RetentionPolicy = {
 };
 
 /** So long what may go is marked: a restore that was planned before has a lease by then. */
-const graceMs = 5 * minuteMs;
+const graceMs = 20 * minuteMs;
 
 export interface UnderFireReport {
   readonly restores: number;
@@ -133,7 +133,9 @@ export async function restoreUnderFire(
     if (await restoreOne(replica, line, chance, { now, onReplan: () => (report.replans += 1) }))
       report.restores += 1;
     else report.gone += 1;
-    if (report.restores >= restores) isOver = true;
+    // Until something goes, nothing is proved.
+    const isProved = report.removed > 20 || report.restores >= 5 * restores;
+    if (report.restores >= restores && isProved) isOver = true;
   };
   const scratch = process.env.TMPDIR ?? "/tmp";
   await Promise.all([
@@ -164,11 +166,10 @@ async function restoreOne(
   const target = chosen === undefined ? {} : { generation, txId: chosen };
   const plan = async (without?: ReadonlySet<string>) => {
     const archive = await openArchive([replica.reader]);
-    const marked = await markedNames(archive);
-    const left = new Set([...(without ?? []), ...marked]);
-    return planFromArchive(archive, target, { without: left }).catch(() =>
-      planFromArchive(archive, target, without === undefined ? {} : { without }),
-    );
+    const [all, due] = withoutMarked(await markedNames(archive), graceMs, now());
+    const planWithout = (names: ReadonlySet<string>) =>
+      planFromArchive(archive, target, { without: new Set([...(without ?? []), ...names]) });
+    return planWithout(all).catch(() => planWithout(due));
   };
   const planned = await plan().catch((error: unknown) => passedOver(error));
   if (planned === undefined) return false;

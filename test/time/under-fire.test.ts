@@ -7,7 +7,7 @@ import { startS3, withoutS3Server } from "../servers/s3.ts";
 import { chance, temporaryDirectory } from "../temporary.ts";
 import { restoreUnderFire, type UnderFireReport } from "./under-fire-run.ts";
 
-const restores = Number(process.env.PAGEFERRY_RESTORES ?? 60);
+const restores = Number(process.env.PAGEFERRY_RESTORES ?? 80);
 
 function assertReal(report: UnderFireReport, seed: number): void {
   const words = `seed ${seed}: ${JSON.stringify(report)}`;

@@ -26,7 +26,8 @@ import {
   timelineJson,
 } from "@pageferry/format";
 import { describeObject, type StateObjectName } from "./describe.ts";
-import { markedNames } from "./marks.ts";
+import { markedNames, withoutMarked } from "./marks.ts";
+import { graceMsDefault } from "./prune-plan.ts";
 import type { CallOptions } from "./store.ts";
 
 /** Headers and indexes are read in pieces of at most this. */
@@ -65,15 +66,17 @@ export async function timelineAnswer(
 export async function planManifest(
   readers: readonly ArchiveReader[],
   target: RestoreTarget,
-  call: CallOptions & { readonly without?: ReadonlySet<string> },
+  call: CallOptions & { readonly without?: ReadonlySet<string>; readonly nowMs?: number },
 ): Promise<Manifest> {
   const archive = await openArchive(readers, call);
   const marked = await markedNames(archive, call);
-  const without = new Set([...(call.without ?? []), ...marked]);
-  const plan = await planFromArchive(archive, target, { ...call, without }).catch((error: unknown) => {
-    if (marked.size === 0) throw error;
+  const [all, due] = withoutMarked(marked, graceMsDefault, call.nowMs ?? Date.now());
+  const planWithout = (names: ReadonlySet<string>) =>
+    planFromArchive(archive, target, { ...call, without: new Set([...(call.without ?? []), ...names]) });
+  const plan = await planWithout(all).catch((error: unknown) => {
+    if (all.size === due.size) throw error;
     // They are there still, and stay as long as somebody has a lease on the point.
-    return planFromArchive(archive, target, call);
+    return planWithout(due);
   });
   return manifestOf(plan, await expectedState(archive.ranking, plan, call));
 }

@@ -64,21 +64,39 @@ function parseMarks(bytes: Uint8Array): z.infer<typeof marksSchema> {
   return marksSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
 }
 
-/** The names that are marked in any replica of an archive: a plan does better without them. What cannot be read marks nothing. */
-export async function markedNames(archive: Archive, call: CallOptions = {}): Promise<Set<string>> {
-  const marked = new Set<string>();
+/**
+ * The names that are marked in any replica of an archive, and since when: a plan does better without them. What cannot be read marks
+ * nothing.
+ */
+export async function markedNames(archive: Archive, call: CallOptions = {}): Promise<Map<string, number>> {
+  const marked = new Map<string, number>();
   const documents = archive.objects.filter(({ name }) => name.startsWith(prefix));
   for (const { name } of documents) {
     for (const reader of archive.readers.filter((one) => archive.holders(name).includes(one.name))) {
       try {
-        const { names } = parseMarks(await readObject(reader, name, { ...call, bytesMax: documentBytesMax }));
-        for (const one of names) marked.add(one);
+        const document = parseMarks(await readObject(reader, name, { ...call, bytesMax: documentBytesMax }));
+        for (const one of document.names) {
+          marked.set(one, Math.min(marked.get(one) ?? document.markedAtMs, document.markedAtMs));
+        }
       } catch {
         call.signal?.throwIfAborted();
       }
     }
   }
   return marked;
+}
+
+/**
+ * What a plan has to do without: everything that is marked, or, where there is no way without that, what is marked for so long that it may go
+ * before a lease on it is seen.
+ */
+export function withoutMarked(
+  marked: ReadonlyMap<string, number>,
+  graceMs: number,
+  nowMs: number,
+): readonly [all: ReadonlySet<string>, due: ReadonlySet<string>] {
+  const due = [...marked].filter(([, sinceMs]) => nowMs - sinceMs >= graceMs / 2).map(([name]) => name);
+  return [new Set(marked.keys()), new Set(due)];
 }
 
 /**
