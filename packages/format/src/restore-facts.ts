@@ -69,8 +69,13 @@ interface Answer {
 
 function missingForTransaction(listing: ArchiveListing, { index, leftAt }: Ancestor, id: TxId): Answer {
   // Above the point at which it was left it is another history: an older generation may hold the transaction in this one.
-  const isFound = endsAt(listing, index, id);
-  if (isFound) return { isFound: leftAt === null || id <= leftAt, missing: nothing };
+  if (endsAt(listing, index, id)) {
+    // What leads to it may lie inside of a pack that goes beyond it.
+    const { txIds } = reachOf(listing, index);
+    const below = txIds.findLast((reached) => reached <= id);
+    const packs = below === id ? [] : unreadPacks(index.ranges, below ?? (0n as TxId), id);
+    return { isFound: leftAt === null || id <= leftAt, missing: { packs, stamps: [] } };
+  }
   return { isFound: false, missing: { packs: unreadPacks(index.ranges, id, id), stamps: [] } };
 }
 

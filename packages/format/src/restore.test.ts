@@ -111,6 +111,16 @@ suite("a restore", () => {
     assert.equal(result.stateHash, history.stateHash(4));
   });
 
+  test("that a segment ends in, though what leads there is inside of a pack that goes beyond it", async () => {
+    // A replica that was away got one pack; of another, which got each by itself, half is gone.
+    const whole = readerOf([snapshot2, history.pack([2, 3, 4, 5, 8])]);
+    const half = readerOf([history.segment(5, 6), history.segment(6, 7)], "half");
+    for (const id of [6, 7]) {
+      const { bytes } = await run([half, whole], { txId: txId(id) });
+      isState(bytes, id);
+    }
+  });
+
   test("applies a pack up to a point inside of it", async () => {
     const { bytes } = await run([readerOf([snapshot2, history.pack([1, 3, 4, 7, 8])])], { txId: txId(7) });
 
