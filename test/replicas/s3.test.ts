@@ -458,12 +458,12 @@ suite("an s3 store", { skip: withoutS3Server }, () => {
         );
         await using writer = s3Store({ ...server.entry(bucket), endpoint: proxy.endpoint });
         await behind.store.close();
-        setTimeout(() => abort.abort(new Error("killed")), 200);
+        setTimeout(() => abort.abort(new Error("killed")), 800);
         const endless = {
           size,
           async *open() {
             yield Buffer.alloc(20 * mebibyte);
-            await sleep(1000, undefined, { signal: abort.signal }).catch(() => undefined);
+            await sleep(4000, undefined, { signal: abort.signal }).catch(() => undefined);
             throw new Error("killed");
           },
         };
