@@ -8,6 +8,7 @@ import {
   type ListedObject,
   type PackPoint,
   type RangeObject,
+  withoutObjects,
 } from "./archive-listing.ts";
 import { isPageferryError, PageferryError } from "./errors.ts";
 import { parseGenerationJson } from "./generation-json.ts";
@@ -211,27 +212,35 @@ export function listingOf(archive: Archive): ArchiveListing {
   return indexArchive(archive.objects, archive);
 }
 
-/** Plans a restore, reading the pack indexes and the times of Go-made segments that the target asks for. */
+/**
+ * Plans a restore, reading the pack indexes and the times of Go-made segments that the target asks for. What was removed since it was listed is
+ * planned around, with a warning, as if it had been listed a moment later.
+ */
 export async function planFromArchive(
   archive: Archive,
   target: RestoreTarget,
   options: ReadOptions & { readonly without?: ReadonlySet<string> } = {},
 ): Promise<RestorePlan> {
+  const without = new Set(options.without);
+  const gone: string[] = [];
+  const onGone = (name: string): void => {
+    gone.push(`${name} was removed since it was listed`);
+    without.add(name);
+  };
   for (;;) {
-    const listing = listingOf(archive);
+    const listing = withoutObjects(listingOf(archive), without);
     const { packs, stamps } = missingFacts(listing, target);
-    if (packs.length + stamps.length === 0)
-      return withSources(archive, planRestore(listing, target, options));
-    await readFacts(archive, packs, stamps, options);
+    if (packs.length + stamps.length === 0) return withSources(archive, planRestore(listing, target), gone);
+    await readFacts(archive, packs, stamps, { ...options, onGone });
   }
 }
 
 /** The same plan with what the listings told beyond it. */
-function withSources(archive: Archive, plan: RestorePlan): RestorePlan {
+function withSources(archive: Archive, plan: RestorePlan, gone: readonly string[]): RestorePlan {
   const objects = [plan.snapshot, ...plan.steps];
   return {
     ...plan,
-    warnings: [...archive.warnings, ...plan.warnings],
+    warnings: [...archive.warnings, ...gone, ...plan.warnings],
     holders: new Map(objects.map(({ name }) => [name, archive.holders(name)])),
     sizes: new Map(
       objects.map((object) => {
@@ -279,14 +288,19 @@ async function readFacts(
   archive: Archive,
   packs: readonly RangeObject[],
   stamps: readonly RangeObject[],
-  options: FactOptions,
+  { onGone, ...options }: FactOptions & { readonly onGone?: (name: string) => void },
 ): Promise<void> {
-  await eachFact(packs, options, async (pack) => {
-    archive.packs.set(pack.name, await readPackPoints(archive, pack, options));
-  });
-  await eachFact(stamps, options, async (segment) => {
-    archive.stamps.set(segment.name, await readStamp(archive, segment, options));
-  });
+  const unlessGone = (read: (object: RangeObject) => Promise<void>) => (object: RangeObject) =>
+    read(object).catch((error: unknown) => {
+      if (onGone === undefined || !isPageferryError(error, "not-found")) throw error;
+      onGone(object.name);
+    });
+  const readPack = async (pack: RangeObject): Promise<void> =>
+    void archive.packs.set(pack.name, await readPackPoints(archive, pack, options));
+  const readTime = async (segment: RangeObject): Promise<void> =>
+    void archive.stamps.set(segment.name, await readStamp(archive, segment, options));
+  await eachFact(packs, options, unlessGone(readPack));
+  await eachFact(stamps, options, unlessGone(readTime));
 }
 
 /** Reads a fact of each object, some at a time; what `onBroken` is told of stays without. */

@@ -392,6 +392,28 @@ suite("a broken object", () => {
     }
   });
 
+  test("that vanished between the listing and the plan is planned around, and said", async () => {
+    const pack = history.pack([2, 3, 4, 5, 6, 7]);
+    const listed = readerOf([snapshot2, pack, history.segment(2, 4), history.segment(4, 8)]);
+    const now = readerOf([snapshot2, history.segment(2, 4), history.segment(4, 8)]);
+    const archiveOf = () => openArchive([{ ...now, list: listed.list }]);
+
+    const byTime = await planFromArchive(await archiveOf(), { timestampMs: 5500 });
+    const again = await planFromArchive(
+      await archiveOf(),
+      { timestampMs: 5500 },
+      { without: new Set([pack.name]) },
+    );
+
+    assert.deepEqual([byTime.txId, byTime.steps.map(({ name }) => name)], [4n, [history.segment(2, 4).name]]);
+    assert.match(byTime.warnings.join(), new RegExp(`${pack.name} was removed`));
+    assert.deepEqual([again.txId, again.warnings], [4n, []]);
+    await assert.rejects(planFromArchive(await archiveOf(), { txId: txId(5) }), {
+      code: "not-found",
+      message: /transaction 0000000000000005 is not a point/,
+    });
+  });
+
   test("whose reader cannot be reached is unavailable, not corrupt, and is not planned around", async () => {
     const down: ArchiveReader = {
       ...readerOf([]),
