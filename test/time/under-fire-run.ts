@@ -163,8 +163,10 @@ export async function restoreUnderFire(
     const onReplan = () => (report.replans += 1);
     const restoring = { now, graceMs, planning, untilPruned, onReplan };
     report[await restoreOne(replica, line, chance, restoring)] += 1;
-    // Until something goes, and without a grace under a restore, nothing is proved.
-    const isHit = report.removed > 20 && report.slow > 0 && (graceMs > 0 || report.replans > 0);
+    // Until everything has been at work, and without a grace something went under a restore, nothing is proved.
+    const { merged, snapshots, removed, slow, replans } = report;
+    const isAtWork = merged > 10 && snapshots > 0 && removed > 20 && slow > 0;
+    const isHit = isAtWork && (graceMs > 0 || replans > 0);
     const isProved = isHit || report.restores >= 5 * restores;
     if (report.restores >= restores && isProved) isOver = true;
   };
@@ -194,9 +196,9 @@ async function restoreOne(
 ): Promise<"restores" | "gone" | "letGo"> {
   const begun = { sinceMs: now() };
   planning.add(begun);
-  const planned = await planOne(replica, generation, chance, { now, graceMs })
-    .catch(passedOver)
-    .finally(() => planning.delete(begun));
+  const planned = await planOne(replica, generation, chance, { now, graceMs }).finally(() =>
+    planning.delete(begun),
+  );
   if (planned === undefined) return "gone";
   const point = { generation, txId: planned.txId };
   const sink = memorySink();
@@ -227,21 +229,28 @@ async function restoreOne(
   return "restores";
 }
 
-/** The plan of the newest point or of any other, with a lease on it where there is a grace. */
+/**
+ * The plan of the newest point, which is always one, or of any other, with a lease on it where there is a grace. Undefined: retention let it go
+ * since it was listed.
+ */
 async function planOne(
   replica: Replica,
   generation: Generation,
   chance: Chance,
   { now, graceMs }: Pick<Restoring, "now" | "graceMs">,
-): Promise<RestorePlan> {
+): Promise<RestorePlan | undefined> {
   const { points } = await pointsIn(await openArchive([replica.reader]));
   const chosen = chance.below(2) === 0 ? undefined : points[chance.below(points.length)]?.txId;
   const target = chosen === undefined ? {} : { generation, txId: chosen };
   const archive = await openArchive([replica.reader]);
   const [all, due] = withoutMarked(await markedNames(archive), graceMs, now());
-  const plan = await planFromArchive(archive, target, { without: all }).catch(() =>
-    planFromArchive(archive, target, { without: due }),
-  );
+  const plan = await planFromArchive(archive, target, { without: all })
+    .catch(() => planFromArchive(archive, target, { without: due }))
+    .catch((error: unknown) => {
+      if (chosen === undefined) throw error;
+      return passedOver(error);
+    });
+  if (plan === undefined) return undefined;
   if (graceMs > 0) await addLease(replica.objects, plan, `r${chance.below(1_000_000)}`, now());
   return plan;
 }
@@ -252,7 +261,7 @@ async function isRestorable(replica: Replica, point: RestoreTarget): Promise<boo
   return plan !== undefined;
 }
 
-/** A pack or a point may go between a listing and what is read of it; nothing was planned yet. */
+/** A point may go between its listing and its plan. */
 function passedOver(error: unknown): undefined {
   if (isPageferryError(error, "not-found") || isPageferryError(error, "gap")) return undefined;
   throw error;

@@ -16,7 +16,8 @@ function assertReal(report: UnderFireReport, seed: number, graceMs: number | und
   assert.ok(report.merged > 10 && report.snapshots > 0 && report.removed > 20 && report.slow > 0, words);
   assert.ok(report.gone + report.letGo < report.restores, words);
   if (graceMs === 0) assert.ok(report.replans > 0, words);
-  else assert.deepEqual([report.replans, report.letGo], [0, 0], words);
+  // A lease keeps the point, and not the way to it: it may have to be planned again, but never in vain.
+  else assert.equal(report.letGo, 0, words);
   process.stdout.write(`${words}\n`);
 }
 
