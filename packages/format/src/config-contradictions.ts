@@ -67,7 +67,8 @@ function retentionThatCannotHold({ retention, compaction }: Config): string[] {
     );
   }
   const [finestMs] = levelsMs;
-  if (finestMs !== undefined && segmentRetentionMs < finestMs) {
+  // Where nothing stays for longer than that, as by the Go implementation's keys, nothing is lost by it.
+  if (finestMs !== undefined && segmentRetentionMs < Math.min(finestMs, keepWithinMs)) {
     found.push(
       `retention.segmentRetention (${formatDuration(segmentRetentionMs)}) is shorter than the finest of compaction.levels ` +
         `(${formatDuration(finestMs)}): segments would go before they are merged`,

@@ -99,6 +99,33 @@ suite("a configuration", () => {
     assert.equal(parseConfig({ retention: { keepDaily: 3 } }).retention.segmentRetentionMs, hourMs);
   });
 
+  test("of what stays may be shorter than any window of compaction, where nothing stays for longer", () => {
+    const { retention } = parseConfig({ snapshotInterval: "5s", retention: { snapshotRetention: "20s" } });
+    assert.deepEqual([retention.segmentRetentionMs, retention.keepWithinMs], [20_000, 20_000]);
+  });
+
+  test("of what stays takes none for an answer, and no fewer", () => {
+    const counts = { keepHourly: 0, keepDaily: 0, keepWeekly: 0, keepMonthly: 100_000 };
+    const { retention } = parseConfig({ retention: { ...counts, supersededRetention: "0s" } });
+    for (const [key, count] of Object.entries(counts))
+      assert.equal(retention[key as keyof typeof counts], count);
+    assert.equal(retention.supersededRetentionMs, 0);
+    for (const key of Object.keys(counts)) {
+      for (const count of [-1, 1.5, "7", 100_001])
+        assert.match(messageOf({ retention: { [key]: count } }), new RegExp(`retention\\.${key}`));
+    }
+    for (const key of ["segmentRetention", "keepWithin", "supersededRetention"])
+      assert.match(messageOf({ retention: { [key]: "-1h" } }), new RegExp(`retention\\.${key}: a duration`));
+    assert.match(messageOf({ compaction: { levels: ["often"] } }), /compaction\.levels\[0\]: a duration/);
+  });
+
+  test("counts days where any of its keys is no key of the Go implementation", () => {
+    const daysOf = (value: object) => parseConfig(value).retention.keepDaily;
+    assert.equal(daysOf({ snapshotInterval: "6h", retention: { snapshotRetention: "48h" } }), 0);
+    assert.equal(daysOf({ retention: { snapshotRetention: "48h", keepWeekly: 8 } }), 7);
+    assert.equal(daysOf({ syncInterval: "1s", retention: { snapshotRetention: "48h" } }), 7);
+  });
+
   test("switches compaction and verification off by a word", () => {
     for (const off of [false, "off"]) {
       const config = parseConfig({ compaction: off, verifyInterval: off });
