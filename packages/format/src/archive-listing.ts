@@ -85,6 +85,7 @@ export interface ArchiveFacts {
 }
 
 interface Growing {
+  readonly generation: Generation;
   readonly snapshots: SnapshotObject[];
   readonly ranges: RangeObject[];
 }
@@ -92,25 +93,21 @@ interface Growing {
 /** Orders what a listing shows. Names that are not ours are ignored; a name listed twice (by two replicas) counts once. */
 export function indexArchive(objects: Iterable<ListedObject>, facts: ArchiveFacts = {}): ArchiveListing {
   const growing = new Map<Generation, Growing>();
-  const seen = new Set<string>();
-  for (const object of objects) {
-    const parsed = parseObjectName(object.name);
-    if (parsed === undefined || !("generation" in parsed) || seen.has(object.name)) continue;
-    seen.add(object.name);
-    let index = growing.get(parsed.generation);
-    if (index === undefined) {
-      index = { snapshots: [], ranges: [] };
-      growing.set(parsed.generation, index);
-    }
-    const { name, size } = object;
-    const { generation } = parsed;
+  let index: Growing | undefined;
+  for (const { name, size } of objects) {
+    const parsed = parseObjectName(name);
+    if (parsed === undefined || !("generation" in parsed)) continue;
+    // One text for a generation, whichever of a million names it was read from.
+    if (index?.generation !== parsed.generation) index = growingOf(growing, parsed.generation);
+    const { generation } = index;
+    if (parsed.kind === "generation") continue;
     const receivedMs = facts.receipts?.get(name);
     if (parsed.kind === "snapshot") {
       const { txId: id, createdAtMs } = parsed;
       const snapshot = { kind: "snapshot", name, size, generation, txId: id, stampMs: createdAtMs } as const;
       index.snapshots.push(receivedMs === undefined ? snapshot : { ...snapshot, receivedMs });
-    } else if (parsed.kind !== "generation" && parsed.firstTxId > 0n) {
-      const points = facts.packs?.get(name);
+    } else if (parsed.firstTxId > 0n) {
+      const points = parsed.kind === "pack" ? facts.packs?.get(name) : undefined;
       const range = {
         kind: parsed.kind,
         name,
@@ -129,19 +126,38 @@ export function indexArchive(objects: Iterable<ListedObject>, facts: ArchiveFact
   }
   const generations = new Map<Generation, GenerationIndex>();
   for (const [generation, { snapshots, ranges }] of growing) {
-    snapshots.sort((a, b) => byBigInt(a.txId, b.txId) || a.stampMs - b.stampMs || byText(a.name, b.name));
-    ranges.sort(
-      (a, b) => byBigInt(a.txId, b.txId) || byBigInt(a.parentTxId, b.parentTxId) || byText(a.name, b.name),
-    );
     generations.set(generation, {
       generation,
       link: facts.links?.get(generation) ?? null,
       linkProblem: facts.linkProblems?.get(generation) ?? null,
-      snapshots,
-      ranges,
+      snapshots: ordered(
+        snapshots,
+        (a, b) => byBigInt(a.txId, b.txId) || a.stampMs - b.stampMs || byText(a.name, b.name),
+      ),
+      ranges: ordered(
+        ranges,
+        (a, b) => byBigInt(a.txId, b.txId) || byBigInt(a.parentTxId, b.parentTxId) || byText(a.name, b.name),
+      ),
     });
   }
   return { generations };
+}
+
+function growingOf(growing: Map<Generation, Growing>, generation: Generation): Growing {
+  const known = growing.get(generation);
+  if (known !== undefined) return known;
+  const index = { generation, snapshots: [], ranges: [] };
+  growing.set(generation, index);
+  return index;
+}
+
+/** Sorts, unless it is in order already, and leaves out what is listed twice: of one name the first. */
+function ordered<One extends RangeObject | SnapshotObject>(
+  objects: One[],
+  compare: (a: One, b: One) => number,
+): One[] {
+  if (objects.every(({ txId: id }, at) => at === 0 || (objects[at - 1] as One).txId < id)) return objects;
+  return objects.sort(compare).filter(({ name }, at) => at === 0 || objects[at - 1]?.name !== name);
 }
 
 /** The same archive without some of its objects: what is left when they turned out to be missing or broken. */

@@ -72,6 +72,28 @@ suite("a segment's name", () => {
     );
   });
 
+  test("with any other character in any place is one exactly where its pattern says so", () => {
+    const pattern =
+      /^[0-9a-f]{16}\/segments\/([0-9a-f]{16})-([0-9a-f]{16})-[0-9a-f]{12}\.(segment|pack)\.cbor$/;
+    const character = fc.constantFrom(..."09afgAF-./:`@ é\u0660");
+    fc.assert(
+      fc.property(anyRange, fc.boolean(), fc.nat(90), character, (range, isPack, at, other) => {
+        const whole = isPack ? packName(range) : segmentName(range);
+        const name = whole.slice(0, at) + other + whole.slice(at + 1);
+        const [, first = "", last = ""] = pattern.exec(name) ?? [];
+        const isRange =
+          first !== "" && BigInt(`0x${first}`) > 0n && BigInt(`0x${first}`) <= BigInt(`0x${last}`);
+
+        const parsed = parseObjectName(name);
+
+        assert.equal(parsed?.kind === "segment" || parsed?.kind === "pack", isRange, name);
+        if (parsed === undefined || !("firstTxId" in parsed)) return;
+        assert.deepEqual([parsed.firstTxId, parsed.lastTxId], [BigInt(`0x${first}`), BigInt(`0x${last}`)]);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
   test("in Go's form holds one transaction and no time", () => {
     const found = parsed("45c401b6d4ba52fe/segments/0000000000000016.segment.cbor");
 

@@ -130,7 +130,6 @@ export const stateName = "_state.json";
 /** What a host is asked to send again, or anew. */
 export const needsName = "needs.json";
 
-const rangePattern = /^([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{12})\.(segment|pack)\.cbor$/;
 const goSegmentPattern = /^([0-9a-f]{16})\.segment\.cbor$/;
 const snapshotPattern =
   /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})-([0-9a-f]{16})\.snapshot\.cbor$/;
@@ -146,6 +145,9 @@ const sideKinds = new Map([
 
 /** Reads a name relative to a replica root. `undefined`: not one of ours, and ignored in listings. */
 export function parseObjectName(name: string): ObjectName | undefined {
+  // Ranges first: a listing may hold a million of them, and little else.
+  const range = parseRange(name);
+  if (range !== undefined) return range;
   if (name === stateName) {
     return { kind: "state", name };
   }
@@ -167,28 +169,58 @@ export function parseObjectName(name: string): ObjectName | undefined {
     return middle === "generation.json" ? { kind: "generation", name, generation } : undefined;
   }
   if (middle === "segments") {
-    return parseRange(name, generation, last);
+    return parseGoSegment(name, generation, last);
   }
   return middle === "snapshots" ? parseSnapshot(name, generation, last) : undefined;
 }
 
-function parseRange(name: string, generation: Generation, file: string): RangeObjectName | undefined {
-  const go = goSegmentPattern.exec(file);
-  if (go !== null) {
-    const only = txId(BigInt(`0x${go[1]}`));
-    return { kind: "segment", name, generation, firstTxId: only, lastTxId: only, stampMs: null };
+/** Where the parts of a range's name lie, which are as long in each. */
+const segmentsAt = 16;
+const firstAt = segmentsAt + "/segments/".length;
+const lastAt = firstAt + 17;
+const stampAt = lastAt + 17;
+const extensionAt = stampAt + 12;
+
+function parseRange(name: string): RangeObjectName | undefined {
+  const isSegment = name.length === extensionAt + 13 && name.endsWith(".segment.cbor");
+  const isPack = name.length === extensionAt + 10 && name.endsWith(".pack.cbor");
+  if (!(isSegment || isPack) || !name.startsWith("/segments/", segmentsAt)) return undefined;
+  if (name[lastAt - 1] !== "-" || name[stampAt - 1] !== "-") return undefined;
+  const stampMs = hexNumber(name, stampAt, extensionAt);
+  const firstTxId = hexTxId(name, firstAt);
+  const lastTxId = hexTxId(name, lastAt);
+  if (stampMs === undefined || firstTxId === undefined || lastTxId === undefined) return undefined;
+  if (firstTxId === 0n || firstTxId > lastTxId || hexTxId(name, 0) === undefined) return undefined;
+  const generation = name.slice(0, segmentsAt) as Generation;
+  return { kind: isPack ? "pack" : "segment", name, generation, firstTxId, lastTxId, stampMs };
+}
+
+/** Sixteen lower-case hex digits. */
+function hexTxId(text: string, from: number): TxId | undefined {
+  const high = hexNumber(text, from, from + 8);
+  const low = hexNumber(text, from + 8, from + 16);
+  if (high === undefined || low === undefined) return undefined;
+  return txId(high < 2 ** 20 ? high * 2 ** 32 + low : (BigInt(high) << 32n) | BigInt(low));
+}
+
+/** At most 13 lower-case hex digits. */
+function hexNumber(text: string, from: number, to: number): number | undefined {
+  let number = 0;
+  for (let at = from; at < to; at += 1) {
+    const code = text.charCodeAt(at);
+    const digit = code >= 97 && code <= 102 ? code - 87 : code >= 48 && code <= 57 ? code - 48 : undefined;
+    if (digit === undefined) return undefined;
+    number = number * 16 + digit;
   }
-  const ours = rangePattern.exec(file);
-  if (ours === null) {
-    return undefined;
-  }
-  const firstTxId = txId(BigInt(`0x${ours[1]}`));
-  const lastTxId = txId(BigInt(`0x${ours[2]}`));
-  if (firstTxId === 0n || firstTxId > lastTxId) {
-    return undefined;
-  }
-  const kind = ours[4] === "pack" ? "pack" : "segment";
-  return { kind, name, generation, firstTxId, lastTxId, stampMs: Number.parseInt(ours[3] ?? "", 16) };
+  return number;
+}
+
+/** A segment that the Go implementation wrote: its name tells one transaction, and no time. */
+function parseGoSegment(name: string, generation: Generation, file: string): RangeObjectName | undefined {
+  const parts = goSegmentPattern.exec(file);
+  if (parts === null) return undefined;
+  const only = txId(BigInt(`0x${parts[1]}`));
+  return { kind: "segment", name, generation, firstTxId: only, lastTxId: only, stampMs: null };
 }
 
 function parseSnapshot(name: string, generation: Generation, file: string): SnapshotObjectName | undefined {
