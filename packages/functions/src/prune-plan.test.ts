@@ -95,6 +95,8 @@ suite("a prune plan", () => {
     // What leads on from the bridge to a snapshot is of no use: both ends stand by themselves.
     assert.deepEqual(doomedBy(listingOf(names, [bridge]), policy(1), 100 * hourMs), [segment(first, 5, 8)]);
     assert.equal(doomedBy(listingOf(names.slice(0, 4)), policy(1), 100 * hourMs).length, 3);
+    // Where its generation.json is gone, it may begin there all the same.
+    assert.deepEqual(doomedBy(listingOf(names), policy(1), 100 * hourMs), [segment(first, 5, 8)]);
   });
 
   test("keeps a point that somebody reads", () => {
@@ -119,6 +121,71 @@ suite("a prune plan", () => {
     ];
 
     assert.deepEqual(doomedBy(listingOf(names), policy(100, 6), 10 * hourMs), [snapshot(first, 3)]);
+  });
+
+  test("says why each goes, and what stays for which reason", () => {
+    const names = [
+      snapshot(first, 2),
+      segment(first, 2, 5),
+      segment(first, 5, 8),
+      segment(first, 8, 9),
+      snapshot(first, 9),
+    ];
+    const pinned = [{ generation: first, txId: txId(5) }];
+
+    const { doomed, kept, notes } = planPrune(listingOf(names), { ...policy(1), pinned }, 100 * hourMs);
+
+    assert.deepEqual(
+      doomed.map(({ name, why }) => [name, why]),
+      [
+        [segment(first, 5, 8), "older than 1h"],
+        [segment(first, 8, 9), "covered by others"],
+      ],
+    );
+    assert.deepEqual(
+      kept.map((point) => [point.txId, point.reasons]),
+      [
+        [9n, ["newest"]],
+        [5n, ["pinned"]],
+      ],
+    );
+    assert.deepEqual(notes, []);
+  });
+
+  test("leaves alone what nothing leads to while it is young: what is missing may still come", () => {
+    const names = [snapshot(first, 2), segment(first, 50, 51), segment(first, 97, 98)];
+
+    const { doomed, notes } = planPrune(listingOf(names), policy(24), 100 * hourMs);
+
+    assert.deepEqual(
+      doomed.map(({ name, why }) => [name, why]),
+      [[segment(first, 50, 51), "cannot be reached"]],
+    );
+    assert.match(notes[0] ?? "", /1 objects of generation a+ cannot be reached, the first is .*62-/);
+  });
+
+  test("lets what was received within the grace be, whatever nothing needs of it", () => {
+    const names = [
+      snapshot(first, 2),
+      segment(first, 2, 5),
+      segment(first, 5, 8),
+      snapshot(first, 8),
+      snapshot(first, 9),
+    ];
+    const graceMs = 2 * hourMs;
+
+    assert.deepEqual(doomedBy(listingOf(names), { ...policy(0), graceMs }, 10 * hourMs), [
+      segment(first, 2, 5),
+      snapshot(first, 2),
+    ]);
+  });
+
+  test("tells of a pin on what is no point", () => {
+    const pinned = [{ generation: first, txId: txId(7) }];
+
+    const { notes } = planPrune(listingOf([snapshot(first, 2)]), { ...policy(1), pinned }, 100 * hourMs);
+
+    assert.match(notes.join(), /transaction 0{15}7 of generation a+ is pinned, and cannot be restored/);
   });
 
   test("of one generation leaves the others alone", () => {

@@ -6,6 +6,7 @@ import {
   formatDuration,
   formatTxId,
   type Generation,
+  type GenerationIndex,
   generationJsonName,
   PageferryError,
   type RangeObject,
@@ -13,7 +14,6 @@ import {
   reachOf,
   type SnapshotObject,
   type TxId,
-  withoutObjects,
 } from "@pageferry/format";
 import { cheapestRoute } from "./prune-route.ts";
 import {
@@ -80,12 +80,14 @@ export function planPrune(listing: ArchiveListing, policy: PrunePolicy, nowMs: n
   const dropped: PlannedRemoval[] = [];
   const begins: PlannedRemoval[] = [];
   const remains = remainsOf(lines, needs);
+  const left = new Map(listing.generations);
   for (const line of lines.values()) {
     const { generation } = line.index;
     const need = needs.get(generation);
     if (need === undefined || (policy.generation !== undefined && policy.generation !== generation)) continue;
     const removals = removalsOf(line, need, policy, nowMs);
-    for (const one of removals) (need.isKept ? doomed : dropped).push(one);
+    for (const one of removals.doomed) (need.isKept ? doomed : dropped).push(one);
+    left.set(generation, removals.left);
     if (!need.isKept && line.index.link !== null && !remains(generation)) {
       begins.push({
         name: generationJsonName(generation),
@@ -96,7 +98,7 @@ export function planPrune(listing: ArchiveListing, policy: PrunePolicy, nowMs: n
   }
   const all = doomed.concat(dropped, begins);
   const kept = [...lines.values()].reverse().flatMap(keptOf);
-  proveKept(listing, all, kept);
+  proveKept({ generations: left }, kept);
   const notes = [...lines.values()].flatMap((line) =>
     notesOf(line, needs.get(line.index.generation), policy),
   );
@@ -122,7 +124,7 @@ function needsOf(
   nowMs: number,
 ): Map<Generation, Need> {
   const needs = new Map<Generation, Need>();
-  for (const line of lines.values()) if (line.leftAlone !== null) keepBegin(line, lines);
+  keepBegins(lines);
   const open = [...lines.values()].filter(({ leftAlone }) => leftAlone === null);
   for (let line = open.pop(); line !== undefined; line = open.pop()) {
     const { index } = line;
@@ -139,14 +141,24 @@ function needsOf(
 }
 
 /** What is left alone may begin at a point of any other generation: nobody can read which. */
-function keepBegin({ index }: Line, lines: ReadonlyMap<Generation, Line>): void {
-  let lowest: TxId | undefined;
-  for (const { parentTxId } of index.ranges) {
-    if (lowest === undefined || parentTxId < lowest) lowest = parentTxId;
+function keepBegins(lines: ReadonlyMap<Generation, Line>): void {
+  const begins = new Set<TxId>();
+  for (const { index, leftAlone } of lines.values()) {
+    if (leftAlone === null) continue;
+    let lowest: TxId | undefined;
+    for (const { parentTxId } of index.ranges) {
+      if (lowest === undefined || parentTxId < lowest) lowest = parentTxId;
+    }
+    const base = index.snapshots[0]?.txId;
+    if (lowest !== undefined && (base === undefined || base > lowest)) begins.add(lowest);
   }
-  const base = index.snapshots[0]?.txId;
-  if (lowest === undefined || (base !== undefined && base <= lowest)) return;
-  for (const line of lines.values()) if (line.leftAlone === null) keepPoint(line, lowest, "parent");
+  if (begins.size === 0) return;
+  for (const line of lines.values()) {
+    if (line.leftAlone !== null) continue;
+    // Whichever are fewer: either may be thousands.
+    const ids = begins.size < line.points.length ? begins : line.points.map(({ txId }) => txId);
+    for (const id of ids) if (begins.has(id)) keepPoint(line, id, "parent");
+  }
 }
 
 function needOf(
@@ -159,27 +171,27 @@ function needOf(
   const { index, points } = line;
   const receivedOf = (object: StateObject): number =>
     object.receivedMs ?? line.track.at(object.txId, object.stampMs);
-  const kept = points.flatMap(({ txId }, at) => (line.reasons[at] === 0 ? [] : [txId]));
+  const kept = points.filter((_, at) => line.reasons[at] !== 0).map(({ txId }) => txId);
   const objects = new Set<StateObject>();
   const graceFromMs = nowMs - (policy.graceMs ?? graceMsDefault);
   const withinFromMs = nowMs - policy.keepWithinMs;
-  const reached = reachedObjects(reach, points);
+  const unreached = unreachedObjects(reach, points);
   const useful = usefulEnds(kept);
   const waiting: StateObject[] = [];
-  const unreached = new Set<StateObject>();
-  const look = (object: StateObject, isReached: boolean): void => {
-    const receivedMs = receivedOf(object);
-    if (!isReached) unreached.add(object);
-    if (!isReached && receivedMs >= withinFromMs) waiting.push(object);
-    const isRecent = receivedMs >= withinFromMs && (!isReached || useful(object));
-    if (isRecent || receivedMs >= graceFromMs) objects.add(object);
-  };
-  for (const range of index.ranges) look(range, reached.has(range));
-  useful.rewind();
+  for (const range of index.ranges) {
+    const receivedMs = receivedOf(range);
+    const isReached = !unreached.has(range);
+    if (!isReached && receivedMs >= withinFromMs) waiting.push(range);
+    const isRecent = receivedMs >= withinFromMs && (!isReached || useful(range));
+    if (isRecent || receivedMs >= graceFromMs) objects.add(range);
+  }
+  const ends = new Set(kept);
   for (const snapshot of index.snapshots) {
+    const receivedMs = receivedOf(snapshot);
     // Those that are too close to be kept for themselves stay only where a point needs them, the newest because restores begin there.
     const isSpaced = policy.snapshotSpacingMs > 0 && snapshot !== index.snapshots.at(-1);
-    if (!isSpaced || receivedOf(snapshot) >= graceFromMs) look(snapshot, true);
+    const isRecent = !isSpaced && receivedMs >= withinFromMs && ends.has(snapshot.txId);
+    if (isRecent || receivedMs >= graceFromMs) objects.add(snapshot);
   }
   for (const snapshot of chosenSnapshots(line)) objects.add(snapshot);
   const route = cheapestRoute({
@@ -190,9 +202,10 @@ function needOf(
   for (const object of route.objects) objects.add(object);
   const aged = [...objects].flatMap(({ txId, receivedMs }) => (typeof receivedMs === "number" ? [] : [txId]));
   for (const txId of [...kept, ...aged]) {
-    const witnesses = line.track.witnesses(txId);
-    const [first] = witnesses;
-    if (first !== undefined && !witnesses.some((one) => objects.has(one))) objects.add(first);
+    for (const witnesses of line.track.witnesses(txId)) {
+      const [first] = witnesses;
+      if (first !== undefined && !witnesses.some((one) => objects.has(one))) objects.add(first);
+    }
   }
   if (reach.bridge === null) keepGuard(line, objects);
   return { need: { isKept, objects, waiting, unreached }, usesBridge: route.usesBridge };
@@ -211,32 +224,31 @@ function chosenSnapshots(line: Line): SnapshotObject[] {
   });
 }
 
-/** Objects that can be applied to some state that can be restored. */
-function reachedObjects(reach: Reach, points: Line["points"]): Set<StateObject> {
-  const reached = new Set<StateObject>();
+/** Objects that can be applied to no state that can be restored. */
+function unreachedObjects(reach: Reach, points: Line["points"]): Set<StateObject> {
+  const unreached = new Set<StateObject>();
+  const reachedPacks = new Set<StateObject>();
   let at = 0;
   for (const { parentTxId, txId, object } of reach.edges) {
     while (at < points.length && (points[at]?.txId as TxId) < txId) at += 1;
     const below = points[at - 1]?.txId ?? reach.bridge?.txId;
-    if (below !== undefined && below >= parentTxId) reached.add(object);
+    const isReached = below !== undefined && below >= parentTxId;
+    if (!isReached) unreached.add(object);
+    else if (object.points !== undefined) reachedPacks.add(object);
   }
-  return reached;
+  for (const pack of reachedPacks) unreached.delete(pack);
+  return unreached;
 }
 
-/** Whether an object leads from a kept point, or from none, to a kept point. To be asked ascending. */
-function usefulEnds(kept: readonly TxId[]) {
+/** Whether a range leads from a kept point, or from none, to a kept point. To be asked ascending. */
+function usefulEnds(kept: readonly TxId[]): (range: RangeObject) => boolean {
   let at = 0;
-  const isUseful = (object: StateObject): boolean => {
-    while (at < kept.length && (kept[at] as TxId) < object.txId) at += 1;
-    if (kept[at] !== object.txId) return false;
+  return ({ parentTxId, txId }) => {
+    while (at < kept.length && (kept[at] as TxId) < txId) at += 1;
+    if (kept[at] !== txId) return false;
     const below = kept[at - 1];
-    return object.kind === "snapshot" || below === undefined || below >= object.parentTxId;
+    return below === undefined || below >= parentTxId;
   };
-  return Object.assign(isUseful, {
-    rewind: () => {
-      at = 0;
-    },
-  });
 }
 
 /**
@@ -260,31 +272,37 @@ function keepGuard({ index }: Line, objects: Set<StateObject>): void {
 }
 
 /** What nothing needs of a generation. What shows that it does not begin with a bridge goes last. */
-function removalsOf(line: Line, need: Need, policy: PrunePolicy, nowMs: number): PlannedRemoval[] {
+function removalsOf(
+  line: Line,
+  need: Need,
+  policy: PrunePolicy,
+  nowMs: number,
+): { readonly doomed: readonly PlannedRemoval[]; readonly left: GenerationIndex } {
   const { index } = line;
   const parentTxId = index.link?.parent?.txId ?? null;
   const keptIds = new Set(line.points.filter((_, at) => line.reasons[at] !== 0).map(({ txId }) => txId));
+  const superseded = `superseded generation ${index.generation}`;
+  const older = `older than ${formatDuration(policy.keepWithinMs)}`;
   const whyOf = (object: StateObject): string => {
-    if (!need.isKept) return `superseded generation ${index.generation}`;
+    if (!need.isKept) return superseded;
     if (need.unreached.has(object)) return "cannot be reached";
     if (keptIds.has(object.txId)) return "covered by others";
     const receivedMs = object.receivedMs ?? line.track.at(object.txId, object.stampMs);
-    return receivedMs < nowMs - policy.keepWithinMs
-      ? `older than ${formatDuration(policy.keepWithinMs)}`
-      : "finer than what is kept";
+    return receivedMs < nowMs - policy.keepWithinMs ? older : "finer than what is kept";
   };
   const first: PlannedRemoval[] = [];
   const guards: PlannedRemoval[] = [];
-  const take = (object: StateObject): void => {
-    if (need.objects.has(object)) return;
+  /** Whether it stays. */
+  const look = (object: StateObject): boolean => {
+    if (need.objects.has(object)) return true;
     const isGuard =
       parentTxId !== null &&
       (object.kind === "snapshot" ? object.txId <= parentTxId : object.parentTxId < parentTxId);
     (isGuard ? guards : first).push({ name: object.name, size: object.size, why: whyOf(object) });
+    return false;
   };
-  for (const range of index.ranges) take(range);
-  for (const snapshot of index.snapshots) take(snapshot);
-  return first.concat(guards);
+  const left = { ...index, ranges: index.ranges.filter(look), snapshots: index.snapshots.filter(look) };
+  return { doomed: first.concat(guards), left };
 }
 
 /**
@@ -320,29 +338,18 @@ function remainsOf(
 }
 
 function keptOf(line: Line): KeptPoint[] {
-  return line.points
-    .flatMap(({ generation, txId, stampMs }, at) => {
-      if (line.reasons[at] === 0) return [];
-      return [
-        {
-          generation,
-          txId,
-          stampMs,
-          receivedMs: line.receivedMs[at] as number,
-          reasons: reasonsOf(line, at),
-        },
-      ];
-    })
-    .reverse();
+  const kept: KeptPoint[] = [];
+  for (let at = line.points.length - 1; at >= 0; at -= 1) {
+    if (line.reasons[at] === 0) continue;
+    const { generation, txId, stampMs } = line.points[at] as Line["points"][number];
+    const receivedMs = line.receivedMs[at] as number;
+    kept.push({ generation, txId, stampMs, receivedMs, reasons: reasonsOf(line, at) });
+  }
+  return kept;
 }
 
 /** The last look before anything goes: the archive as it would be, with every kept point in it. */
-function proveKept(
-  listing: ArchiveListing,
-  doomed: readonly PlannedRemoval[],
-  kept: readonly KeptPoint[],
-): void {
-  const after = withoutObjects(listing, new Set(doomed.map(({ name }) => name)));
+function proveKept(after: ArchiveListing, kept: readonly KeptPoint[]): void {
   const reached = new Map<Generation, Set<TxId>>();
   for (const { generation, txId } of kept) {
     let txIds = reached.get(generation);

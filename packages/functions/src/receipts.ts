@@ -18,8 +18,8 @@ export interface ReceiptTrack {
    * that say it: now. Where none ever said it (the Go implementation's archives) its stamp counts.
    */
   at(txId: TxId, stampMs: number | null): number;
-  /** The objects that say what `at` goes by, each by itself; without any of them the transaction would seem younger than it is. */
-  witnesses(txId: TxId): readonly (RangeObject | SnapshotObject)[];
+  /** Groups of objects that say what `at` goes by, each of a group by itself; without any of one the transaction would seem younger than it is. */
+  witnesses(txId: TxId): readonly (readonly (RangeObject | SnapshotObject)[])[];
 }
 
 interface Sample {
@@ -28,7 +28,7 @@ interface Sample {
   readonly objects: (RangeObject | SnapshotObject)[];
 }
 
-/** Reads a generation's receipts from what is known of it. A receipt later than now is no receipt. */
+/** Reads a generation's receipts from what is known of it. */
 export function receiptTrack(index: GenerationIndex, nowMs: number): ReceiptTrack {
   const beganMs = Math.min(index.link?.receivedAtMs ?? Number.NEGATIVE_INFINITY, nowMs);
   const samples = samplesOf(index, beganMs, nowMs);
@@ -48,26 +48,41 @@ export function receiptTrack(index: GenerationIndex, nowMs: number): ReceiptTrac
       const isToldByStamp = last === undefined || silent.has(txId);
       return isToldByStamp ? Math.min(Math.max(stampMs ?? nowMs, last?.receivedMs ?? beganMs), nowMs) : nowMs;
     },
-    witnesses: (txId) => (find(txId) ?? last)?.objects ?? [],
+    witnesses(txId) {
+      const sample = find(txId);
+      if (sample !== undefined) return [sample.objects];
+      return last === undefined ? [] : [last.objects, silent.get(txId) ?? []];
+    },
   };
 }
 
-/** Ascending, one for each transaction: of several objects that end there, those that came first. */
+/**
+ * Ascending, one for each transaction: of several objects that end there, those that came first. A receipt that lies ahead tells something
+ * only where no other one comes after it: what it leads to may be as young as now.
+ */
 function samplesOf(index: GenerationIndex, beganMs: number, nowMs: number): Sample[] {
   const all: Sample[] = [];
+  const ahead: Sample[] = [];
   const add = (
     object: RangeObject | SnapshotObject,
     txId: TxId,
     receivedMs: number | null | undefined,
   ): void => {
-    if (receivedMs === undefined || receivedMs === null || receivedMs > nowMs) return;
-    all.push({ txId, receivedMs: Math.max(receivedMs, beganMs), objects: [object] });
+    if (receivedMs === undefined || receivedMs === null) return;
+    if (receivedMs > nowMs) ahead.push({ txId, receivedMs: nowMs, objects: [object] });
+    else all.push({ txId, receivedMs: Math.max(receivedMs, beganMs), objects: [object] });
   };
   for (const object of index.ranges) {
     add(object, object.txId, object.receivedMs);
     for (const point of object.points ?? []) add(object, point.txId, point.receivedMs);
   }
   for (const object of index.snapshots) add(object, object.txId, object.receivedMs);
+  const samples = ascending(all);
+  const last = samples.at(-1);
+  return samples.concat(ascending(ahead.filter(({ txId }) => last === undefined || txId > last.txId)));
+}
+
+function ascending(all: Sample[]): Sample[] {
   all.sort((a, b) => (a.txId < b.txId ? -1 : a.txId > b.txId ? 1 : a.receivedMs - b.receivedMs));
   const samples: Sample[] = [];
   for (const sample of all) {
@@ -78,17 +93,20 @@ function samplesOf(index: GenerationIndex, beganMs: number, nowMs: number): Samp
   return samples;
 }
 
-/** Transactions above the last receipt whose objects were read and say none, as the snapshots that agents send. */
-function silentAbove(index: GenerationIndex, txId: TxId | null): Set<TxId> {
-  const isAbove = (id: TxId): boolean => txId === null || id > txId;
-  const silent = new Set<TxId>();
-  for (const { txId: id, receivedMs, points } of index.ranges) {
-    if (receivedMs === null && isAbove(id)) silent.add(id);
-    for (const point of points ?? []) if (isAbove(point.txId)) silent.add(point.txId);
+/** Transactions above the last receipt with objects that were read and say none, as the snapshots that agents send. */
+function silentAbove(index: GenerationIndex, txId: TxId | null): Map<TxId, (RangeObject | SnapshotObject)[]> {
+  const silent = new Map<TxId, (RangeObject | SnapshotObject)[]>();
+  const add = (id: TxId, object: RangeObject | SnapshotObject): void => {
+    if (txId !== null && id <= txId) return;
+    const known = silent.get(id);
+    if (known === undefined) silent.set(id, [object]);
+    else known.push(object);
+  };
+  for (const range of index.ranges) {
+    if (range.receivedMs === null) add(range.txId, range);
+    for (const point of range.points ?? []) add(point.txId, range);
   }
-  for (const { txId: id, receivedMs } of index.snapshots) {
-    if (receivedMs === null && isAbove(id)) silent.add(id);
-  }
+  for (const snapshot of index.snapshots) if (snapshot.receivedMs === null) add(snapshot.txId, snapshot);
   return silent;
 }
 

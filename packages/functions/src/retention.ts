@@ -224,7 +224,10 @@ function collectBest(line: Line, unit: CalendarUnit, best: Map<number, Best>): v
       current = number;
       mine = best.get(number);
     }
-    const one = { line, at, isSnapshot: point.kind === "snapshot" };
+    const isSnapshot = point.kind === "snapshot";
+    // Of one generation the later one is the better one, unless it is no snapshot and the earlier one is.
+    if (mine?.line === line && mine.isSnapshot && !isSnapshot) continue;
+    const one = { line, at, isSnapshot };
     if (mine !== undefined && !isBetter(one, mine)) continue;
     mine = one;
     best.set(number, one);
