@@ -56,7 +56,7 @@ const packIndexBytes = 16 * 1024;
 /** generation.json is a few hundred bytes. */
 const generationJsonBytesMax = 64 * 1024;
 
-/** Reads an object, or a part of one, into memory; more than `bytesMax` bytes are `too-large`. */
+/** Reads an object, or a part of one, into memory that is the caller's alone; more than `bytesMax` bytes are `too-large`. */
 export async function readObject(
   reader: ArchiveReader,
   name: string,
@@ -73,8 +73,7 @@ export async function readObject(
       throw new PageferryError("too-large", `${name} in ${reader.name}: more than ${bytesMax} bytes`);
     }
   }
-  const [only] = chunks;
-  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, size);
+  return Buffer.concat(chunks, size);
 }
 
 /** An archive whose listing grows as facts are read. */

@@ -2,12 +2,13 @@
 
 import { parseFreelist } from "./bolt/freelist.ts";
 import { pageHeader } from "./bolt/page.ts";
+import { giveBack } from "./give-back.ts";
 import type { PageFrame } from "./segment-payload.ts";
 
 /** Blocks that grow in number; each is a copy, so that what they came from may go. */
 export interface PageFold {
-  /** Bytes of the blocks by now. */
-  bytes(): number;
+  /** Bytes of the blocks, if these runs were added, too. */
+  bytesWith(layers: readonly Uint32Array[]): number;
   /** Takes what is not known yet of `runs` (pairs: first page, count) and their frames. Meta pages are left out. */
   add(runs: Uint32Array, frames: readonly Uint8Array[]): void;
   /**
@@ -18,6 +19,8 @@ export interface PageFold {
   dropFree(freelist: number | null): void;
   /** Maximal runs, ascending. */
   frames(): PageFrame[];
+  /** Gives all memory back at once, that of the frames too. */
+  release(): void;
 }
 
 /** The first page that is not a meta page. */
@@ -30,11 +33,15 @@ const slabBytes = 1024 * 1024;
 export function createPageFold(pageSize: number, highWaterMark: number): PageFold {
   const blocks = new Map<number, Uint8Array>();
   const free = new Set<number>();
+  const memory: Uint8Array[] = [];
   let slab = new Uint8Array(0);
   let used = 0;
+  const isWanted = (id: number): boolean =>
+    id >= firstPage && id < highWaterMark && !blocks.has(id) && !free.has(id);
   const copy = (block: Uint8Array): Uint8Array => {
     if (used + pageSize > slab.length) {
       slab = new Uint8Array(Math.max(slabBytes, pageSize));
+      memory.push(slab);
       used = 0;
     }
     const place = slab.subarray(used, used + pageSize);
@@ -43,15 +50,25 @@ export function createPageFold(pageSize: number, highWaterMark: number): PageFol
     return place;
   };
   return {
-    bytes: () => blocks.size * pageSize,
+    bytesWith(layers) {
+      const added = new Set<number>();
+      for (const runs of layers) {
+        for (let at = 0; at < runs.length; at += 2) {
+          const first = runs[at] as number;
+          for (let id = first; id < first + (runs[at + 1] as number); id += 1) {
+            if (isWanted(id)) added.add(id);
+          }
+        }
+      }
+      return (blocks.size + added.size) * pageSize;
+    },
     add(runs, frames) {
       for (const [at, data] of frames.entries()) {
         const first = runs[at * 2] as number;
         const count = runs[at * 2 + 1] as number;
         for (let page = 0; page < count; page += 1) {
           const id = first + page;
-          if (id < firstPage || id >= highWaterMark || blocks.has(id) || free.has(id)) continue;
-          blocks.set(id, copy(data.subarray(page * pageSize, (page + 1) * pageSize)));
+          if (isWanted(id)) blocks.set(id, copy(data.subarray(page * pageSize, (page + 1) * pageSize)));
         }
       }
     },
@@ -66,19 +83,35 @@ export function createPageFold(pageSize: number, highWaterMark: number): PageFol
     },
     frames() {
       const ids = [...blocks.keys()].sort((a, b) => a - b);
+      const slabs = new Set(memory.map(({ buffer }) => buffer));
       const found: PageFrame[] = [];
       for (let from = 0; from < ids.length; ) {
         let to = from + 1;
         while (to < ids.length && ids[to] === (ids[to - 1] as number) + 1) to += 1;
         const pieces = ids.slice(from, to).map((id) => blocks.get(id) as Uint8Array);
-        const [only] = pieces;
-        const data = pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces);
+        const data = joined(pieces) ?? Buffer.concat(pieces);
+        if (!slabs.has(data.buffer)) memory.push(data);
         found.push({ id: BigInt(ids[from] as number), overflow: to - from - 1, data });
         from = to;
       }
       return found;
     },
+    release() {
+      blocks.clear();
+      for (const bytes of memory.splice(0)) giveBack(bytes);
+    },
   };
+}
+
+/** Blocks that lie one behind the other in one memory, as one; `undefined` where they do not. */
+function joined(pieces: readonly Uint8Array[]): Uint8Array | undefined {
+  const [first] = pieces;
+  let end = first?.byteOffset;
+  for (const piece of pieces) {
+    if (piece.buffer !== first?.buffer || piece.byteOffset !== end) return undefined;
+    end = piece.byteOffset + piece.length;
+  }
+  return first && new Uint8Array(first.buffer, first.byteOffset, Number(end) - first.byteOffset);
 }
 
 function runAt(blocks: ReadonlyMap<number, Uint8Array>, id: number): Uint8Array | undefined {

@@ -135,6 +135,7 @@ export {
   type GenerationReason,
   parseGenerationJson,
 } from "./generation-json.ts";
+export { giveBack } from "./give-back.ts";
 export { envelopeBytesMax, inlineBytesMax, packBytesMax, segmentBytesMax, stampMsMax } from "./limits.ts";
 export { generationsNewestFirst, lineage, newestGeneration } from "./lineage.ts";
 export {

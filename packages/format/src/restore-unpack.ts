@@ -4,6 +4,7 @@
 import { eachUnclaimed, type PageClaims } from "./apply.ts";
 import { crc64 } from "./crc64.ts";
 import { PageferryError } from "./errors.ts";
+import { giveBack } from "./give-back.ts";
 import type { SnapshotRanges } from "./snapshot-range.ts";
 import { zstdDecompressSync } from "./zstd.ts";
 
@@ -127,21 +128,9 @@ export function unpackStretch(
       );
     }
     place(raw, rawOffset);
-    free(raw);
+    giveBack(raw);
     at += storedBytes;
     rawOffset += decodedBytes;
   }
   return crc64(stored);
-}
-
-/** Smaller memory may be Node's own pool, which others share. */
-const ownMemoryMin = 128 * 1024;
-
-/**
- * Gives the memory of a buffer that is needed no more back at once. Left to the collector, a gigabyte of pages costs a collection for
- * every 64 MB, and twice that in memory. Only for buffers that nobody else can hold.
- */
-export function free(bytes: Uint8Array): void {
-  const { buffer } = bytes;
-  if (buffer instanceof ArrayBuffer && buffer.byteLength >= ownMemoryMin) buffer.transfer(0);
 }

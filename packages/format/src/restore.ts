@@ -45,7 +45,7 @@ export interface RestoreResult {
 const parallelismDefault = 8;
 
 /** Fetched and decoded bytes under way, so that a restore stays small whatever the archive holds. */
-const bytesUnderWayMax = 64 * 1024 * 1024;
+const bytesUnderWayMax = 32 * 1024 * 1024;
 
 /** What an object weighs while it is under way: its own bytes, and what it decodes to, which is not known yet. */
 const decodedFactor = 3;

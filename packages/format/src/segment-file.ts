@@ -105,13 +105,17 @@ export function decodeSegmentFile(bytes: Uint8Array): SegmentFile {
 }
 
 /** Encodes a segment file with the data as it is stored; what `decodeSegmentFile` gave comes back byte for byte. */
-export function encodeSegmentFile(file: SegmentFile): Uint8Array {
-  return Buffer.concat([
-    encodeDataHead(file.data.length),
-    file.data,
-    headerKey,
-    encodeSegmentHeader(file.header),
-  ]);
+export function encodeSegmentFile({ header, data }: SegmentFile): Uint8Array {
+  return joinSegmentFile({ header, data: [data] });
+}
+
+/** As `encodeSegmentFile`, of data in pieces. */
+export function joinSegmentFile({
+  header,
+  data,
+}: Pick<SegmentFile, "header"> & { readonly data: readonly Uint8Array[] }): Uint8Array {
+  const length = data.reduce((sum, piece) => sum + piece.length, 0);
+  return Buffer.concat([encodeDataHead(length), ...data, headerKey, encodeSegmentHeader(header)]);
 }
 
 /** The same segment with the outer attribute `received`: milliseconds at which the queue took it. Data is untouched. */

@@ -29,18 +29,18 @@ function seal(
   payload: EncodedPayload,
   blocks: readonly Uint8Array[],
   frames: readonly Uint8Array[],
-): Uint8Array {
+): Uint8Array[] {
   const index = encodePageIndex(payload.index);
   const entries: SeekEntry[] = frames.map((frame, position) => ({
     storedBytes: frame.length,
     decodedBytes: blocks[position]?.length ?? 0,
   }));
   entries.push({ storedBytes: index.length, decodedBytes: 0 });
-  return Buffer.concat([...frames, index, encodeSeekTable(entries)]);
+  return [...frames, index, encodeSeekTable(entries)];
 }
 
-/** Compresses a payload frame by frame on this thread, with its page index and seek table. */
-export function compressSeekableSync(payload: EncodedPayload, level: number): Uint8Array {
+/** Compresses a payload frame by frame on this thread; its page index and seek table follow. In pieces. */
+export function compressSeekableSync(payload: EncodedPayload, level: number): Uint8Array[] {
   const blocks = blocksOf(payload.bytes);
   return seal(
     payload,
@@ -50,7 +50,7 @@ export function compressSeekableSync(payload: EncodedPayload, level: number): Ui
 }
 
 /** As `compressSeekableSync`, several frames at a time on libuv threads. */
-export async function compressSeekable(payload: EncodedPayload, level: number): Promise<Uint8Array> {
+export async function compressSeekable(payload: EncodedPayload, level: number): Promise<Uint8Array[]> {
   const blocks = blocksOf(payload.bytes);
   const frames: Uint8Array[] = [];
   for (let first = 0; first < blocks.length; first += framesAtOnce) {

@@ -1,14 +1,10 @@
 // A segment: the pages of one transaction, or of a range (parentTxId, txId]. Both directions. See docs/format.md#segment.
 import { type CompressionConfig, compressionSettings, defaultCompression } from "./config-compression.ts";
-import { crc64 } from "./crc64.ts";
+import { createCrc64 } from "./crc64.ts";
+import { giveBack } from "./give-back.ts";
 import { largePayloadBytes, segmentFramesMax, segmentRawBytesMax } from "./limits.ts";
 import { decodeBareSegment, decodeBareSegmentAsync, isBareSegment } from "./segment-bare.ts";
-import {
-  collectSegmentFile,
-  decodeSegmentFile,
-  encodeSegmentFile,
-  type SegmentFile,
-} from "./segment-file.ts";
+import { collectSegmentFile, decodeSegmentFile, joinSegmentFile, type SegmentFile } from "./segment-file.ts";
 import { headerVersion, isCompressed, type SegmentHeader, segmentWords } from "./segment-header.ts";
 import { checkPageIndex, compressSeekable, compressSeekableSync } from "./segment-large.ts";
 import {
@@ -45,10 +41,13 @@ export interface SegmentInput {
 export interface EncodeSegmentOptions {
   /** Default: zstd at Node's level 3. */
   readonly compression?: CompressionConfig;
+  /** Milliseconds at which the queue took it, for the outer header alone. */
+  readonly receivedMs?: number | undefined;
 }
 
 interface Plan {
   readonly header: SegmentHeader;
+  readonly receivedMs: number | undefined;
   readonly payload: EncodedPayload;
   readonly how: "as it is" | "one frame" | "seekable";
   readonly zstdLevel: number;
@@ -70,11 +69,19 @@ function plan(input: SegmentInput, options: EncodeSegmentOptions): Plan {
   const payload = encodeSegmentPayload(header, pages);
   const isLarge = payload.bytes.length > largePayloadBytes;
   const how = settings.codec === "none" ? "as it is" : isLarge ? "seekable" : "one frame";
-  return { header, payload, how, zstdLevel: nodeZstdLevel(settings) };
+  return { header, receivedMs: options.receivedMs, payload, how, zstdLevel: nodeZstdLevel(settings) };
 }
 
-function finish(header: SegmentHeader, data: Uint8Array): Uint8Array {
-  return encodeSegmentFile({ data, header: { ...header, checksum: crc64(data) } });
+/** Puts the file together, of data in pieces that nobody needs any more. */
+function finish({ header, receivedMs, payload, how }: Plan, data: readonly Uint8Array[]): Uint8Array {
+  if (how !== "as it is") giveBack(payload.bytes);
+  const sum = createCrc64();
+  for (const piece of data) sum.update(piece);
+  const attrs = receivedMs === undefined ? {} : { received: String(receivedMs) };
+  const outer = { ...header, checksum: sum.digest(), attrs: { ...header.attrs, ...attrs } };
+  const file = joinSegmentFile({ data, header: outer });
+  for (const piece of data) giveBack(piece);
+  return file;
 }
 
 /**
@@ -82,14 +89,15 @@ function finish(header: SegmentHeader, data: Uint8Array): Uint8Array {
  * 131,072 runs or 512 MiB, where a snapshot is the better thing. A payload over 8 MiB becomes seekable.
  */
 export function encodeSegment(input: SegmentInput, options: EncodeSegmentOptions = {}): Uint8Array {
-  const { header, payload, how, zstdLevel } = plan(input, options);
+  const planned = plan(input, options);
+  const { payload, how, zstdLevel } = planned;
   switch (how) {
     case "as it is":
-      return finish(header, payload.bytes);
+      return finish(planned, [payload.bytes]);
     case "one frame":
-      return finish(header, zstdCompressSync(payload.bytes, zstdLevel));
+      return finish(planned, [zstdCompressSync(payload.bytes, zstdLevel)]);
     default:
-      return finish(header, compressSeekableSync(payload, zstdLevel));
+      return finish(planned, compressSeekableSync(payload, zstdLevel));
   }
 }
 
@@ -98,14 +106,15 @@ export async function encodeSegmentAsync(
   input: SegmentInput,
   options: EncodeSegmentOptions = {},
 ): Promise<Uint8Array> {
-  const { header, payload, how, zstdLevel } = plan(input, options);
+  const planned = plan(input, options);
+  const { payload, how, zstdLevel } = planned;
   switch (how) {
     case "as it is":
-      return finish(header, payload.bytes);
+      return finish(planned, [payload.bytes]);
     case "one frame":
-      return finish(header, await zstdCompress(payload.bytes, zstdLevel));
+      return finish(planned, [await zstdCompress(payload.bytes, zstdLevel)]);
     default:
-      return finish(header, await compressSeekable(payload, zstdLevel));
+      return finish(planned, await compressSeekable(payload, zstdLevel));
   }
 }
 

@@ -5,6 +5,7 @@ import { type BufferPool, createBufferPool } from "./buffer-pool.ts";
 import { type CompressionConfig, compressionSettings, defaultCompression } from "./config-compression.ts";
 import { createCrc64 } from "./crc64.ts";
 import { PageferryError } from "./errors.ts";
+import { giveBack } from "./give-back.ts";
 import { seekFrameBytes } from "./limits.ts";
 import type { Spool } from "./ports.ts";
 import { encodeSeekTable, type SeekEntry } from "./seekable.ts";
@@ -116,6 +117,7 @@ async function spoolData(
       const stored = await first.stored;
       entries.push({ storedBytes: stored.length, decodedBytes: first.decodedBytes });
       await write(stored);
+      giveBack(stored);
     }
   };
   for await (const block of blocksOf(raw, pool, options.signal)) {

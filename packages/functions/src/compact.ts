@@ -3,6 +3,7 @@
 
 import {
   encodeSegmentAsync,
+  type FoldedRange,
   type FoldStep,
   foldRange,
   isPageferryError,
@@ -11,7 +12,6 @@ import {
   PageferryError,
   parseObjectName,
   segmentName,
-  withReceived,
 } from "@pageferry/format";
 import { type CompactMemory, createCompactMemory, readKnownIndexes } from "./compact-memory.ts";
 import { type Merge, planMerges } from "./compact-plan.ts";
@@ -99,21 +99,70 @@ interface Carrying extends CompactOptions {
   readonly failed: Set<string>;
 }
 
-/** A merge that turns out too large is halved, as long as there is something to halve. */
+/** A merge that turns out too large becomes several, cut from its newest end on. */
 async function carryOut(replica: Replica, merge: Merge, carrying: Carrying): Promise<void> {
+  let current = merge;
   try {
-    carrying.merged.push(countedIn(merge, await storeMerged(replica, merge, carrying)));
+    for (;;) {
+      const rest = await carryOutNewest(replica, current, carrying);
+      if (rest === undefined) return;
+      carrying.memory.tooLarge.add(merge.name);
+      current = rest;
+    }
   } catch (error) {
     carrying.signal?.throwIfAborted();
     if (!isPageferryError(error)) throw error;
-    if (!isPageferryError(error, "too-large")) {
-      carrying.failed.add(merge.name);
-      carrying.left.push({ name: merge.name, why: whyOf(error) });
-      return;
-    }
-    carrying.memory.tooLarge.add(merge.name);
-    for (const half of halvesOf(merge)) await carryOut(replica, half, carrying);
+    carrying.failed.add(merge.name);
+    carrying.left.push({ name: current.name, why: whyOf(error) });
   }
+}
+
+/** Stores what fits into one range, of two objects at least; returns the rest. */
+async function carryOutNewest(
+  replica: Replica,
+  merge: Merge,
+  carrying: Carrying,
+): Promise<Merge | undefined> {
+  const { signal, mergedBytesMax = mergedBytesMaxDefault } = carrying;
+  const { sources, parentTxId } = merge;
+  let folded: FoldedRange;
+  try {
+    folded = await foldRange({
+      steps: sources as readonly FoldStep[],
+      ...{ reader: replica.reader, parentTxId, rawBytesMax: mergedBytesMax, signal },
+    });
+  } catch (error) {
+    if (!isPageferryError(error, "too-large")) throw error;
+    carrying.memory.tooLarge.add(merge.name);
+    return olderOf(merge, 1);
+  }
+  const { steps } = folded;
+  const part = newerOf(merge, steps);
+  if (steps > 1 || sources.length === 1) {
+    carrying.merged.push(countedIn(part, await storeMerged(replica, part, folded, signal)));
+  }
+  folded.release();
+  return olderOf(merge, steps);
+}
+
+/** The newest `count` sources of a merge. */
+function newerOf(merge: Merge, count: number): Merge {
+  const sources = merge.sources.slice(-count);
+  const [first] = sources;
+  if (count >= merge.sources.length || first === undefined) return merge;
+  return named({ ...merge, parentTxId: first.from, sources });
+}
+
+/** A merge without its newest `count` sources; `undefined` where there is nothing left to join. */
+function olderOf(merge: Merge, count: number): Merge | undefined {
+  const sources = merge.sources.slice(0, -count);
+  const last = sources.at(-1);
+  if (last === undefined || sources.length < 2) return undefined;
+  return named({ ...merge, txId: last.to, stampMs: last.stampMs ?? merge.stampMs, sources });
+}
+
+function named(merge: Merge): Merge {
+  return { ...merge, name: segmentName(merge) };
 }
 
 function countedIn(merge: Merge, bytesOut: number): Merged {
@@ -127,30 +176,17 @@ function countedIn(merge: Merge, bytesOut: number): Merged {
   };
 }
 
-function halvesOf(merge: Merge): Merge[] {
-  const { sources, generation } = merge;
-  const middle = sources.length >> 1;
-  return [sources.slice(0, middle), sources.slice(middle)].flatMap((half, at) => {
-    const [first, last] = [half[0], half.at(-1)];
-    if (first === undefined || last === undefined || half.length < 2) return [];
-    const parentTxId = at === 0 ? merge.parentTxId : first.from;
-    const stampMs = last.stampMs ?? merge.stampMs;
-    const name = segmentName({ generation, parentTxId, txId: last.to, stampMs });
-    return [{ ...merge, name, parentTxId, txId: last.to, stampMs, sources: half }];
-  });
-}
-
-async function storeMerged(replica: Replica, merge: Merge, options: CompactOptions): Promise<number> {
-  const { signal, mergedBytesMax = mergedBytesMaxDefault } = options;
-  const { segment, receivedMs } = await foldRange({
-    steps: merge.sources as readonly FoldStep[],
-    reader: replica.reader,
-    parentTxId: merge.parentTxId,
-    rawBytesMax: mergedBytesMax,
-    signal,
-  });
-  const encoded = await encodeSegmentAsync(segment);
-  const body = receivedMs === null ? encoded : withReceived(encoded, receivedMs);
+async function storeMerged(
+  replica: Replica,
+  merge: Merge,
+  folded: FoldedRange,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const { segment, receivedMs } = folded;
+  const encoding = encodeSegmentAsync(segment, receivedMs === null ? {} : { receivedMs });
+  // The pages are copied by now.
+  folded.release();
+  const body = await encoding;
   const name = parseObjectName(merge.name) as StateObjectName;
   const [outcome] = await replica.putAll(merge.generation, [{ name, body }], { signal });
   if (outcome?.kind === "failed") throw outcome.error;

@@ -9,6 +9,7 @@ import {
   type EncodedSnapshot,
   encodeSnapshot,
   formatTxId,
+  giveBack,
   listingOf,
   openArchive,
   PageferryError,
@@ -166,7 +167,7 @@ async function encodeImage(
   const spool = fileSpool(join(scratch.directory, "spool"));
   try {
     const encoded = await encodeSnapshot(
-      createReadStream(image, { highWaterMark: chunkBytes }),
+      chunksOf(image),
       {
         txId,
         pageSize: restored.pageSize,
@@ -185,12 +186,25 @@ async function encodeImage(
       signal?.throwIfAborted();
       await writeAll(handle, part, written);
       written += part.length;
+      giveBack(part);
     }
     return encoded;
   } catch (error) {
     throw fromFileSystem(error, `building a snapshot in ${scratch.directory}`);
   } finally {
     await spool.remove();
+  }
+}
+
+/** A file's bytes, each chunk in the memory of the one before it. */
+async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+  await using handle = await open(path, "r");
+  const chunk = Buffer.allocUnsafeSlow(chunkBytes);
+  for (let at = 0; ; ) {
+    const { bytesRead } = await handle.read(chunk, 0, chunk.length, at);
+    if (bytesRead === 0) return;
+    yield chunk.subarray(0, bytesRead);
+    at += bytesRead;
   }
 }
 

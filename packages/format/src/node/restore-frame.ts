@@ -5,7 +5,8 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { createZstdDecompress, type ZstdDecompress } from "node:zlib";
 import { eachUnclaimed } from "../apply.ts";
 import { createCrc64 } from "../crc64.ts";
-import { type FrameOrder, free, type UnpackedFrame } from "../restore-unpack.ts";
+import { giveBack } from "../give-back.ts";
+import type { FrameOrder, UnpackedFrame } from "../restore-unpack.ts";
 import { fromFileSystem } from "./durable.ts";
 
 /** Bytes of one read, and of one piece of output. */
@@ -52,7 +53,7 @@ export async function unpackFrame(
  * last piece it cannot touch any of it, and all of it has been written.
  */
 function freeWhenFull(raw: Uint8Array): void {
-  if (raw.buffer.byteLength === chunkBytes && raw.byteOffset + raw.byteLength === chunkBytes) free(raw);
+  if (raw.buffer.byteLength === chunkBytes && raw.byteOffset + raw.byteLength === chunkBytes) giveBack(raw);
 }
 
 /** Reads the data into one buffer, again and again: the decoder has taken a chunk when it calls back. Returns the CRC if it is asked for. */

@@ -5,14 +5,9 @@ import { closeSync, fstatSync, openSync, readSync, writeSync, writevSync } from 
 import { parentPort, workerData } from "node:worker_threads";
 import type { CheckResult } from "../bolt/check.ts";
 import { PageferryError } from "../errors.ts";
+import { giveBack } from "../give-back.ts";
 import type { Part, PartOrder } from "../restore-part.ts";
-import {
-  type FrameOrder,
-  free,
-  type UnpackedFrame,
-  type UnpackOrder,
-  unpackStretch,
-} from "../restore-unpack.ts";
+import { type FrameOrder, type UnpackedFrame, type UnpackOrder, unpackStretch } from "../restore-unpack.ts";
 import type { CheckOrder } from "../workbench.ts";
 import { fromFileSystem } from "./durable.ts";
 import type { ThreadAnswer, ThreadDecoded, ThreadFailure, ThreadRequest } from "./restore-threads.ts";
@@ -44,7 +39,7 @@ async function hold(
   });
   const memory = new Map<ArrayBufferLike, Uint8Array>();
   for (const part of parts) for (const frame of part.frames) memory.set(frame.buffer, frame);
-  if (!isScratch && !memory.has(bytes.buffer)) free(bytes);
+  if (!isScratch && !memory.has(bytes.buffer)) giveBack(bytes);
   held.set(token, { parts, memory: [...memory.values()] });
   return { facts: parts.map((part) => part.facts), storedBytes };
 }
@@ -55,7 +50,7 @@ async function finish(token: number, claimed: readonly Uint32Array[]): Promise<v
     const { facts, frames } = partOf(token, at);
     for (const { offset, bytes } of piecesOf(facts, frames, runs)) writeAt(offset, bytes);
   }
-  for (const bytes of held.get(token)?.memory ?? []) free(bytes);
+  for (const bytes of held.get(token)?.memory ?? []) giveBack(bytes);
   held.delete(token);
 }
 
@@ -64,7 +59,7 @@ let scratch = new Uint8Array(0);
 
 function scratchOf(length: number): Uint8Array {
   if (scratch.length < length) {
-    free(scratch);
+    giveBack(scratch);
     scratch = new Uint8Array(length);
   }
   return scratch.subarray(0, length);

@@ -54,6 +54,9 @@ export interface ThreadDecoded {
 /** More threads than this wait for the disk, and each costs some 30 MB. */
 const threadsMax = 4;
 
+/** Pages lie outside of the heap: what a thread has in it is short-lived and little. */
+const youngHeapMb = 8;
+
 /** Below this a small buffer may lie in memory that others share, and copying it is cheaper than asking. */
 const transferBytesMin = 64 * 1024;
 
@@ -141,6 +144,7 @@ function startThread(path: string): Thread {
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   const worker = new Worker(new URL(`./restore-thread.${extension}`, import.meta.url), {
     workerData: { path },
+    resourceLimits: { maxYoungGenerationSizeMb: youngHeapMb },
   });
   const waiting = new Map<number, PromiseWithResolvers<unknown>>();
   let ids = 0;
