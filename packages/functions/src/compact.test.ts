@@ -1,6 +1,12 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { suite, test } from "node:test";
-import { decodeSegment, decodeSegmentFile, parseGeneration, segmentState } from "@pageferry/format";
+import {
+  decodeSegment,
+  decodeSegmentFile,
+  parseGeneration,
+  parseObjectName,
+  segmentState,
+} from "@pageferry/format";
 import { seeded } from "@pageferry/format/fixtures";
 import {
   firstLine,
@@ -228,15 +234,46 @@ suite("compaction", () => {
     ok(ids.includes(end), "the last page");
   });
 
-  test("halves what would be too large, remembers it, and leaves it so", async () => {
+  test("cuts what would be too large from its newest end on, reads little twice, and leaves it so", async () => {
     const line = lineOf(29);
-    const { replica } = await open(line, singles(1, 29));
+    const store = memoryStore();
+    const reads = new Map<string, number>();
+    const counted = {
+      ...store,
+      get(name: string, range?: Parameters<typeof store.get>[1]) {
+        reads.set(name, (reads.get(name) ?? 0) + 1);
+        return store.get(name, range);
+      },
+    };
+    const { replica } = await open(line, singles(1, 29), counted);
     const memory = createCompactMemory();
-    const bound = { memory, mergedBytesMax: 12 * modelPageSize };
+    const mergedBytesMax = 12 * modelPageSize;
+    const bound = { memory, mergedBytesMax };
+    reads.clear();
+
     const { merged, left } = await compact(replica, beginMs + 60_000, bound);
+
     deepEqual(left, []);
     ok(merged.length > 1);
     ok(memory.tooLarge.size > 0);
+    const segments = [...reads].filter(([name]) => name.includes("/segments/"));
+    const total = segments.reduce((sum, [, count]) => sum + count, 0);
+    // What was fetched ahead of a cut is fetched again.
+    ok(total <= 28 + merged.length * 8, `${total} reads of ${segments.length} objects`);
+    const ranges = await rangesOf(replica);
+    const cut = merged.map(({ name }) => parseObjectName(name));
+    for (const [at, range] of cut.entries()) {
+      if (range?.kind !== "segment") throw new Error("a merge is a segment");
+      const newer = cut[at - 1];
+      ok(
+        at === 0 || (newer?.kind === "segment" && range.lastTxId < newer.firstTxId),
+        "newest first, none twice",
+      );
+      const { pages } = await replica.fetchSegment({ name: merged[at]?.name ?? "" });
+      const blocks = pages.slice(1).reduce((sum, { overflow }) => sum + overflow + 1, 0);
+      ok(blocks * modelPageSize <= mergedBytesMax, `${blocks} pages`);
+    }
+    ok(ranges.length > 29);
     deepEqual((await compact(replica, beginMs + 60_000, bound)).merged, []);
     await assertRestores(replica, line, [5, 15, 29]);
   });

@@ -153,6 +153,27 @@ suite("a snapshot that nobody sends", () => {
     deepEqual(await readdir(scratchDir), []);
   });
 
+  test("is built at the second try where another process removed what it would have been made of", async (t) => {
+    const { replica, store, build } = await open(t);
+    const line = lineOf(8, hourMs);
+    await replica.putAll(line.generation, [await snapshotItem(line, 1)]);
+    await send(replica, line, 1, 9);
+    const other = createReplica(store, { root: "app" });
+    await other.putAll(line.generation, [segmentItem(line, 1, 8)]);
+    const fine = (await Array.fromAsync(store.list("app/")))
+      .map(({ name }) => name)
+      .filter((name) => name.includes("/segments/") && !name.includes("0000000000000008-"))
+      .filter((name) => !name.includes("0000000000000009-"));
+    await store.remove(fine);
+
+    const [failed] = await build();
+    ok(failed?.failure?.startsWith("not-found"), failed?.failure ?? "");
+    const [built] = await build();
+
+    equal(built?.failure, null);
+    ok(built?.name.endsWith("-0000000000000008.snapshot.cbor"));
+  });
+
   test("dies anywhere without harm, and is built in the end", async (t) => {
     for (let seed = 0; seed < 20; seed += 1) {
       const faults = { random: chance(seed), unavailableShare: 0, lostAnswerShare: 0 };

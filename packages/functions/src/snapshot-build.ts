@@ -80,6 +80,8 @@ export async function buildSnapshots(
     const built = due === undefined ? undefined : await unlessOthersDo(() => buildOne(replica, due, options));
     if (built !== undefined) builds.push(built);
   }
+  // Others removed what is remembered here.
+  if (builds.some(({ failure }) => failure?.startsWith("not-found"))) await replica.refresh({ signal });
   return builds;
 }
 
