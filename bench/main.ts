@@ -11,6 +11,7 @@ const benches: Record<string, () => Promise<unknown>> = {
   compaction: async () => (await import("./time.ts")).benchCompaction(),
   newest: async () => (await import("./newest.ts")).benchNewest(),
   large: async () => (await import("./time.ts")).benchLarge(),
+  day: async () => (await import("./time.ts")).benchDay(),
   kept: async () => (await import("./time.ts")).benchKept(),
   freelist: async () => (await import("./time.ts")).benchFreelist(),
   stores: async () => (await import("./stores.ts")).benchStores(),

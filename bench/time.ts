@@ -2,6 +2,7 @@
 import { cp, readdir, stat, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  type Config,
   encodeSegment,
   indexArchive,
   type ListedObject,
@@ -18,6 +19,7 @@ import { newestStored } from "../test/archive.ts";
 import { runWriter, startWriter } from "../test/go-apps.ts";
 import { startUp } from "../test/pageferry.ts";
 import { temporaryDirectory, until } from "../test/temporary.ts";
+import { createSimulation, objectsOf } from "../test/time/simulation.ts";
 import { median, medians, round } from "./machine.ts";
 import { measured } from "./measured.ts";
 import { copyOnce, prepareArchive, restoreArchive } from "./restore.ts";
@@ -130,6 +132,37 @@ export async function benchLarge(): Promise<Record<string, number>> {
   await host.stop();
   // Awaited here: the directory goes when this returns.
   return await compacted(directory.file("data/replica"), path, { snapshotInterval: "10s" });
+}
+
+/**
+ * A day of ten commits a second under the default policies, by the real decisions over names and sizes (test/time/simulation.ts): a segment a second, of
+ * 28 pages anywhere in 35 MB that nothing compresses, as `kept` weighs them.
+ */
+export async function benchDay(): Promise<Record<string, number>> {
+  const config = parseConfig({ databases: ["app.db"] }) as Config;
+  const beginMs = Date.UTC(2026, 0, 1, 0, 7, 11);
+  const load = { databasePages: (35 * mb) / 4096, pagesPerCommit: 28, storedPageBytes: 4110 };
+  const day = createSimulation({
+    ...{ config, beginMs, load, commitEveryMs: 1000, snapshotLookMs: 300_000 },
+  });
+  const hourMs = 3_600_000;
+  const hours = Array.from({ length: 48 }, (_, at) => {
+    day.runUntil(beginMs + (at + 1) * hourMs);
+    return { bytes: day.bytes(), objects: day.objects() };
+  });
+  const database = load.databasePages * 4096;
+  const [first, second] = [hours.slice(0, 24), hours.slice(24)];
+  const most = (some: typeof hours, key: "bytes" | "objects") => Math.max(...some.map((hour) => hour[key]));
+  return {
+    "stored after a day ÷ database": round((hours[23]?.bytes ?? 0) / database),
+    "at most on the first day ÷ database": round(most(first, "bytes") / database),
+    "at most on the second day ÷ database": round(most(second, "bytes") / database),
+    "objects at most": most(second, "objects"),
+    "objects of a restore": objectsOf(day.listing()),
+    "all segments, singly ÷ database": round(
+      (86_400 * load.pagesPerCommit * load.storedPageBytes) / database,
+    ),
+  };
 }
 
 /** Thirty times faster than life: ten commits a segment, as at 10 tx/s with an interval of 1 s; retention and windows shortened alike. */

@@ -17,16 +17,27 @@ import {
 } from "@pageferry/format";
 import { type KeptPoint, planPrune, type RetentionPolicy, retentionPolicy } from "@pageferry/functions";
 import { type Compacted, compactDue, compactLookMs } from "../../packages/functions/src/compact-due.ts";
-import { planMerges } from "../../packages/functions/src/compact-plan.ts";
+import { type Merge, planMerges } from "../../packages/functions/src/compact-plan.ts";
 import { graceMsDefault } from "../../packages/functions/src/prune-plan.ts";
 import { receiptsWanted } from "../../packages/functions/src/receipts.ts";
 import { snapshotDue } from "../../packages/functions/src/snapshot-plan.ts";
 
-/** How large things are: a database of 32 MB whose commits write four pages anywhere in it, at 40 % of their size. */
-const databasePages = 8000;
-const pagesPerCommit = 4;
-const storedPageBytes = 1640;
+/** How large things are. */
+export interface Load {
+  readonly databasePages: number;
+  /** Pages of one segment, anywhere in the database. */
+  readonly pagesPerCommit: number;
+  /** What a page of 4 KiB takes as it is stored. */
+  readonly storedPageBytes: number;
+}
+
+/** A database of 32 MB whose commits write four pages, at 40 % of their size. */
+const usualLoad: Load = { databasePages: 8000, pagesPerCommit: 4, storedPageBytes: 1640 };
+
 const objectOverheadBytes = 700;
+
+/** Pages of one range, as compact.ts bounds its bytes: what would have more is cut, from the newest end on. */
+const mergedPagesMax = (16 * 1024 * 1024) / 4096;
 
 /** From a commit until the queue has taken it. */
 const receiptMs = 300;
@@ -50,6 +61,7 @@ export interface SimulationOptions {
   /** How long after the beginning the host first looks whether a window is over. */
   readonly phaseMs?: number;
   readonly snapshotLookMs: number;
+  readonly load?: Load;
 }
 
 export interface Simulation {
@@ -69,6 +81,7 @@ const generation: Generation = parseGeneration("00000000000000a1");
 
 interface World {
   readonly options: SimulationOptions;
+  readonly load: Load;
   readonly policy: RetentionPolicy;
   readonly requests: Requests;
   /** Both ascending, as a listing has them. */
@@ -79,6 +92,8 @@ interface World {
   /** Since when names are marked. */
   marks: Map<string, number>;
   compacted: Compacted | undefined;
+  /** Names of merges that became several ranges, or none. */
+  readonly tooLarge: Set<string>;
   /** The window of each level that the newest point was in when the level was last planned. */
   readonly planned: number[];
   newestTxId: number;
@@ -91,6 +106,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
   if (policy === undefined) throw new Error("the configuration says nothing of what stays");
   const world: World = {
     options,
+    load: options.load ?? usualLoad,
     policy,
     requests: { lists: 0, gets: 0, puts: 0, deletes: 0, removed: 0 },
     ranges: [],
@@ -99,6 +115,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
     kept: [],
     marks: new Map(),
     compacted: undefined,
+    tooLarge: new Set(),
     planned: [],
     newestTxId: 1,
     newestMs: options.beginMs,
@@ -147,16 +164,41 @@ function compact(world: World, finestMs: number): void {
     const window = Math.floor(newestMs / windowMs);
     if (planned[level] === window) continue;
     planned[level] = window;
-    for (const { parentTxId, txId: id, stampMs, sources } of mergesOf(world, level)) {
-      addRange(world, Number(parentTxId), Number(id), stampMs);
-      requests.gets += sources.length;
-      requests.puts += 1;
+    for (const merge of mergesOf(world, level)) {
+      requests.gets += merge.sources.length;
+      const ranges = cutOf(world.load, merge);
+      if (ranges.length !== 1) world.tooLarge.add(merge.name);
+      for (const { from, to, stampMs } of ranges) {
+        addRange(world, from, to, stampMs);
+        requests.puts += 1;
+      }
     }
   }
 }
 
+/** The ranges that a merge becomes: one, or several of two sources at least where one would be too large. */
+function cutOf(load: Load, { parentTxId, txId: end, stampMs, sources }: Merge) {
+  const ranges: { from: number; to: number; stampMs: number }[] = [];
+  let part = { from: Number(end), to: Number(end), stampMs, count: 0 };
+  const close = () => {
+    if (part.count > 1 || part.count === sources.length) ranges.push(part);
+  };
+  for (const [at, source] of sources.entries().toArray().reverse()) {
+    const from = Number(at === 0 ? parentTxId : source.from);
+    if (part.count > 0 && pagesOf(load, part.to - from) > mergedPagesMax) {
+      close();
+      part = { from: part.from, to: part.from, stampMs: source.stampMs ?? stampMs, count: 0 };
+    }
+    part = { ...part, from, count: part.count + 1 };
+  }
+  close();
+  return ranges;
+}
+
 function mergesOf(world: World, level: number) {
-  return planMerges(listingOf(world), level, { levelsMs: world.policy.levelsMs, nowMs: world.nowMs });
+  const { policy, nowMs, tooLarge } = world;
+  const merges = planMerges(listingOf(world), level, { levelsMs: policy.levelsMs, nowMs });
+  return merges.filter(({ name }) => !tooLarge.has(name));
 }
 
 /** As snapshot-build.ts: a restore of the point, its receipt, the snapshot, and the lease of the work. */
@@ -221,7 +263,7 @@ function readReceipts(world: World): void {
 
 function addRange(world: World, parent: number, id: number, stampMs: number): void {
   const name = segmentName({ generation, parentTxId: txId(parent), txId: txId(id), stampMs });
-  const range = indexed({ name, size: rangeBytes(id - parent) }).ranges[0] as RangeObject;
+  const range = indexed({ name, size: rangeBytes(world.load, id - parent) }).ranges[0] as RangeObject;
   let at = world.ranges.length;
   for (let before = world.ranges[at - 1]; before !== undefined; before = world.ranges[at - 1]) {
     if (before.txId < range.txId || (before.txId === range.txId && before.parentTxId < range.parentTxId))
@@ -235,7 +277,8 @@ function addRange(world: World, parent: number, id: number, stampMs: number): vo
 function addSnapshot(world: World, id: number, stampMs: number): void {
   const name = snapshotName({ generation, txId: txId(id), stampMs });
   world.snapshots.push(
-    indexed({ name, size: databasePages * storedPageBytes }).snapshots[0] as SnapshotObject,
+    indexed({ name, size: world.load.databasePages * world.load.storedPageBytes })
+      .snapshots[0] as SnapshotObject,
   );
   world.listing = undefined;
 }
@@ -245,9 +288,12 @@ function indexed(object: { readonly name: string; readonly size: number }): Gene
 }
 
 /** Pages that so many commits touch, each once. */
-function rangeBytes(commits: number): number {
-  const pages = databasePages * (1 - (1 - pagesPerCommit / databasePages) ** commits);
-  return objectOverheadBytes + Math.round(pages * storedPageBytes);
+function pagesOf({ databasePages, pagesPerCommit }: Load, commits: number): number {
+  return databasePages * (1 - (1 - pagesPerCommit / databasePages) ** commits);
+}
+
+function rangeBytes(load: Load, commits: number): number {
+  return objectOverheadBytes + Math.round(pagesOf(load, commits) * load.storedPageBytes);
 }
 
 function listingOf(world: World): ArchiveListing {
