@@ -116,7 +116,9 @@ async function build(
   // What the whole will take is known when the newest object has been read; the snapshot before it tells about how much.
   await checkRoom(scratch, plan.snapshot.size);
   const restored = await restoreFile({
-    ...{ output: image, plan, readers: [replica.reader], integrity: "full", threads, signal },
+    ...{ output: image, plan, readers: [replica.reader], integrity: "full", signal },
+    // Nobody waits for it: one object after the other keeps it small.
+    ...{ threads, parallelism: 1 },
   });
   if (restored.stateHash === undefined)
     throw new PageferryError(

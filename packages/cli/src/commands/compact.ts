@@ -72,7 +72,14 @@ async function alone(
     for (const replica of replicas.filter(isWanted)) {
       const report = await compactReplica(replica, { levelsMs, now, dryRun, signal });
       const build = () =>
-        buildSnapshots(replica, { scratchDir, snapshotIntervalMs, levelsMs, nowMs: now(), signal });
+        buildSnapshots(replica, {
+          scratchDir,
+          snapshotIntervalMs,
+          levelsMs,
+          nowMs: now(),
+          signal,
+          threads: 0,
+        });
       rows.push({ ...report, snapshots: dryRun ? [] : await build() });
     }
     const failures = unopened.map((replica) => ({ replica, why: "it could not be opened" }));
