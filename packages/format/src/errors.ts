@@ -35,6 +35,20 @@ export const errorTable = {
     when: "A parameter of a request or command does not parse.",
     hint: "Correct the named parameter; --help shows examples.",
   },
+  "wrong-method": {
+    remedy: "stop",
+    status: 405,
+    exitCode: 2,
+    when: "The API knows the path, and not the method.",
+    hint: "Use one of the methods in Allow.",
+  },
+  "unsupported-media": {
+    remedy: "stop",
+    status: 415,
+    exitCode: 2,
+    when: "A body came in a type or an encoding that is not taken.",
+    hint: "Send it as the reference at /docs/api says, uncompressed.",
+  },
   corrupt: {
     remedy: "stop",
     status: 502,

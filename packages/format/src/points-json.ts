@@ -13,7 +13,7 @@ export interface PointJson {
   readonly time: string | null;
   /** When the host took it; null where nothing read tells it. */
   readonly received: string | null;
-  readonly kind: string;
+  readonly kind: Point["kind"];
   readonly object: string;
   readonly bytes: number;
 }

@@ -27,8 +27,8 @@ const atOnceBounds = {
 const database = "/v1/databases/:database";
 const operate: Rule = { scopes: ["operate"], database: "path" };
 
-/** Without a token. */
-const openRoutes: ReadonlySet<string> = new Set(["GET /healthz"]);
+/** Without a token. What the API is, is no secret: it is the same in every host. */
+const openRoutes: ReadonlySet<string> = new Set(["GET /healthz", "GET /openapi.json", "GET /docs/api"]);
 
 /** Every other route, as it is declared. Who may restore may also see what there is to restore. */
 const rules: Readonly<Record<string, Rule>> = {
@@ -50,6 +50,14 @@ const rules: Readonly<Record<string, Rule>> = {
   [`DELETE ${database}/pins`]: operate,
   "POST /v1/replay": { scopes: ["operate"], database: "query" },
 };
+
+/** What a route asks of a token. Throws for a route that nobody may call: it must not be described, either. */
+export function accessOf(route: string): "open" | Pick<Rule, "scopes" | "database"> {
+  if (openRoutes.has(route)) return "open";
+  const rule = Object.hasOwn(rules, route) ? rules[route] : undefined;
+  if (rule === undefined) throw new Error(`${route} stands in no table of access.ts`);
+  return rule;
+}
 
 /** Tells who calls, from the Authorization header and the address it comes from. Throws `unauthorized` or `too-many`. */
 export type Authenticate = (header: string | undefined, address: string) => Promise<Grant>;

@@ -114,8 +114,8 @@ suite("wrong tokens from one address", () => {
     for (let failures = 0; failures < 3; failures += 1) {
       await assert.rejects(enter("guess"), (error: PageferryError) => {
         assert.equal(error.code, "too-many");
-        assert.equal(problemOf(error, false).status, 429);
-        assert.equal(problemOf(error, false).headers["retry-after"], "40");
+        assert.equal(problemOf(error, { isAboutRequest: false, requestId: "" }).status, 429);
+        assert.equal(problemOf(error, { isAboutRequest: false, requestId: "" }).headers["retry-after"], "40");
         return true;
       });
     }

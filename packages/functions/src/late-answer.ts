@@ -1,13 +1,18 @@
 // An answer to what may take hours: the line is kept awake with spaces, which JSON allows before its value, and the answer comes at the end.
 // Its status was sent long before, so an error is told in the body, with `code`, like a problem.
 
+import { isPageferryError } from "@pageferry/format";
+import type { Context } from "hono";
 import { problemOf } from "./problem.ts";
+import { requestIdOf } from "./request-id.ts";
+import { tellUnexpected } from "./unexpected.ts";
 
 /** Proxies and clients give up lines that are silent for a minute. */
 const spaceMs = 10_000;
 
 /** Answers 200 at once with the JSON of `work`, once it is there; or a problem, where it fails. */
-export function answerInTheEnd(work: Promise<unknown>, signal: AbortSignal): Response {
+export function answerInTheEnd(work: Promise<unknown>, context: Context): Response {
+  const { signal } = context.req.raw;
   const encoder = new TextEncoder();
   let timer: NodeJS.Timeout | undefined;
   let isOpen = true;
@@ -25,7 +30,10 @@ export function answerInTheEnd(work: Promise<unknown>, signal: AbortSignal): Res
       controller.enqueue(encoder.encode(" "));
       work.then(
         (value) => end(JSON.stringify(value)),
-        (error: unknown) => end(problemOf(error, true).body),
+        (error: unknown) => {
+          if (!isPageferryError(error) && !signal.aborted) tellUnexpected(context, error);
+          end(problemOf(error, { isAboutRequest: true, requestId: requestIdOf(context) }).body);
+        },
       );
     },
     cancel() {

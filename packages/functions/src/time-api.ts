@@ -1,11 +1,14 @@
 // The HTTP side of time: compaction, prune and pins of one database, by hand. Answers that may take hours come as late-answer.ts gives them.
 
-import { type DatabaseName, formatTxId, parseDuration, type RestoreTarget } from "@pageferry/format";
-import type { Context, Hono } from "hono";
-import { answerInTheEnd } from "./late-answer.ts";
+import { type DatabaseName, formatTxId, type RestoreTarget } from "@pageferry/format";
+import type { Hono } from "hono";
+import type { Parsed } from "./parsed.ts";
 import type { PinnedPoint, PinReport } from "./pins.ts";
 import type { PruneReport } from "./prune.ts";
+import { targetOf } from "./route.ts";
+import { addRoute } from "./serve-route.ts";
 import type { CallOptions } from "./store.ts";
+import { compactRoute, pinRoute, pinsRoute, pruneRoute, unpinRoute } from "./time-schema.ts";
 import type { CompactRow, PruneRequest, TimeReport, TimeRequest } from "./timekeeper.ts";
 
 export interface TimeApiOptions {
@@ -22,43 +25,28 @@ export interface TimeApiOptions {
   };
 }
 
-/** What the rest of the API knows of a request. */
-interface Parsed {
-  /** The database in the path; throws `not-found` for one that is not backed up here. */
-  readonly known: (context: Context) => Promise<DatabaseName>;
-  readonly targetOf: (context: Context) => RestoreTarget;
-}
-
-export function addTimeRoutes(app: Hono, options: TimeApiOptions, { known, targetOf }: Parsed): void {
-  app.post("/v1/databases/:database/compact", async (context) => {
-    const { replica, dryRun } = context.req.query();
-    const { signal } = context.req.raw;
-    const request = { replica, dryRun: dryRun === "true", signal };
-    return answerInTheEnd(options.compact(await known(context), request), signal);
+export function addTimeRoutes(app: Hono, options: TimeApiOptions, { known }: Parsed): void {
+  addRoute(app, compactRoute, async ({ context, query, signal }) => {
+    const database = await known(context);
+    return { inTheEnd: options.compact(database, { ...query, signal }) };
   });
-  app.post("/v1/databases/:database/prune", async (context) => {
-    const { replica, confirm, grace } = context.req.query();
-    const { signal } = context.req.raw;
-    const graceMs = grace === undefined ? undefined : parseDuration(grace);
-    const request = { replica, dryRun: confirm !== "true", graceMs, signal };
-    return answerInTheEnd(options.prune(await known(context), request).then(pruneJson), signal);
+  addRoute(app, pruneRoute, async ({ context, query: { replica, confirm, grace }, signal }) => {
+    const database = await known(context);
+    const request = { replica, dryRun: !confirm, graceMs: grace, signal };
+    return { inTheEnd: options.prune(database, request).then(pruneJson) };
   });
-  app.get("/v1/databases/:database/pins", async (context) => {
-    const pins = await options.pins.list(await known(context), { signal: context.req.raw.signal });
-    return context.json({ pins: pins.map(pinJson) });
+  addRoute(app, pinsRoute, async ({ context, signal }) => {
+    const pins = await options.pins.list(await known(context), { signal });
+    return { pins: pins.map(pinJson) };
   });
-  app.post("/v1/databases/:database/pins", async (context) => {
-    const { note } = context.req.query();
-    const { signal } = context.req.raw;
+  addRoute(app, pinRoute, async ({ context, query, signal }) => {
+    const { note } = query;
     const call = { signal, ...(note === undefined ? {} : { note }) };
-    return context.json(pinJson(await options.pins.add(await known(context), targetOf(context), call)), 201);
+    return pinJson(await options.pins.add(await known(context), targetOf(query), call));
   });
-  app.delete("/v1/databases/:database/pins", async (context) => {
-    const { signal } = context.req.raw;
-    return context.json(
-      pinJson(await options.pins.remove(await known(context), targetOf(context), { signal })),
-    );
-  });
+  addRoute(app, unpinRoute, async ({ context, query, signal }) =>
+    pinJson(await options.pins.remove(await known(context), targetOf(query), { signal })),
+  );
 }
 
 /** Transaction ids as the rest of the API writes them. */

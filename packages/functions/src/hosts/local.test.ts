@@ -246,8 +246,8 @@ suite("the API", () => {
       [await post(call, Buffer.alloc(33 * 1024 * 1024)), 413, "too-large"],
       [
         await call("POST", "/v1/ingest", Buffer.from("{}"), { "content-type": "application/json" }),
-        400,
-        "bad-request",
+        415,
+        "unsupported-media",
       ],
       [await call("PUT", "/v1/stage/xyz?database=app", Buffer.from("x")), 400, "bad-request"],
       [await call("PUT", `/v1/stage/${"0".repeat(64)}?database=..`, Buffer.from("x")), 400, "bad-name"],

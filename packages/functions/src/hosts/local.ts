@@ -182,7 +182,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     alarms: () => alarms.list().map(alarmStatus),
-    onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
+    onUnexpected: (err, where) => options.logger?.error({ err, ...where }, "unexpected error"),
   });
   const server = options.http === false ? undefined : await listen(api.fetch, config.listen);
   if (server !== undefined) undo.defer(() => server.close(0));

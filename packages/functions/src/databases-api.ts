@@ -1,0 +1,39 @@
+// The HTTP side of what is backed up: status of databases, and the points that can be restored.
+
+import type { ArchiveReader, DatabaseName } from "@pageferry/format";
+import type { Hono } from "hono";
+import { grantOfCall } from "./access.ts";
+import { pointsJson, timelineAnswer } from "./archive-api.ts";
+import { databaseRoute, databasesRoute, pointsRoute } from "./databases-schema.ts";
+import type { Parsed } from "./parsed.ts";
+import { covers } from "./scopes.ts";
+import { addRoute } from "./serve-route.ts";
+import type { AlarmStatus, DatabaseStatus } from "./status.ts";
+import { alarmsFor, statusFor } from "./views.ts";
+
+export interface DatabasesApiOptions {
+  readonly databases: () => Promise<readonly DatabaseName[]>;
+  readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
+  readonly alarms: () => readonly AlarmStatus[];
+  /** A database's replicas, healthiest first. */
+  readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
+}
+
+export function addDatabasesRoutes(app: Hono, options: DatabasesApiOptions, parsed: Parsed): void {
+  addRoute(app, databasesRoute, async ({ context }) => {
+    const grant = grantOfCall(context);
+    const names = (await options.databases()).filter((name) => covers(grant, name));
+    const databases = await Promise.all(names.map(options.status));
+    return {
+      databases: databases.map((status) => statusFor(grant, status)),
+      alarms: alarmsFor(grant, options.alarms()),
+    };
+  });
+  addRoute(app, databaseRoute, async ({ context }) =>
+    statusFor(grantOfCall(context), await options.status(await parsed.known(context))),
+  );
+  addRoute(app, pointsRoute, async ({ context, query, signal }) => {
+    const answer = query.timeline ? timelineAnswer : pointsJson;
+    return answer(await parsed.readersOf(context, query.replica), { signal });
+  });
+}

@@ -1,0 +1,54 @@
+// The HTTP side of an agent: envelopes, large bodies, and what is missing. CONTRACTS "HTTP between agent and host" holds for both sides.
+
+import {
+  type DatabaseName,
+  envelopeBytesMax,
+  formatNeeds,
+  type Needs,
+  PageferryError,
+  parseDatabaseName,
+} from "@pageferry/format";
+import type { Hono } from "hono";
+import { grantOfCall } from "./access.ts";
+import { ingestRoute, needsRoute, stageRoute } from "./ingest-schema.ts";
+import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
+import { requireDatabase } from "./scopes.ts";
+import { addRoute } from "./serve-route.ts";
+import type { Stage } from "./stage.ts";
+import type { CallOptions } from "./store.ts";
+
+export interface IngestApiOptions {
+  /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
+  readonly ingest: (envelope: Uint8Array, mayAdd: (database: DatabaseName) => void) => Promise<unknown>;
+  readonly stage: Stage;
+  readonly needs: (database: DatabaseName, call: CallOptions) => Promise<Needs>;
+}
+
+export function addIngestRoutes(app: Hono, options: IngestApiOptions): void {
+  const bodies = createBodyReader();
+  addRoute(app, ingestRoute, async ({ context }) => {
+    const type = context.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
+    if (type !== "application/cbor") {
+      throw new PageferryError(
+        "unsupported-media",
+        `content-type is ${type?.slice(0, 100) ?? "absent"}, application/cbor is expected`,
+      );
+    }
+    const grant = grantOfCall(context);
+    const mayAdd = (database: DatabaseName) => requireDatabase(grant, database);
+    await options.ingest(await bodies.read(context, envelopeBytesMax), mayAdd);
+    return context.body(null, 202);
+  });
+  addRoute(app, stageRoute, async ({ context }) => {
+    const size = declaredLength(context);
+    const digest = context.req.param("digest") ?? "";
+    const outcome = await options.stage.put(digest, chunksOf(context), { size });
+    return context.body(null, outcome === "stored" ? 201 : 200);
+  });
+  addRoute(app, needsRoute, async ({ context, signal }) => {
+    const database = parseDatabaseName(context.req.param("database") ?? "");
+    const needs = await options.needs(database, { signal });
+    const headers = { "content-type": "application/json", "cache-control": "no-store" };
+    return new Response(Buffer.from(formatNeeds(needs)), { headers });
+  });
+}

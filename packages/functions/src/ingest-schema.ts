@@ -1,0 +1,61 @@
+// The routes between an agent and its host: what they take and answer. CONTRACTS of both are in docs/format.md.
+
+import { parseDatabaseName } from "@pageferry/format";
+import { z } from "zod";
+import { countJson, parsedBy, route, txIdJson } from "./route.ts";
+
+export const ingestRoute = route({
+  ...{ method: "post", path: "/v1/ingest", tag: "agent" },
+  summary: "Take an envelope",
+  description:
+    "202: it is on disk, fsynced. 429 and 503, with Retry-After: again later. Any other error: stop.",
+  body: { type: "application/cbor", description: "An envelope, at most 32 MiB: docs/format.md#envelope." },
+  answers: { 202: { description: "It is durable." } },
+  errors: ["bad-name", "corrupt", "unsupported-version", "too-large", "conflict", "fork", "disk-full"],
+});
+
+export const stageRoute = route({
+  ...{ method: "put", path: "/v1/stage/:digest", tag: "agent" },
+  summary: "Take a large body, which an envelope will name by its digest",
+  query: z.strictObject({
+    database: parsedBy(parseDatabaseName, { lengthMax: 8192, example: "app" }).meta({
+      description: "The database that it is for.",
+    }),
+  }),
+  body: { type: "application/octet-stream", description: "The body, of the digest in the path." },
+  answers: { 201: { description: "It is durable." }, 200: { description: "It was there already." } },
+  errors: ["bad-name", "corrupt", "too-large", "disk-full"],
+});
+
+const needsSchema = z
+  .object({
+    version: z.literal(1),
+    newestEpoch: countJson,
+    buildsSnapshots: z.boolean().optional(),
+    generations: z.record(
+      z.string(),
+      z.object({
+        storedTxId: txIdJson.nullable(),
+        missing: z.array(z.array(txIdJson).length(2)),
+        snapshot: z.boolean(),
+      }),
+    ),
+  })
+  .meta({
+    id: "Needs",
+    description: "What the host has of each generation, and what it misses: docs/format.md#needs.",
+    examples: [
+      {
+        ...{ version: 1, newestEpoch: 1 },
+        generations: { "9f86d081884c7d65": { storedTxId: "00000000000004d2", missing: [], snapshot: false } },
+      },
+    ],
+  });
+
+export const needsRoute = route({
+  ...{ method: "get", path: "/v1/databases/:database/needs", tag: "agent" },
+  summary: "What the host misses",
+  description: "A database that nobody knows yet needs nothing: its agent asks before it begins.",
+  answers: { 200: needsSchema },
+  errors: ["bad-name"],
+});
