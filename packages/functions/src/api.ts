@@ -22,6 +22,8 @@ import { type Authenticate, grantOfCall, guardRoutes } from "./access.ts";
 import { createObjectServer, planManifest, pointsJson, timelineAnswer } from "./archive-api.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import type { MetricsText } from "./metrics.ts";
+import { openDoor } from "./page/door.ts";
+import { addPageRoutes, type PageApiOptions } from "./page/page-api.ts";
 import { problemOf } from "./problem.ts";
 import type { RepairReport } from "./repair.ts";
 import type { RepairRequest } from "./repairer.ts";
@@ -45,7 +47,7 @@ const healthAgeMs = 1000;
 /** A request's target is as long as names are, ten times over. */
 const pathLengthMax = 16 * 1024;
 
-export interface ApiOptions extends TimeApiOptions {
+export interface ApiOptions extends TimeApiOptions, Pick<PageApiOptions, "page"> {
   /** Asked of every call but `/healthz`. */
   readonly authenticate: Authenticate;
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
@@ -91,7 +93,8 @@ export function createApi(options: ApiOptions): Hono {
       throw new PageferryError("bad-request", "the URL is too long");
     await next();
   });
-  guardRoutes(app, options.authenticate);
+  if (options.page !== undefined) openDoor(app, options.page.now);
+  guardRoutes(app, options.authenticate, options.page?.sessions);
   addHealth(app, options);
   addIngest(app, options);
   addDatabases(app, options);
@@ -101,6 +104,7 @@ export function createApi(options: ApiOptions): Hono {
   addTimeRoutes(app, options, { known: (context) => known(context, options), targetOf });
   addMetrics(app, options);
   addVerify(app, options);
+  addPageRoutes(app, options, { known: (context) => known(context, options) });
   return app;
 }
 

@@ -31,6 +31,7 @@ import { type RepairRequest, startRepairer } from "../repairer.ts";
 import { replay } from "../replay.ts";
 import { openReplicaSet, type ReplicaSet } from "../replicas.ts";
 import { createRoom } from "../room.ts";
+import { everything } from "../scopes.ts";
 import { errorLine } from "../settle.ts";
 import { createSources } from "../sources.ts";
 import { openStage, type Stage } from "../stage.ts";
@@ -42,6 +43,7 @@ import { createVerified } from "../verified.ts";
 import type { VerifyRequest } from "../verifier.ts";
 import type { VerifyReport } from "../verify-report.ts";
 import { openLocalAuth } from "./local-auth.ts";
+import { localPage } from "./local-page.ts";
 import { createSignals } from "./local-signals.ts";
 import { startLocalTime } from "./local-time.ts";
 
@@ -119,6 +121,8 @@ export interface LocalHost extends AsyncDisposable {
   readonly token: string;
   /** Where that token was written, if it was made at this start. */
   readonly madeTokenFile: string | undefined;
+  /** For one sign-in at the page within ten minutes, with everything; for those who start the host. */
+  makeSignInCode(): string;
   readonly queue: HostQueue;
   status(database: string): Promise<DatabaseStatus>;
   databases(): Promise<readonly DatabaseName[]>;
@@ -148,7 +152,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const stage = await openStage({ directory: join(dataDir, "stage"), now });
   const signals = undo.use(await createSignals({ config, logger: options.logger, now, random: Math.random }));
   const { alarms, metrics } = signals;
-  const { token, madeTokenFile, authenticate } = await openAuth(config, options, { alarms, now });
+  const { token, madeTokenFile, authenticate, sessions } = await openAuth(config, options, { alarms, now });
   const sources = createSources({ now, alarms, notes: queue });
   const forks = createForks({ alarms, notes: queue });
   const sets = await openReplicaSets({ config, options, queue, metrics }, undo);
@@ -182,6 +186,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     alarms: () => alarms.list().map(alarmStatus),
+    page: localPage(config, { sessions, standing: databases.standing, now }),
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
   });
   const server = options.http === false ? undefined : await listen(api.fetch, config.listen);
@@ -199,7 +204,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   };
   return {
     url: server?.url,
-    ...{ token, madeTokenFile },
+    ...{ token, madeTokenFile, makeSignInCode: () => sessions.makeCode(everything) },
     queue: queuePort(server?.url ?? `queue in ${dataDir}`, { take, stage, databases }),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
