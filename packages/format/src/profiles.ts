@@ -35,8 +35,8 @@ const profiles: Readonly<Record<ProfileName, Omit<Profile, "name">>> = {
     means: "The restored file is the state of the application at that point, whole and checked.",
     steps: [
       "Stop the application.",
-      "Restore to a new file and look at it.",
-      "Move the old file aside, put the new one in its place with the same owner and mode, and start the application.",
+      "Move the old file aside, and put the new one in its place with the same owner and mode.",
+      "Start the application. Its backup goes on as a new generation; the old history stays.",
     ],
   },
   portainer: {

@@ -111,6 +111,10 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases/:database/objects/:name{.+}": ["restore"],
   "GET /v1/databases/:database/pins": ["read", "restore"],
   "GET /metrics": ["read"],
+  "GET /": ["read", "restore"],
+  "GET /db/:database": ["read", "restore"],
+  "GET /db/:database/restore": ["restore"],
+  "POST /db/:database/restore": ["restore"],
 };
 
 suite("the routes of the API", () => {
@@ -172,6 +176,7 @@ suite("a token for one database", () => {
     ...call,
     path: call.path
       .replace("/databases/app", `/databases/${name}`)
+      .replace("/db/app", `/db/${name}`)
       .replace("database=app", `database=${name}`),
   });
 

@@ -31,7 +31,6 @@ import { type RepairRequest, startRepairer } from "../repairer.ts";
 import { replay } from "../replay.ts";
 import { openReplicaSet, type ReplicaSet } from "../replicas.ts";
 import { createRoom } from "../room.ts";
-import { everything } from "../scopes.ts";
 import { errorLine } from "../settle.ts";
 import { createSources } from "../sources.ts";
 import { openStage, type Stage } from "../stage.ts";
@@ -43,7 +42,7 @@ import { createVerified } from "../verified.ts";
 import type { VerifyRequest } from "../verifier.ts";
 import type { VerifyReport } from "../verify-report.ts";
 import { openLocalAuth } from "./local-auth.ts";
-import { localPage } from "./local-page.ts";
+import { type LocalPage, localPage } from "./local-page.ts";
 import { createSignals } from "./local-signals.ts";
 import { startLocalTime } from "./local-time.ts";
 
@@ -114,15 +113,13 @@ export interface HostQueue {
   needs(database: string, options?: CallOptions): Promise<Needs>;
 }
 
-export interface LocalHost extends AsyncDisposable {
+export interface LocalHost extends AsyncDisposable, Omit<LocalPage, "page"> {
   /** `http://host:port`; `undefined` without HTTP. */
   readonly url: string | undefined;
   /** The host's own bearer token, which may do everything; docs/operations.md#tokens says how to make others. */
   readonly token: string;
   /** Where that token was written, if it was made at this start. */
   readonly madeTokenFile: string | undefined;
-  /** For one sign-in at the page within ten minutes, with everything; for those who start the host. */
-  makeSignInCode(): string;
   readonly queue: HostQueue;
   status(database: string): Promise<DatabaseStatus>;
   databases(): Promise<readonly DatabaseName[]>;
@@ -180,13 +177,14 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
   const told = undo.use(signals.start({ queue, targets, databases }));
+  const { page, ...forPeople } = localPage(config, { sessions, standing: databases.standing, now });
   const api = createApi({
     ...{ authenticate, stage, ingest: take, metrics: told.metricsText },
     replay: (request) => replay(request, { queue, targets, forks }),
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     alarms: () => alarms.list().map(alarmStatus),
-    page: localPage(config, { sessions, standing: databases.standing, now }),
+    page,
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
   });
   const server = options.http === false ? undefined : await listen(api.fetch, config.listen);
@@ -204,7 +202,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   };
   return {
     url: server?.url,
-    ...{ token, madeTokenFile, makeSignInCode: () => sessions.makeCode(everything) },
+    ...{ token, madeTokenFile, ...forPeople },
     queue: queuePort(server?.url ?? `queue in ${dataDir}`, { take, stage, databases }),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,

@@ -10,6 +10,7 @@ import {
   pointsIn,
   timelineOf,
 } from "@pageferry/format";
+import type { ReplicaStatus } from "../status.ts";
 import type { CallOptions } from "../store.ts";
 
 export interface ArchiveView {
@@ -29,8 +30,25 @@ const ageMsMax = 3000;
 /** Some 20 MB each for a hundred thousand points; they go when they are old, asked for or not. */
 const keptMax = 4;
 
+/**
+ * The readers of replicas that answer: nobody waits for one that is away to find a point, unless there is no other. What only it has is not seen
+ * then, which is said.
+ */
+export function answering(
+  readers: readonly ArchiveReader[],
+  replicas: readonly Pick<ReplicaStatus, "name" | "breaker">[],
+): { readonly readers: readonly ArchiveReader[]; readonly away: readonly string[] } {
+  const away = replicas.filter(({ breaker }) => breaker !== "closed").map(({ name }) => name);
+  const left = readers.filter(({ name }) => !away.some((one) => name === one || name.startsWith(`${one}/`)));
+  return left.length === 0 ? { readers, away: [] } : { readers: left, away };
+}
+
 export interface ArchiveViews {
-  of(database: DatabaseName, call: CallOptions): Promise<ArchiveView>;
+  of(
+    database: DatabaseName,
+    replicas: readonly Pick<ReplicaStatus, "name" | "breaker">[],
+    call: CallOptions,
+  ): Promise<ArchiveView>;
 }
 
 export function createArchiveViews(
@@ -38,10 +56,11 @@ export function createArchiveViews(
 ): ArchiveViews {
   const kept = new Map<DatabaseName, ArchiveView>();
   return {
-    async of(database, call) {
+    async of(database, replicas, call) {
       const known = kept.get(database);
       if (known !== undefined) return known;
-      const view = await read(await readers(database), call);
+      const there = answering(await readers(database), replicas);
+      const view = await read(there, call);
       if (kept.size >= keptMax) return view;
       kept.set(database, view);
       setTimeout(() => kept.delete(database), ageMsMax).unref();
@@ -50,12 +69,16 @@ export function createArchiveViews(
   };
 }
 
-async function read(readers: readonly ArchiveReader[], { signal }: CallOptions): Promise<ArchiveView> {
+async function read(
+  { readers, away }: ReturnType<typeof answering>,
+  { signal }: CallOptions,
+): Promise<ArchiveView> {
   const archive = await openArchive(readers, { signal });
   const { points, listing, warnings } = await pointsIn(archive, { signal });
   let stamps: ReadonlyMap<string, number | null> | undefined;
   return {
-    ...{ points, warnings, objects: archive.objects.length, generations: timelineOf(listing) },
+    warnings: [...away.map((name) => `${name} is away: what only it has is not shown`), ...warnings],
+    ...{ points, objects: archive.objects.length, generations: timelineOf(listing) },
     stampOf(generation, txid) {
       stamps ??= new Map(
         points.map((point) => [`${point.generation} ${formatTxId(point.txId)}`, point.stampMs]),

@@ -11,7 +11,7 @@ import type { Judged } from "./safety.ts";
 import { type LagHistory, sparkline } from "./sparkline.ts";
 import { type Chart, chartKey, type Marked, sliceWord, timelineChart } from "./timeline-chart.ts";
 import { slicesOf, type Ways, type Window, waysFrom, wholeWindow, windowOf } from "./window.ts";
-import { ago, bytesWord, count, exact, txIdMark } from "./words.ts";
+import { ago, bytesWord, count, exact, exactTime, shortTxId, txIdMark } from "./words.ts";
 
 /** Points in a window that are listed one by one; above it they are counted by slices. */
 const listedMax = 40;
@@ -81,7 +81,7 @@ function timelineSection(view: DatabaseView, archive: ArchiveView): Html {
   );
   const untimed = points.filter(({ stampMs }) => stampMs === null);
   return html`<section id="timeline" aria-labelledby="timeline-title"><h2 id="timeline-title">Restorable points</h2>
-<p class="dim">${count(points.length, "point")} in ${count(generations.length, "generation")}. Here: ${count(inside.length, "point")} from ${exact(Math.floor(window.fromMs / 1000) * 1000, view.nowMs)} to ${exact(Math.ceil(window.toMs / 1000) * 1000, view.nowMs)}.</p>
+<p class="dim">${count(points.length, "point")} in ${count(generations.length, "generation")}; here ${inside.length === points.length ? "all of them" : inside.length.toLocaleString("en")}, from ${edge(window.fromMs)} to ${edge(window.toMs)}.</p>
 ${ways(name, window, whole, view.nowMs)}
 ${timelineChart(chart)}
 ${chartKey}
@@ -89,6 +89,12 @@ ${inside.length <= listedMax ? pointTable(inside, view, "Points in this window, 
 ${untimed.length === 0 ? none : pointTable(untimed.slice(0, listedMax), view, "Points whose time nothing tells")}
 ${holeList(generations)}${warningList(warnings)}
 ${generations.length > 1 ? generationTable(generations, view) : none}</section>`;
+}
+
+/** An end of a window, to the second. */
+function edge(ms: number): Html {
+  const whole = Math.round(ms / 1000) * 1000;
+  return html`<time datetime="${new Date(whole).toISOString()}">${exactTime(whole)}</time>`;
 }
 
 function marksOf({ judged, pins }: DatabaseView): {
@@ -150,15 +156,18 @@ function pointTable(points: readonly Point[], view: DatabaseView, caption: strin
 
 function sliceTable({ database, window }: Chart, inside: readonly Point[]): Html {
   const slices = slicesOf(window, inside).filter(({ points }) => points > 0);
-  return html`<table class="stacked"><caption>The same in words, newest first (times in UTC)</caption><thead><tr><th scope="col">From</th><th scope="col" class="number">Points</th><th scope="col" class="number">Snapshots among them</th><th scope="col">Newest of them</th></tr></thead><tbody>${slices
+  return html`<table><caption>The same in words, newest first (times in UTC)</caption><thead><tr><th scope="col">From</th><th scope="col" class="number">Points</th><th scope="col" class="number">Snapshots</th><th scope="col">The newest of them</th></tr></thead><tbody>${slices
     .toReversed()
     .map(({ fromMs, toMs, points, snapshots, last }) => {
       const href = pathOf(database, "", {
         from: new Date(fromMs).toISOString(),
         to: new Date(toMs).toISOString(),
       });
-      const word = sliceWord(fromMs, toMs - fromMs);
-      return html`<tr><td><a href="${href}#timeline">${word}<span class="hidden">: look closer</span></a></td><td class="number" data-label="Points">${points}</td><td class="number" data-label="Snapshots">${snapshots}</td><td data-label="Newest">${last === undefined ? none : html`${txIdMark(formatTxId(last.txId))} <span class="dim">${new Date(last.stampMs ?? 0).toISOString().slice(11, 19)}</span>`}</td></tr>`;
+      const newest =
+        last === undefined
+          ? none
+          : html`${new Date(last.stampMs ?? 0).toISOString().slice(11, 19)} <span class="dim">${shortTxId(formatTxId(last.txId))}</span>`;
+      return html`<tr><td><a href="${href}#timeline">${sliceWord(fromMs, toMs - fromMs)}<span class="hidden">: look closer</span></a></td><td class="number">${points}</td><td class="number">${snapshots}</td><td>${newest}</td></tr>`;
     })}</tbody></table>`;
 }
 

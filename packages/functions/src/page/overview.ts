@@ -5,7 +5,7 @@ import { type Html, html, none } from "./html.ts";
 import { pathOf } from "./layout.ts";
 import type { Judged, Level, Verdict } from "./safety.ts";
 import { type LagHistory, sparkline } from "./sparkline.ts";
-import { ago, bytesWord, count, spanWord, txIdMark } from "./words.ts";
+import { ago, count, shortTxId, spanWord } from "./words.ts";
 
 /** Databases on one page: it stays small enough for a slow line. */
 const perPage = 25;
@@ -29,6 +29,7 @@ export interface Overview {
   readonly nowMs: number;
   readonly lagMsMax: number;
   readonly asked: { readonly q: string; readonly page: number };
+  readonly mayRestore: boolean;
 }
 
 /** What of all databases is on the page that was asked for. */
@@ -79,7 +80,7 @@ ${isMany ? search(asked.q) : none}
     shown.length === 0
       ? html`<p>No database's name has “<bdi>${asked.q}</bdi>” in it. <a href="/">Show all</a></p>`
       : html`<table class="stacked"><caption class="${isMany ? "" : "hidden"}">${captionOf(view, found.length, page)}</caption>
-<thead><tr><th scope="col">Database</th><th scope="col">Newest commit</th><th scope="col">Lag of each replica</th><th scope="col">Last restore that was tried</th></tr></thead>
+<thead><tr><th scope="col">Database</th><th scope="col">Newest commit</th><th scope="col">Lag of each replica</th><th scope="col">Last restore that was tried</th>${view.mayRestore ? html`<th scope="col">Restore</th>` : none}</tr></thead>
 <tbody>${shown.map((one) => row(one, view))}</tbody></table>`
   }${pages > 1 ? pager(asked.q, page, pages) : none}</div></section>`;
 }
@@ -122,42 +123,38 @@ export function badge(level: Level): Html {
 function row({ status, standing }: Judged, view: Overview): Html {
   const { name, txid, time } = status;
   return html`<tr><th scope="row"><a href="${pathOf(name)}"><bdi>${name}</bdi></a> ${badge(standing.level)}${
-    standing.level === "safe" ? none : html`<div class="small dim">${standing.what}</div>`
-  }</th><td data-label="Newest commit">${ago(time, view.nowMs)}<div class="small dim">${txIdMark(txid)}</div></td><td class="block" data-label="Lag of each replica">${lags(status, view)}</td><td data-label="Last restore that was tried">${verifiedMark(status, view.nowMs)}</td></tr>`;
+    standing.level === "safe" ? none : html`<div class="small why">${standing.what}</div>`
+  }</th><td data-label="Newest commit">${ago(time, view.nowMs)}<div class="small dim">${shortTxId(txid)}</div></td><td class="block" data-label="Lag of each replica">${lags(status, view)}</td><td data-label="Last restore that was tried">${verifiedMark(status, view.nowMs)}</td>${
+    view.mayRestore
+      ? html`<td><a href="${pathOf(name)}#restore-title">Choose a point<span class="hidden"> of ${name}</span></a></td>`
+      : none
+  }</tr>`;
 }
 
 function lags({ name, replicas }: DatabaseStatus, { histories, lagMsMax }: Overview): Html {
   if (replicas.length === 0) return html`<span class="bad">no replica</span>`;
-  return html`<ul class="lags">${replicas.map((replica) => {
-    const line = sparkline(histories.get(name)?.[replica.name], lagMsMax);
-    const value = lagWord(replica, lagMsMax);
-    const extra = replicaNotes(replica);
-    return html`<li><span class="small"><bdi>${replica.name}</bdi>${
-      extra === "" ? none : html` <span class="warn">${extra}</span>`
-    }</span>${line === undefined ? html`<span class="bare">${value}</span>` : html`${line}<span class="value">${value}</span>`}</li>`;
+  const lines = replicas.map((replica) => sparkline(histories.get(name)?.[replica.name], lagMsMax));
+  const hasLines = lines.some((line) => line !== undefined);
+  return html`<ul class="lags${hasLines ? " drawn" : ""}">${replicas.map((replica, at) => {
+    const notes = replicaNotes(replica);
+    return html`<li><span class="value">${lagWord(replica, lagMsMax)}</span>${
+      hasLines ? html`<span>${lines[at] ?? none}</span>` : none
+    }<span class="small"><bdi>${replica.name}</bdi>${notes === "" ? none : html` <span class="warn">${notes}</span>`}</span></li>`;
   })}</ul>`;
 }
 
 /** The lag in words; what is more than it may be stands out. */
 export function lagWord({ lagMs }: ReplicaStatus, lagMsMax: number): Html {
-  if (lagMs === null) return html`<span class="dim">not known</span>`;
+  if (lagMs === null) return html`<span class="dim">unknown</span>`;
   const word = spanWord(lagMs);
   return lagMs > lagMsMax ? html`<span class="bad">${word}</span>` : html`${word}`;
 }
 
 /** What is not as it should be with a replica, in a few words. */
-export function replicaNotes({
-  breaker,
-  needsRepair,
-  deadLetters,
-  waiting,
-  waitingBytes,
-  quarantined,
-}: ReplicaStatus): string {
+export function replicaNotes({ breaker, needsRepair, deadLetters, quarantined }: ReplicaStatus): string {
   return [
     ...(breaker === "open" ? ["away"] : breaker === "half-open" ? ["being asked"] : []),
     ...(needsRepair ? ["needs repair"] : []),
-    ...(waiting > 0 && breaker !== "closed" ? [`${waiting} waiting (${bytesWord(waitingBytes)})`] : []),
     ...(deadLetters > 0 ? [`${deadLetters} set aside`] : []),
     ...(quarantined > 0 ? [`${quarantined} quarantined`] : []),
   ].join(", ");

@@ -18,7 +18,7 @@ import { covers, type Grant } from "../scopes.ts";
 import type { AlarmStatus, DatabaseStatus } from "../status.ts";
 import type { TimeApiOptions } from "../time-api.ts";
 import { alarmsFor, statusFor } from "../views.ts";
-import { type ArchiveViews, createArchiveViews } from "./archive-view.ts";
+import { type ArchiveViews, answering, createArchiveViews } from "./archive-view.ts";
 import { answerAsset } from "./assets.ts";
 import { isEncrypted } from "./cookie.ts";
 import { databaseMain } from "./database-page.ts";
@@ -34,7 +34,7 @@ import {
   windowIn,
 } from "./page-schema.ts";
 import { isAcknowledged, restoreMain } from "./restore-page.ts";
-import { judgeAll, standingOf, verdictOf } from "./safety.ts";
+import { type Caution, judgeAll, standingOf, verdictOf } from "./safety.ts";
 import type { Sessions } from "./sessions.ts";
 import { addSignIn } from "./sign-in-routes.ts";
 import type { LagHistory } from "./sparkline.ts";
@@ -53,6 +53,8 @@ export interface PageOptions {
   readonly profileOf: (database: DatabaseName) => Profile;
   /** How far behind a replica may be. */
   readonly lagMsMax: number;
+  /** What keeps all from being safe though nothing fails. */
+  readonly caution?: (() => Caution | undefined) | undefined;
   /** Per replica, where somebody keeps it. */
   readonly history?: ((database: DatabaseName) => Readonly<Record<string, LagHistory>>) | undefined;
   /** Newest first. */
@@ -128,7 +130,9 @@ async function overviewPage(context: Context, parts: Parts): Promise<Response> {
     verdict: verdictOf(
       judged,
       seen.filter(({ database }) => database === undefined),
+      page.caution?.(),
     ),
+    mayRestore: grant.scopes.has("restore"),
     events: (page.events?.() ?? []).filter(({ database }) => maySee(grant, database)),
     histories: new Map(shown.map(({ name }) => [name, page.history?.(parseDatabaseName(name)) ?? {}])),
   });
@@ -157,11 +161,9 @@ async function databasePage(context: Context, parts: Parts): Promise<Response> {
   await awaitUnknown([page.standing(database)], parts);
   const status = statusFor(grant, page.standing(database));
   const isLive = context.req.header("pageferry-part") === "live";
-  const [archive, pinned] = isLive
-    ? [undefined, []]
-    : await withSlot(grant, parts, () =>
-        Promise.all([views.of(database, { signal }), pins.list(database, { signal })]),
-      );
+  const look = () =>
+    Promise.all([views.of(database, status.replicas, { signal }), pins.list(database, { signal })]);
+  const [archive, pinned] = isLive ? [undefined, []] : await withSlot(grant, parts, look);
   const options = { nowMs: page.now(), lagMsMax: page.lagMsMax };
   const main = databaseMain({
     ...{ archive, pins: pinned, ...options, window: windowIn(context.req.query()) },
@@ -181,9 +183,10 @@ async function restorePage(context: Context, parts: Parts, typed: string | undef
   const database = await known(context);
   const asked = targetIn(context.req.query());
   const { signal } = context.req.raw;
-  const manifest = await withSlot(grant, parts, async () =>
-    planManifest(await readers(database), asked, { signal }),
-  );
+  const manifest = await withSlot(grant, parts, async () => {
+    const there = answering(await readers(database), page.standing(database).replicas);
+    return planManifest(there.readers, asked, { signal });
+  });
   const profile = page.profileOf(database);
   const url = new URL(context.req.url);
   const isSecure = isEncrypted(context.req.url, context.req.raw.headers);

@@ -112,12 +112,18 @@ function lookAt(
 function unknownOr({ replicas }: DatabaseStatus): Standing {
   const unknown = replicas.find(({ lagMs }) => lagMs === null);
   if (unknown !== undefined) return { level: "unknown", what: `${unknown.name} is still being looked at` };
-  const lagMs = Math.max(0, ...replicas.map((replica) => replica.lagMs ?? 0));
-  const where = replicas.length === 1 ? "in its replica" : `in all ${replicas.length} replicas`;
-  return {
-    level: "safe",
-    what: lagMs === 0 ? `every commit is ${where}` : `every commit until ${spanWord(lagMs)} ago is ${where}`,
-  };
+  const below = lagBound(Math.max(0, ...replicas.map((replica) => replica.lagMs ?? 0)));
+  const which = replicas.length === 1 ? "its replica lags" : `all ${replicas.length} replicas lag`;
+  return { level: "safe", what: `${which} less than ${below}` };
+}
+
+/** What a lag is said to be below: words that do not change with every commit, or nobody could listen to them. */
+const lagBoundsMs = [5000, 15_000, 60_000, 300_000, 3_600_000];
+
+function lagBound(lagMs: number): string {
+  return spanWord(lagBoundsMs.find((boundMs) => lagMs < boundMs) ?? lagMs)
+    .replace("60 s", "1 min")
+    .replace(".0", "");
 }
 
 function told(level: Level, { message, hint }: AlarmStatus): Standing {
@@ -151,7 +157,24 @@ export interface Verdict {
 }
 
 /** Whether everything is safe. `hostAlarms`: those of no database. */
-export function verdictOf(judged: readonly Judged[], hostAlarms: readonly AlarmStatus[]): Verdict {
+export function verdictOf(
+  judged: readonly Judged[],
+  hostAlarms: readonly AlarmStatus[],
+  caution?: Caution | undefined,
+): Verdict {
+  const verdict = verdictOfAll(judged, hostAlarms);
+  if (caution === undefined || verdict.level !== "safe") return verdict;
+  return { level: "look", ...caution };
+}
+
+/** Something about the whole that no alarm tells, because it is as somebody set it up: it only takes the last word from "everything is safe". */
+export interface Caution {
+  readonly sentence: string;
+  readonly because: string;
+  readonly todo: string;
+}
+
+function verdictOfAll(judged: readonly Judged[], hostAlarms: readonly AlarmStatus[]): Verdict {
   const all = judged.length;
   const [first] = judged;
   if (first === undefined) return withHost(nothing, hostAlarms);
@@ -199,8 +222,5 @@ function are(number: number): string {
 }
 
 function lagSentence(judged: readonly Judged[]): string {
-  const lagMs = Math.max(0, ...judged.map(({ status }) => status.lagMs ?? 0));
-  return lagMs === 0
-    ? "Every commit is in every replica."
-    : `Every commit until ${spanWord(lagMs)} ago is in every replica.`;
+  return `No replica lags by ${lagBound(Math.max(0, ...judged.map(({ status }) => status.lagMs ?? 0)))}.`;
 }

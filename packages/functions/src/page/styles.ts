@@ -25,7 +25,7 @@ header.top nav ol { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem
 header.top nav li + li::before { content: "/"; color: var(--dim); margin-right: .3rem; }
 header.top form { display: flex; gap: .6rem; align-items: center; margin: 0; color: var(--dim); font-size: .87rem; }
 footer { color: var(--dim); font-size: .87rem; padding-top: 1.2rem; padding-bottom: 2rem; display: flex; flex-wrap: wrap; gap: .2rem 1.5rem; }
-h1 { font-size: 1.35rem; line-height: 1.25; margin: 0; letter-spacing: -.01em; }
+h1 { font-size: 1.35rem; line-height: 1.25; margin: .2rem 0; letter-spacing: -.01em; }
 h2 { font-size: 1.02rem; margin: 0 0 .5rem; }
 h3 { font-size: .95rem; margin: .9rem 0 .3rem; }
 p { margin: .35rem 0; }
@@ -47,13 +47,17 @@ table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; color: var(--dim); font-size: .87rem; padding-bottom: .3rem; }
 th, td { text-align: left; vertical-align: top; padding: .42rem .8rem .42rem 0; border-bottom: 1px solid var(--line); }
 th:last-child, td:last-child { padding-right: 0; }
+td.number + td, th.number + th { padding-left: .8rem; }
 thead th { color: var(--dim); font-weight: 600; font-size: .84rem; white-space: nowrap; }
 tbody th { font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 .lags { list-style: none; margin: 0; padding: 0; display: grid; gap: .15rem; }
-.lags li { display: grid; grid-template-columns: minmax(6rem, 1fr) 96px 4.6rem; gap: .6rem; align-items: center; }
+.lags li { display: grid; grid-template-columns: 4.4rem 1fr; gap: .8rem; align-items: baseline; }
+.lags.drawn li { grid-template-columns: 4.4rem 96px 1fr; align-items: center; }
 .lags .value { text-align: right; white-space: nowrap; }
-.lags .bare { grid-column: 2 / 4; text-align: right; white-space: nowrap; }
+code.id { white-space: nowrap; }
+.why { font-weight: 400; max-width: 24rem; }
+td:first-child, th[scope=row] { min-width: 9rem; }
 .spark { display: block; overflow: visible; } .spark path { fill: none; stroke: var(--accent); stroke-width: 1.5; stroke-linejoin: round; stroke-linecap: round; } .spark.high path { stroke: var(--unsafe); }
 .bad { color: var(--unsafe); font-weight: 600; }
 .warn { color: var(--look); font-weight: 600; }
@@ -79,13 +83,13 @@ button:hover, .button:hover { border-color: var(--accent); }
 .chart a:focus { outline: none; } .chart a:focus .slice { stroke: var(--accent); stroke-width: 2; }
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; list-style: none; padding: 0; margin: .2rem 0 .8rem; font-size: .84rem; color: var(--dim); }
 .key svg { vertical-align: -1px; margin-right: .3rem; } .key svg.chart { display: inline-block; width: 14px; background: none; border-radius: 0; }
-dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 0; }
+dl.facts { display: grid; grid-template-columns: 13rem 1fr; gap: .25rem 1.2rem; margin: 0; }
 dl.facts dt { color: var(--dim); } dl.facts dd { margin: 0; }
 pre.command { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .harm { border: 2px solid var(--unsafe); border-radius: 6px; padding: .7rem 1rem; background: var(--unsafe-ground); }
 .harm strong { color: var(--unsafe); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 0 2.5rem; }
-.narrow { max-width: 34rem; }
+.narrow { max-width: 34rem; margin-top: 1.5rem; } .narrow form { margin: 1rem 0; }
 .stack { display: grid; gap: .7rem; justify-items: start; }
 .stack label { display: grid; gap: .2rem; width: 100%; font-weight: 600; } .stack label span { font-weight: 400; color: var(--dim); }
 .stack input { width: 100%; }
@@ -94,13 +98,13 @@ pre.command { background: var(--panel); border: 1px solid var(--line); border-ra
 @media (max-width: 46rem) {
   html { font-size: 16px; }
   .stacked thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  .stacked, .stacked tbody, .stacked tr, .stacked td, .stacked th { display: block; }
+  .stacked, .stacked caption, .stacked tbody, .stacked tr, .stacked td, .stacked th { display: block; }
   .stacked tr { border-bottom: 1px solid var(--line); padding: .6rem 0; }
   .stacked td, .stacked th { border: 0; padding: .1rem 0; }
   .stacked td.number { text-align: left; }
   .stacked td[data-label]::before { content: attr(data-label) ": "; color: var(--dim); font-size: .87rem; }
   .stacked td.block[data-label]::before { display: block; content: attr(data-label); }
-  .lags li { grid-template-columns: minmax(4rem, 1fr) 96px 4.2rem; }
+  .lags .value { text-align: left; }
   dl.facts { grid-template-columns: 1fr; gap: 0; } dl.facts dd { margin-bottom: .4rem; }
   .chart .sometimes { display: none; }
   input.wide { width: 100%; }
