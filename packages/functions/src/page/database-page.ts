@@ -1,6 +1,6 @@
 // The page of one database: how it stands, what can be restored, and where it is kept.
 
-import { formatTxId, type GenerationTimeline, type Point, type Profile } from "@pageferry/format";
+import { formatTxId, type GenerationTimeline, type Point, type Profile, type TxId } from "@pageferry/format";
 import type { PinnedPoint } from "../pins.ts";
 import type { ReplicaStatus } from "../status.ts";
 import type { ArchiveView } from "./archive-view.ts";
@@ -87,7 +87,7 @@ ${timelineChart(chart)}
 ${chartKey}
 ${inside.length <= listedMax ? pointTable(inside, view, "Points in this window, newest first") : sliceTable(chart, inside)}
 ${untimed.length === 0 ? none : pointTable(untimed.slice(0, listedMax), view, "Points whose time nothing tells")}
-${holeList(generations)}${warningList(warnings)}
+${holeList(archive, view.nowMs)}${warningList(warnings)}
 ${generations.length > 1 ? generationTable(generations, view) : none}</section>`;
 }
 
@@ -156,7 +156,7 @@ function pointTable(points: readonly Point[], view: DatabaseView, caption: strin
 
 function sliceTable({ database, window }: Chart, inside: readonly Point[]): Html {
   const slices = slicesOf(window, inside).filter(({ points }) => points > 0);
-  return html`<table><caption>The same in words, newest first (times in UTC)</caption><thead><tr><th scope="col">From</th><th scope="col" class="number">Points</th><th scope="col" class="number">Snapshots</th><th scope="col">The newest of them</th></tr></thead><tbody>${slices
+  return html`<table><caption>The same in words, newest first (times in UTC)</caption><thead><tr><th scope="col">From</th><th scope="col" class="number">Points</th><th scope="col" class="number spare">Snapshots</th><th scope="col">The newest of them</th></tr></thead><tbody>${slices
     .toReversed()
     .map(({ fromMs, toMs, points, snapshots, last }) => {
       const href = pathOf(database, "", {
@@ -166,35 +166,40 @@ function sliceTable({ database, window }: Chart, inside: readonly Point[]): Html
       const newest =
         last === undefined
           ? none
-          : html`${new Date(last.stampMs ?? 0).toISOString().slice(11, 19)} <span class="dim">${shortTxId(formatTxId(last.txId))}</span>`;
-      return html`<tr><td><a href="${href}#timeline">${sliceWord(fromMs, toMs - fromMs)}<span class="hidden">: look closer</span></a></td><td class="number">${points}</td><td class="number">${snapshots}</td><td>${newest}</td></tr>`;
+          : html`${new Date(last.stampMs ?? 0).toISOString().slice(11, 19)} <span class="dim spare">${shortTxId(formatTxId(last.txId))}</span>`;
+      return html`<tr><td><a href="${href}#timeline">${sliceWord(fromMs, toMs - fromMs)}<span class="hidden">: look closer</span></a></td><td class="number">${points}</td><td class="number spare">${snapshots}</td><td>${newest}</td></tr>`;
     })}</tbody></table>`;
 }
 
 function generationTable(generations: readonly GenerationTimeline[], { nowMs }: DatabaseView): Html {
-  return html`<h3>Generations</h3><div class="scroll" tabindex="0" role="region" aria-label="Generations"><table><caption>A generation is one unbroken history of the file; a file that was replaced begins another.</caption><thead><tr><th scope="col">Generation</th><th scope="col">Points</th><th scope="col">From</th><th scope="col">To</th><th scope="col">How finely</th><th scope="col" class="number">Size</th></tr></thead><tbody>${generations
+  return html`<h3>Generations</h3><table class="stacked"><caption>A generation is one unbroken history of the file; a file that was replaced begins another.</caption><thead><tr><th scope="col">Generation</th><th scope="col">Points</th><th scope="col">From</th><th scope="col">To</th><th scope="col">How finely</th><th scope="col" class="number">Size</th></tr></thead><tbody>${generations
     .slice(0, generationsMax)
     .map(({ generation, points, stretches, bytes }) => {
       const [newest, oldest] = [stretches[0], stretches.at(-1)];
       const words = [...new Set(stretches.map(({ granularity }) => granularity.word))].join(", ");
-      return html`<tr><td><code>${generation}</code></td><td>${points}</td><td>${isoAgo(oldest?.from.stampMs, nowMs)}</td><td>${isoAgo(newest?.to.stampMs, nowMs)}</td><td>${words}</td><td class="number">${bytesWord(bytes)}</td></tr>`;
-    })}</tbody></table></div>${generations.length > generationsMax ? html`<p class="dim">and ${generations.length - generationsMax} older ones: <code>pageferry points --timeline</code></p>` : none}`;
+      return html`<tr><td><code>${generation}</code></td><td data-label="Points">${points}</td><td data-label="From">${isoAgo(oldest?.from.stampMs, nowMs)}</td><td data-label="To">${isoAgo(newest?.to.stampMs, nowMs)}</td><td data-label="How finely">${words}</td><td class="number" data-label="Size">${bytesWord(bytes)}</td></tr>`;
+    })}</tbody></table>${generations.length > generationsMax ? html`<p class="dim">and ${generations.length - generationsMax} older ones: <code>pageferry points --timeline</code></p>` : none}`;
 }
 
 const isoAgo = (ms: number | null | undefined, nowMs: number): Html =>
   ago(ms === null || ms === undefined ? null : new Date(ms).toISOString(), nowMs);
 
-function holeList(generations: readonly GenerationTimeline[]): Html {
+function holeList({ generations, stampOf }: ArchiveView, nowMs: number): Html {
   const holes = generations.flatMap(({ generation, holes: all }) =>
     all.filter(({ unreachable }) => unreachable > 0).map((hole) => ({ generation, ...hole })),
   );
   if (holes.length === 0) return none;
+  const end = (generation: string, id: TxId): Html => {
+    const ms = stampOf(generation, formatTxId(id));
+    return html`${ms === undefined ? none : html`${exact(ms, nowMs)}, `}${shortTxId(formatTxId(id))}`;
+  };
   return html`<h3>What cannot be restored</h3><ul class="plain">${holes
     .slice(0, generationsMax)
-    .map(
-      ({ generation, after, missing, unreachable }) =>
-        html`<li>Transactions after ${txIdMark(formatTxId(missing.from))} up to ${txIdMark(formatTxId(missing.to))} of <code>${generation}</code> are missing; ${count(unreachable, "object")} beyond cannot be reached. ${after === null ? "Nothing below can be restored." : html`The last point before is ${txIdMark(formatTxId(after))}.`}</li>`,
-    )}</ul>`;
+    .map(({ generation, after, before, missing, unreachable }) => {
+      const from = after === null ? html`from the beginning` : html`after ${end(generation, after)}`;
+      const to = before === null ? html`on` : html`until ${end(generation, before)}`;
+      return html`<li>In <code>${generation}</code> nothing can be restored ${from} ${to}: ${count(unreachable, "object")} there cannot be reached, because transactions ${shortTxId(formatTxId(missing.from))} to ${shortTxId(formatTxId(missing.to))} are missing.</li>`;
+    })}</ul>`;
 }
 
 function warningList(warnings: readonly string[]): Html {

@@ -57,7 +57,6 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 .lags .value { text-align: right; white-space: nowrap; }
 code.id { white-space: nowrap; }
 .why { font-weight: 400; max-width: 24rem; }
-td:first-child, th[scope=row] { min-width: 9rem; }
 .spark { display: block; overflow: visible; } .spark path { fill: none; stroke: var(--accent); stroke-width: 1.5; stroke-linejoin: round; stroke-linecap: round; } .spark.high path { stroke: var(--unsafe); }
 .bad { color: var(--unsafe); font-weight: 600; }
 .warn { color: var(--look); font-weight: 600; }
@@ -106,7 +105,8 @@ pre.command { background: var(--panel); border: 1px solid var(--line); border-ra
   .stacked td.block[data-label]::before { display: block; content: attr(data-label); }
   .lags .value { text-align: left; }
   dl.facts { grid-template-columns: 1fr; gap: 0; } dl.facts dd { margin-bottom: .4rem; }
-  .chart .sometimes { display: none; }
+  .chart .sometimes, .spare { display: none; }
+  th, td { padding-right: .5rem; }
   input.wide { width: 100%; }
 }
 @media (prefers-reduced-motion: no-preference) { .changed { animation: changed 1.2s ease-out; } @keyframes changed { from { background: var(--look-ground); } } }

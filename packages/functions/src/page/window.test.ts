@@ -15,8 +15,9 @@ const newestFirst = [point(9, 90_000), point(5, 50_000, "snapshot"), point(4, nu
 
 suite("a window of a timeline", () => {
   test("is a little wider than all that has a time, unless something else was asked for", () => {
-    const whole = wholeWindow(newestFirst, 0);
+    const whole = wholeWindow(newestFirst, 1e9);
 
+    assert.deepEqual(wholeWindow(newestFirst, 90_100).toMs, 91_000);
     assert.deepEqual(whole, { fromMs: -780, toMs: 91_780 });
     assert.deepEqual(windowOf({}, whole), whole);
     assert.deepEqual(windowOf({ fromMs: 5000, toMs: 40_000 }, whole), { fromMs: 5000, toMs: 40_000 });

@@ -36,7 +36,9 @@ export function wholeWindow(points: readonly Point[], nowMs: number): Window {
   if (stamps.length === 0) return { fromMs: nowMs - 3_600_000, toMs: nowMs };
   const [fromMs, toMs] = [stamps.reduce((a, b) => Math.min(a, b)), stamps.reduce((a, b) => Math.max(a, b))];
   const edgeMs = Math.max(windowMsMin, (toMs - fromMs) * 0.02);
-  return { fromMs: Math.floor(fromMs - edgeMs), toMs: Math.ceil(toMs + edgeMs) };
+  // Nothing is restored from the future, so it is not shown.
+  const lastMs = Math.max(toMs + windowMsMin, Math.min(toMs + edgeMs, nowMs));
+  return { fromMs: Math.floor(fromMs - edgeMs), toMs: Math.ceil(lastMs) };
 }
 
 /** Brings what was asked for into what can be shown. */
