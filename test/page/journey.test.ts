@@ -150,16 +150,16 @@ suite("who lost a file", () => {
     await context.close();
   });
 
-  test("sees within seconds what is committed, without doing anything", async () => {
+  test("sees within seconds what is committed, without doing anything", { timeout: 90_000 }, async () => {
     const { page, context, offences } = await openPage(browser, host.url);
     await signIn(page, host.url, await host.token());
     const newest = page.locator("#databases code.id").first();
-    const seen = await newest.getAttribute("title");
+    const seen = await newest.textContent();
     await page.evaluate("window.isSamePage = true");
 
     await runWriter({ path, rate: 20, seconds: 1 });
 
-    const changed = async () => (await newest.getAttribute("title")) !== seen;
+    const changed = async () => (await newest.textContent()) !== seen;
     await until("the page shows it", changed, { timeoutMs: 20_000 });
     assert.equal(await page.evaluate("window.isSamePage"), true);
     assert.deepEqual(offences, []);

@@ -11,7 +11,7 @@ import type { Judged } from "./safety.ts";
 import { type LagHistory, sparkline } from "./sparkline.ts";
 import { type Chart, chartKey, type Marked, sliceWord, timelineChart } from "./timeline-chart.ts";
 import { slicesOf, type Ways, type Window, waysFrom, wholeWindow, windowOf } from "./window.ts";
-import { ago, bytesWord, count, exact, exactTime, shortTxId, txIdMark } from "./words.ts";
+import { ago, bytesWord, count, exact, exactTime, txIdMark } from "./words.ts";
 
 /** Points in a window that are listed one by one; above it they are counted by slices. */
 const listedMax = 40;
@@ -57,7 +57,7 @@ function restoreSection({ judged, archive, profile, nowMs }: DatabaseView): Html
 <p class="dim">${profile.name === "own" ? none : html`This looks like a database of ${profile.title}. `}Nothing is changed by looking: the next page says what the file will mean, and gives it to you as a new file.</p>
 <form class="tools" method="get" action="${pathOf(name, "/restore")}"><label>The newest point not later than (UTC) <input type="datetime-local" name="timestamp" step="1" required value="${new Date(at).toISOString().slice(0, 19)}"></label><button class="main">Choose this time</button></form>
 <p>${newest === undefined ? none : html`<a class="button" href="${pathOf(name, "/restore")}">The newest point</a> ${exact(newest.stampMs, nowMs)}`}</p>
-<form class="tools" method="get" action="${pathOf(name, "/restore")}"><label>Or a transaction <input type="text" name="txid" required maxlength="20" pattern="[0-9a-fA-F]{1,20}" autocomplete="off" spellcheck="false" placeholder="${txid ?? "000000000000002a"}"></label><button>Choose it</button></form></section>`;
+<form class="tools" method="get" action="${pathOf(name, "/restore")}"><label>Or a transaction <input type="text" name="txid" required maxlength="20" pattern="[0-9a-fA-F]{16}|[0-9]{1,15}" title="16 hex digits as they are shown here, or a shorter decimal number" autocomplete="off" spellcheck="false" placeholder="${txid ?? "000000000000002a"}"></label><button>Choose it</button></form></section>`;
 }
 
 function timelineSection(view: DatabaseView, archive: ArchiveView): Html {
@@ -166,8 +166,8 @@ function sliceTable({ database, window }: Chart, inside: readonly Point[]): Html
       const newest =
         last === undefined
           ? none
-          : html`${new Date(last.stampMs ?? 0).toISOString().slice(11, 19)} <span class="dim spare">${shortTxId(formatTxId(last.txId))}</span>`;
-      return html`<tr><td><a href="${href}#timeline">${sliceWord(fromMs, toMs - fromMs)}<span class="hidden">: look closer</span></a></td><td class="number">${points}</td><td class="number spare">${snapshots}</td><td>${newest}</td></tr>`;
+          : html`${new Date(last.stampMs ?? 0).toISOString().slice(11, 19)} <span class="dim spare">${txIdMark(formatTxId(last.txId))}</span>`;
+      return html`<tr><td class="whole"><a href="${href}#timeline">${sliceWord(fromMs, toMs - fromMs)}<span class="hidden">: look closer</span></a></td><td class="number">${points}</td><td class="number spare">${snapshots}</td><td>${newest}</td></tr>`;
     })}</tbody></table>`;
 }
 
@@ -191,14 +191,14 @@ function holeList({ generations, stampOf }: ArchiveView, nowMs: number): Html {
   if (holes.length === 0) return none;
   const end = (generation: string, id: TxId): Html => {
     const ms = stampOf(generation, formatTxId(id));
-    return html`${ms === undefined ? none : html`${exact(ms, nowMs)}, `}${shortTxId(formatTxId(id))}`;
+    return html`${ms === undefined ? none : html`${exact(ms, nowMs)}, `}${txIdMark(formatTxId(id))}`;
   };
   return html`<h3>What cannot be restored</h3><ul class="plain">${holes
     .slice(0, generationsMax)
     .map(({ generation, after, before, missing, unreachable }) => {
       const from = after === null ? html`from the beginning` : html`after ${end(generation, after)}`;
       const to = before === null ? html`on` : html`until ${end(generation, before)}`;
-      return html`<li>In <code>${generation}</code> nothing can be restored ${from} ${to}: ${count(unreachable, "object")} there cannot be reached, because transactions ${shortTxId(formatTxId(missing.from))} to ${shortTxId(formatTxId(missing.to))} are missing.</li>`;
+      return html`<li>In <code>${generation}</code> nothing can be restored ${from} ${to}: ${count(unreachable, "object")} there cannot be reached, because transactions ${txIdMark(formatTxId(missing.from))} to ${txIdMark(formatTxId(missing.to))} are missing.</li>`;
     })}</ul>`;
 }
 
@@ -212,7 +212,7 @@ function replicasSection({ judged, history, nowMs, lagMsMax }: DatabaseView): Ht
   const { replicas } = judged.status;
   return html`<section aria-labelledby="replicas-title"><h2 id="replicas-title">Replicas</h2><div id="replicas" data-live><table class="stacked"><thead><tr><th scope="col">Replica</th><th scope="col">Lag</th><th scope="col">Newest there</th><th scope="col">Waiting</th><th scope="col">Last restore that was tried</th><th scope="col">State</th></tr></thead><tbody>${replicas.map(
     (replica) =>
-      html`<tr><th scope="row"><bdi>${replica.name}</bdi></th><td data-label="Lag">${sparkline(history[replica.name], lagMsMax) ?? none}${lagWord(replica, lagMsMax)}</td><td data-label="Newest there">${txIdMark(replica.txid)} ${replica.time === null ? none : ago(replica.time, nowMs)}</td><td data-label="Waiting">${replica.waiting === 0 ? html`<span class="dim">nothing</span>` : `${replica.waiting} (${bytesWord(replica.waitingBytes)})`}</td><td data-label="Last restore that was tried">${verified(replica, nowMs)}</td><td data-label="State">${stateOf(replica)}</td></tr>`,
+      html`<tr><th scope="row"><bdi>${replica.name}</bdi></th><td data-label="Lag" class="whole">${sparkline(history[replica.name], lagMsMax) ?? none}${lagWord(replica, lagMsMax)}</td><td data-label="Newest there">${txIdMark(replica.txid)} ${replica.time === null ? none : ago(replica.time, nowMs)}</td><td data-label="Waiting">${replica.waiting === 0 ? html`<span class="dim">nothing</span>` : `${replica.waiting} (${bytesWord(replica.waitingBytes)})`}</td><td data-label="Last restore that was tried">${verified(replica, nowMs)}</td><td data-label="State">${stateOf(replica)}</td></tr>`,
   )}</tbody></table></div></section>`;
 }
 

@@ -6,10 +6,11 @@ import { type Problem, problemOf } from "../problem.ts";
 import type { Grant } from "../scopes.ts";
 import { sessionIn } from "./cookie.ts";
 import { foreign } from "./form.ts";
-import { documentOf } from "./layout.ts";
+import { documentOf, pathOf } from "./layout.ts";
 import { mayChange, mayRead } from "./same-origin.ts";
 import type { Sessions } from "./sessions.ts";
 import { problemMain } from "./sign-in.ts";
+import { squeezed } from "./squeeze.ts";
 
 /** Nothing but what we serve ourselves, and nothing inline. */
 const policy = [
@@ -43,6 +44,10 @@ export function openDoor(app: Hono, now: () => number): void {
     if (context.error !== undefined) context.res = errorPage(context, context.error, now());
     for (const [name, value] of Object.entries(securityHeaders)) context.res.headers.set(name, value);
     if (!context.res.headers.has("cache-control")) context.res.headers.set("cache-control", "no-store");
+    const { res } = context;
+    // What is set in place of another answer is given that one's headers, too.
+    context.res = undefined;
+    context.res = await squeezed(res, context.req.header("accept-encoding"));
   });
 }
 
@@ -56,7 +61,7 @@ function errorPage({ req }: Context, error: Error, nowMs: number): Response {
   const { title, detail, hint } = JSON.parse(body) as Readonly<Record<"title" | "detail" | "hint", string>>;
   const text = documentOf({
     title: `${title} · pageferry`,
-    main: problemMain({ title, detail, hint }),
+    main: problemMain({ title, detail, hint, back: backFrom(req.path) }),
     nowMs,
   });
   const retry = headers["retry-after"];
@@ -69,6 +74,14 @@ function errorPage({ req }: Context, error: Error, nowMs: number): Response {
       ...(req.method === "POST" ? { connection: "close" } : {}),
     },
   });
+}
+
+/** From what is below a database's page to that page, and from anywhere else to the overview. */
+function backFrom(path: string): { readonly href: string; readonly text: string } {
+  const [, database] = /^\/db\/([A-Za-z0-9._-]+)\/./.exec(path) ?? [];
+  return database === undefined
+    ? { href: "/", text: "To the overview" }
+    : { href: pathOf(database), text: `Back to ${database}` };
 }
 
 function pathAndSearch(url: string): string {

@@ -5,7 +5,7 @@ import { type Html, html, none } from "./html.ts";
 import { pathOf } from "./layout.ts";
 import type { Judged, Level, Verdict } from "./safety.ts";
 import { type LagHistory, sparkline } from "./sparkline.ts";
-import { ago, count, shortTxId, spanWord } from "./words.ts";
+import { ago, count, spanWord, txIdMark } from "./words.ts";
 
 /** Databases on one page: it stays small enough for a slow line. */
 const perPage = 25;
@@ -124,7 +124,7 @@ function row({ status, standing }: Judged, view: Overview): Html {
   const { name, txid, time } = status;
   return html`<tr><th scope="row"><a href="${pathOf(name)}"><bdi>${name}</bdi></a> ${badge(standing.level)}${
     standing.level === "safe" ? none : html`<div class="small why">${standing.what}</div>`
-  }</th><td data-label="Newest commit">${ago(time, view.nowMs)}<div class="small dim">${shortTxId(txid)}</div></td><td class="block" data-label="Lag of each replica">${lags(status, view)}</td><td data-label="Last restore that was tried">${verifiedMark(status, view.nowMs)}</td>${
+  }</th><td data-label="Newest commit">${ago(time, view.nowMs)}<div class="small dim">${txIdMark(txid)}</div></td><td class="block" data-label="Lag of each replica">${lags(status, view)}</td><td data-label="Last restore that was tried">${verifiedMark(status, view.nowMs)}</td>${
     view.mayRestore
       ? html`<td><a href="${pathOf(name)}#restore-title">Choose a point<span class="hidden"> of ${name}</span></a></td>`
       : none

@@ -97,6 +97,7 @@ export const script = `
     box.after(button);
   }
 
+  for (const part of parts()) last.set(part.id, part.innerHTML);
   const now = document.querySelector("[data-now]");
   if (now) skewMs = Date.parse(now.dateTime) - Date.now();
   setInterval(tick, 1000);

@@ -27,15 +27,17 @@ ${isEncrypted || isLoopback ? none : html`<p class="warn">This line is not encry
 <p class="dim small">To see takes the scope <code>read</code>, to restore <code>restore</code>, to pin <code>operate</code>. The page does what the token may, for twelve hours. Signed in already, and came from elsewhere? <a href="${to}">Go on</a></p></div>`;
 }
 
-/** What a person sees of an error: what happened, and what to do. */
+/** What a person sees of an error: what happened, what to do, and where to go back to. */
 export function problemMain({
   title,
   detail,
   hint,
+  back,
 }: {
   readonly title: string;
   readonly detail: string;
   readonly hint: string;
+  readonly back: { readonly href: string; readonly text: string };
 }): Html {
-  return html`<div class="verdict look"><h1>${title}</h1><p><bdi>${detail}</bdi></p><p>${withCode(hint)}</p></div><p><a href="/">To the overview</a></p>`;
+  return html`<div class="verdict look"><h1>${title}</h1><p><bdi>${detail}</bdi></p><p>${withCode(hint)}</p></div><p><a href="${back.href}">${back.text}</a></p>`;
 }

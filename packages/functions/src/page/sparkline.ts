@@ -26,7 +26,7 @@ export function sparkline(history: LagHistory | undefined, fullMs: number): Html
   const xOf = (at: number): number => Math.round((at / (lagMs.length - 1)) * (width - 2)) + 1;
   const yOf = (lag: number): number => Math.round((height - 2 - Math.sqrt(lag / top) * (height - 4)) * 2) / 2;
   const told = `lag over the last ${spanWord(everyMs * (lagMs.length - 1))}: at most ${spanWord(most)}`;
-  return html`<svg class="spark${most > fullMs ? " high" : ""}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${told}"><title>${told}</title><path d="${pathOf(lagMs, xOf, yOf)}"/></svg>`;
+  return html`<svg class="spark${most > fullMs ? " high" : ""}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img"><title>${told}</title><path d="${pathOf(lagMs, xOf, yOf)}"/></svg>`;
 }
 
 /** A line that is broken where nothing was known. */

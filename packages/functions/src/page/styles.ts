@@ -55,7 +55,7 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 .lags li { display: grid; grid-template-columns: 4.4rem 1fr; gap: .8rem; align-items: baseline; }
 .lags.drawn li { grid-template-columns: 4.4rem 96px 1fr; align-items: center; }
 .lags .value { text-align: right; white-space: nowrap; }
-code.id { white-space: nowrap; }
+code.id, .whole { white-space: nowrap; }
 .why { font-weight: 400; max-width: 24rem; }
 .spark { display: block; overflow: visible; } .spark path { fill: none; stroke: var(--accent); stroke-width: 1.5; stroke-linejoin: round; stroke-linecap: round; } .spark.high path { stroke: var(--unsafe); }
 .bad { color: var(--unsafe); font-weight: 600; }
@@ -94,6 +94,7 @@ pre.command { background: var(--panel); border: 1px solid var(--line); border-ra
 .stack input { width: 100%; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .pages { display: flex; gap: 1rem; align-items: center; flex-wrap: wrap; margin: .8rem 0; }
+@media (min-width: 46rem) { .verdict code { white-space: nowrap; } }
 @media (max-width: 46rem) {
   html { font-size: 16px; }
   .stacked thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }

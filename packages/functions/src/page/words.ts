@@ -62,12 +62,6 @@ export function txIdMark(hex: string | null): Html {
   return html`<code class="id"><span class="zeros">${zeros}</span>${digits}</code>`;
 }
 
-/** The same where there is little room. */
-export function shortTxId(hex: string | null): Html {
-  if (hex === null) return html``;
-  return html`<code class="id" title="${hex}">tx ${hex.replace(/^0+(?=.)/, "")}</code>`;
-}
-
 /** "1 database", "3 databases". */
 export function count(number: number, word: string): string {
   return `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
