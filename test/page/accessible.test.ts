@@ -1,10 +1,10 @@
 // Every page of the page: usable by everybody (axe-core), in light, dark and at a phone's width; nothing asked of elsewhere; small, and there at once.
 import assert from "node:assert/strict";
-import { mkdir, readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import axe from "axe-core";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { quantile } from "../temporary.ts";
 import { openBrowser, openPage, signIn } from "./browser.ts";
@@ -24,11 +24,9 @@ const weightBytesMax = 60_000;
 
 const firstPaintMsMax = 300;
 
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
 /** What axe finds wrong with a page, one line each. */
 async function violationsOf(page: Page): Promise<string[]> {
-  await page.evaluate(axe);
+  await page.evaluate(axe.source);
   const run = "axe.run(document, { resultTypes: ['violations'] })";
   const { violations } = (await page.evaluate(run)) as {
     readonly violations: readonly {

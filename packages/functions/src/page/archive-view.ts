@@ -5,11 +5,14 @@ import {
   type DatabaseName,
   formatTxId,
   type GenerationTimeline,
+  type Manifest,
   openArchive,
   type Point,
   pointsIn,
+  type RestoreTarget,
   timelineOf,
 } from "@pageferry/format";
+import { planManifest } from "../archive-api.ts";
 import type { ReplicaStatus } from "../status.ts";
 import type { CallOptions } from "../store.ts";
 
@@ -34,7 +37,7 @@ const keptMax = 4;
  * The readers of replicas that answer: nobody waits for one that is away to find a point, unless there is no other. What only it has is not seen
  * then, which is said.
  */
-export function answering(
+function answering(
   readers: readonly ArchiveReader[],
   replicas: readonly Pick<ReplicaStatus, "name" | "breaker">[],
 ): { readonly readers: readonly ArchiveReader[]; readonly away: readonly string[] } {
@@ -49,6 +52,13 @@ export interface ArchiveViews {
     replicas: readonly Pick<ReplicaStatus, "name" | "breaker">[],
     call: CallOptions,
   ): Promise<ArchiveView>;
+  /** What a restore of `target` would be. Errors: as `planRestore`. */
+  plan(
+    database: DatabaseName,
+    replicas: readonly Pick<ReplicaStatus, "name" | "breaker">[],
+    target: RestoreTarget,
+    call: CallOptions,
+  ): Promise<Manifest>;
 }
 
 export function createArchiveViews(
@@ -66,6 +76,8 @@ export function createArchiveViews(
       setTimeout(() => kept.delete(database), ageMsMax).unref();
       return view;
     },
+    plan: async (database, replicas, target, call) =>
+      planManifest(answering(await readers(database), replicas).readers, target, call),
   };
 }
 

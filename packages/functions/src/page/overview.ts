@@ -58,7 +58,7 @@ ${eventsSection(view.events, view.nowMs)}`;
 }
 
 /** The one sentence, and what to do. */
-export function verdictBox({ level, sentence, because, todo }: Verdict): Html {
+function verdictBox({ level, sentence, because, todo }: Verdict): Html {
   return html`<div id="verdict" class="verdict ${level}" role="status" data-live><h1>${sentence}</h1>${
     because === undefined ? none : html`<p>${because}${/[.!?]$/.test(because) ? "" : "."}</p>`
   }${todo === undefined ? none : html`<p><strong>What to do:</strong> ${withCode(todo)}</p>`}</div>`;

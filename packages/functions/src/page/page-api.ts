@@ -12,13 +12,12 @@ import {
 } from "@pageferry/format";
 import type { Context, Hono } from "hono";
 import { type Authenticate, grantOfCall } from "../access.ts";
-import { planManifest } from "../archive-api.ts";
 import { type AtOnce, createAtOnce } from "../at-once.ts";
 import { covers, type Grant } from "../scopes.ts";
 import type { AlarmStatus, DatabaseStatus } from "../status.ts";
 import type { TimeApiOptions } from "../time-api.ts";
 import { alarmsFor, statusFor } from "../views.ts";
-import { type ArchiveViews, answering, createArchiveViews } from "./archive-view.ts";
+import { type ArchiveViews, createArchiveViews } from "./archive-view.ts";
 import { answerAsset } from "./assets.ts";
 import { isEncrypted } from "./cookie.ts";
 import { databaseMain } from "./database-page.ts";
@@ -178,15 +177,13 @@ async function databasePage(context: Context, parts: Parts): Promise<Response> {
 }
 
 async function restorePage(context: Context, parts: Parts, typed: string | undefined): Promise<Response> {
-  const { page, readers, known, hasStream } = parts;
+  const { page, views, known, hasStream } = parts;
   const grant = grantOfCall(context);
   const database = await known(context);
   const asked = targetIn(context.req.query());
   const { signal } = context.req.raw;
-  const manifest = await withSlot(grant, parts, async () => {
-    const there = answering(await readers(database), page.standing(database).replicas);
-    return planManifest(there.readers, asked, { signal });
-  });
+  const { replicas } = page.standing(database);
+  const manifest = await withSlot(grant, parts, () => views.plan(database, replicas, asked, { signal }));
   const profile = page.profileOf(database);
   const url = new URL(context.req.url);
   const isSecure = isEncrypted(context.req.url, context.req.raw.headers);

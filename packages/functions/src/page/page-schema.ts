@@ -23,10 +23,10 @@ export const overviewQuerySchema = z.object({
   page: z.coerce.number().int().min(1).max(100_000).catch(1),
 });
 
-export const windowQuerySchema = z.object({ from: timeSchema.optional(), to: timeSchema.optional() });
+const windowQuerySchema = z.object({ from: timeSchema.optional(), to: timeSchema.optional() });
 
 /** Transaction ids are 16 hex digits in links, and what a person types: hex with a letter in it, or shorter decimal, as at the command line. */
-export const pointQuerySchema = z.object({
+const pointQuerySchema = z.object({
   timestamp: timeSchema.optional(),
   txid: z.string().trim().max(20).optional(),
   generation: z.string().max(16).optional(),

@@ -119,7 +119,7 @@ function bar(
 }
 
 /** How finely points lie, as the drawing tells it. */
-export function finenessOf({
+function finenessOf({
   word,
   ms,
 }: {
