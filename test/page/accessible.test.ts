@@ -169,12 +169,11 @@ suite("the page", () => {
       await Promise.all(names.slice(at, at + 50).map((name) => world.commit(name, 2)));
     world.moveTo(7);
     for (const name of names) await world.settled(name);
-    world.host.raise({
-      code: "gap",
-      database: "tenant-0777",
-      message: "no replica has it",
-      hint: "See its agent.",
-    });
+    const alarm = {
+      message: "tenant-0777.db cannot be opened: EACCES",
+      hint: "Run as the application's user.",
+    };
+    world.host.raise({ code: "unreadable", database: "tenant-0777", ...alarm });
 
     await assertSound(browser, world, "thousand", { overview: "/", last: "/?page=40", search: "/?q=099" });
 

@@ -156,7 +156,7 @@ function pointTable(points: readonly Point[], view: DatabaseView, caption: strin
 
 function sliceTable({ database, window }: Chart, inside: readonly Point[]): Html {
   const slices = slicesOf(window, inside).filter(({ points }) => points > 0);
-  return html`<table><caption>The same in words, newest first (times in UTC)</caption><thead><tr><th scope="col">From</th><th scope="col" class="number">Points</th><th scope="col" class="number spare">Snapshots</th><th scope="col">The newest of them</th></tr></thead><tbody>${slices
+  return html`<table><caption>The same in words, newest first (times in UTC)</caption><thead><tr><th scope="col">From</th><th scope="col" class="number">Points</th><th scope="col" class="number spare">Snapshots</th><th scope="col">Newest</th></tr></thead><tbody>${slices
     .toReversed()
     .map(({ fromMs, toMs, points, snapshots, last }) => {
       const href = pathOf(database, "", {
