@@ -46,7 +46,7 @@ ${main}
 </main>
 <footer>
 <span>As of <time datetime="${now}" data-now>${exactTime(Math.floor(nowMs / 1000) * 1000)}</time></span>
-${grant === undefined ? none : html`<span>It keeps itself up to date; without a script, reload.</span>`}
+${main.includes("data-live") ? html`<span>It keeps itself up to date; without a script, reload.</span>` : none}
 </footer>
 </body>
 </html>

@@ -126,7 +126,7 @@ function row({ status, standing }: Judged, view: Overview): Html {
     standing.level === "safe" ? none : html`<div class="small why">${standing.what}</div>`
   }</th><td data-label="Newest commit">${ago(time, view.nowMs)}<div class="small dim">${txIdMark(txid)}</div></td><td class="block" data-label="Lag of each replica">${lags(status, view)}</td><td data-label="Last restore that was tried">${verifiedMark(status, view.nowMs)}</td>${
     view.mayRestore
-      ? html`<td><a href="${pathOf(name)}#restore-title">Choose a point<span class="hidden"> of ${name}</span></a></td>`
+      ? html`<td class="whole"><a href="${pathOf(name)}#restore-title">Choose a point<span class="hidden"> of ${name}</span></a></td>`
       : none
   }</tr>`;
 }
