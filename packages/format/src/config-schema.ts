@@ -8,6 +8,7 @@ import { parseByteCount } from "./config-size.ts";
 import { nearestKey } from "./config-text.ts";
 import { parseDuration } from "./durations.ts";
 import { isPageferryError } from "./errors.ts";
+import { profileNames } from "./profiles.ts";
 
 /** An object whose unknown keys are errors that name the nearest known one. */
 function keyed<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
@@ -147,7 +148,10 @@ export const configSchema = keyed({
     .array(
       spelledOut(
         (value) => (typeof value === "string" ? { path: value } : value),
-        keyed({ path: text, name: databaseName.optional(), heartbeat: heartbeatSchema.optional() }),
+        keyed({
+          ...{ path: text, name: databaseName.optional(), heartbeat: heartbeatSchema.optional() },
+          profile: z.enum(profileNames).optional(),
+        }),
       ),
     )
     .default([]),

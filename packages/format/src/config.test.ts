@@ -162,6 +162,9 @@ suite("a configuration", () => {
   });
 
   test("asks for a name where the file's stem is none", () => {
+    const [{ profile } = {}] = parseConfig({ databases: [{ path: "x.db", profile: "lnd" }] }).databases;
+    assert.equal(profile, "lnd");
+    assert.match(messageOf({ databases: [{ path: "x.db", profile: "ldn" }] }), /databases\[0\]\.profile/);
     assert.match(messageOf({ databases: ["my app.db"] }), /my app\.db needs a `name`/);
     assert.match(messageOf({ databases: [{ path: "a.db", name: "../a" }] }), /databases\[0\]\.name/);
   });

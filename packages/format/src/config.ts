@@ -15,6 +15,7 @@ import {
 import { configSchema, databaseNamePattern, goKeys } from "./config-schema.ts";
 import { expandEnvironment, formatKeyPath, type KeyPath, valueAt } from "./config-text.ts";
 import { PageferryError } from "./errors.ts";
+import type { ProfileName } from "./profiles.ts";
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
@@ -27,6 +28,8 @@ export interface DatabaseConfig {
   readonly path: string;
   /** Called every minute while this database is healthy, instead of `alarms.heartbeat`. */
   readonly heartbeat?: string;
+  /** The application it is of, where name and path do not tell it. */
+  readonly profile?: ProfileName;
 }
 
 /** Restore on start. */
@@ -143,10 +146,10 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
   const { dataDir, shadowDir, queue, listen, token } = written;
   return {
     isGoForm,
-    databases: written.databases.map(({ path, name, heartbeat }) => ({
+    databases: written.databases.map(({ path, name, heartbeat, profile }) => ({
       path,
       name: name ?? databaseNameOf(path, source),
-      ...given({ heartbeat }),
+      ...given({ heartbeat, profile }),
     })),
     ...given({ dataDir, shadowDir, token }),
     snapshotIntervalMs,

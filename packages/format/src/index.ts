@@ -174,6 +174,7 @@ export { formatNeeds, type GenerationNeeds, type Needs, parseNeeds } from "./nee
 export { decodePack, decodePackIndex, encodePack, type PackEntry } from "./pack.ts";
 export { type Point, points, pointsOf, type Reach, reachOf } from "./points.ts";
 export { type EndJson, type PointJson, pointJson, type TimelineJson, timelineJson } from "./points-json.ts";
+export { type Profile, type ProfileName, profileNames, profileOf } from "./profiles.ts";
 export { createReaderRanking, type RankingOptions, type ReaderRanking } from "./reader-ranking.ts";
 export { executeRestore, type RestoreOptions, type RestoreProgress, type RestoreResult } from "./restore.ts";
 export {

@@ -113,6 +113,10 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases/:database/objects/:name{.+}": ["restore"],
   "GET /v1/databases/:database/pins": ["read", "restore"],
   "GET /metrics": ["read"],
+  "GET /": ["read", "restore"],
+  "GET /db/:database": ["read", "restore"],
+  "GET /db/:database/restore": ["restore"],
+  "POST /db/:database/restore": ["restore"],
 };
 
 suite("the routes of the API", () => {
@@ -174,6 +178,7 @@ suite("a token for one database", () => {
     ...call,
     path: call.path
       .replace("/databases/app", `/databases/${name}`)
+      .replace("/db/app", `/db/${name}`)
       .replace("database=app", `database=${name}`),
   });
 

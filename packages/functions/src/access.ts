@@ -5,6 +5,8 @@ import { PageferryError } from "@pageferry/format";
 import type { Context, Hono } from "hono";
 import { matchedRoutes } from "hono/route";
 import { type AtOnce, createAtOnce } from "./at-once.ts";
+import { grantOfSession, notSignedIn } from "./page/door.ts";
+import type { Sessions } from "./page/sessions.ts";
 import { type Grant, requireDatabase, type Scope } from "./scopes.ts";
 
 interface Rule {
@@ -16,6 +18,8 @@ interface Rule {
    */
   readonly database: "path" | "query" | "inside" | "all";
   readonly atOnce?: keyof typeof atOnceBounds;
+  /** For people: it comes with a session, and who has none is led to sign in. */
+  readonly isPage?: true;
 }
 
 /** Planning holds the list of an archive in memory, which may be some hundred MB; a stream holds little, and a restore may open 64. */
@@ -28,7 +32,10 @@ const database = "/v1/databases/:database";
 const operate: Rule = { scopes: ["operate"], database: "path" };
 
 /** Without a token. What the API is, is no secret: it is the same in every host. */
-const openRoutes: ReadonlySet<string> = new Set(["GET /healthz", "GET /openapi.json", "GET /docs/api"]);
+const openRoutes: ReadonlySet<string> = new Set([
+  ...["GET /healthz", "GET /openapi.json", "GET /docs/api"],
+  ...["GET /sign-in", "POST /sign-in", "POST /sign-out", "GET /assets/:name"],
+]);
 
 /** Every other route, as it is declared. Who may restore may also see what there is to restore. */
 const rules: Readonly<Record<string, Rule>> = {
@@ -49,6 +56,12 @@ const rules: Readonly<Record<string, Rule>> = {
   [`POST ${database}/pins`]: operate,
   [`DELETE ${database}/pins`]: operate,
   "POST /v1/replay": { scopes: ["operate"], database: "query" },
+  "GET /": { scopes: ["read", "restore"], database: "inside", isPage: true },
+  "GET /db/:database": { scopes: ["read", "restore"], database: "path", isPage: true },
+  "GET /db/:database/restore": { scopes: ["restore"], database: "path", isPage: true },
+  "POST /db/:database/restore": { scopes: ["restore"], database: "path", isPage: true },
+  "POST /db/:database/pin": { ...operate, isPage: true },
+  "POST /db/:database/unpin": { ...operate, isPage: true },
 };
 
 /** What a route asks of a token. Throws for a route that nobody may call: it must not be described, either. */
@@ -64,18 +77,25 @@ export type Authenticate = (header: string | undefined, address: string) => Prom
 
 const grantKey = "grant";
 
-/** Puts the guard before all routes that are declared after it. */
-export function guardRoutes(app: Hono, authenticate: Authenticate): void {
+/** Puts the guard before all routes that are declared after it. `sessions` are those of the page, where there is one. */
+export function guardRoutes(app: Hono, authenticate: Authenticate, sessions?: Pick<Sessions, "find">): void {
+  const grantOf = async (context: Context, isPage: boolean): Promise<Grant> => {
+    const header = context.req.header("authorization");
+    if (header === undefined && sessions !== undefined) {
+      const grant = await grantOfSession(context, sessions, isPage);
+      if (grant !== undefined) return grant;
+      if (isPage) throw notSignedIn();
+    }
+    return authenticate(header, addressOf(context));
+  };
   app.use(async (context, next) => {
     const routes = matchedRoutes(context)
       .filter(({ method }) => method !== "ALL")
       .map(({ method, path }) => `${method} ${path}`);
     const isOpen = routes.length > 0 && routes.every((route) => openRoutes.has(route));
     if (!isOpen) {
-      context.set(
-        grantKey as never,
-        (await authenticate(context.req.header("authorization"), addressOf(context))) as never,
-      );
+      const isPage = routes.some((route) => Object.hasOwn(rules, route) && rules[route]?.isPage === true);
+      context.set(grantKey as never, (await grantOf(context, isPage)) as never);
       if (!routes.every((route) => Object.hasOwn(rules, route)))
         throw new PageferryError("forbidden", "nobody may call this: no scope is set for it");
     }
@@ -129,7 +149,7 @@ async function within(atOnce: AtOnce, context: Context, next: () => Promise<void
 }
 
 /** Behind a proxy it is the proxy's; elsewhere than on Node's own server all calls count as one address. */
-function addressOf(context: Context): string {
+export function addressOf(context: Context): string {
   return nodeOf(context).incoming?.socket.remoteAddress ?? "";
 }
 

@@ -8,6 +8,8 @@ import { addDatabasesRoutes, type DatabasesApiOptions } from "./databases-api.ts
 import { addDocsRoutes } from "./docs-api.ts";
 import { addHealthRoutes, type HealthApiOptions } from "./health-api.ts";
 import { addIngestRoutes, type IngestApiOptions } from "./ingest-api.ts";
+import { openDoor } from "./page/door.ts";
+import { addPageRoutes, type PageApiOptions } from "./page/page-api.ts";
 import { createParsed } from "./parsed.ts";
 import { problemOf } from "./problem.ts";
 import { addRepairRoutes, type RepairApiOptions } from "./repair-api.ts";
@@ -25,7 +27,8 @@ export interface ApiOptions
     DatabasesApiOptions,
     RestoreApiOptions,
     RepairApiOptions,
-    TimeApiOptions {
+    TimeApiOptions,
+    Pick<PageApiOptions, "page"> {
   /** Asked of every call but `/healthz` and the reference. */
   readonly authenticate: Authenticate;
   /** Told what nobody foresaw. */
@@ -57,7 +60,8 @@ export function createApi(options: ApiOptions): Hono {
       throw new PageferryError("bad-request", "the URL is too long");
     await next();
   });
-  guardRoutes(app, options.authenticate);
+  if (options.page !== undefined) openDoor(app, options.page.now);
+  guardRoutes(app, options.authenticate, options.page?.sessions);
   const parsed = createParsed(options);
   addHealthRoutes(app, options);
   addIngestRoutes(app, options);
@@ -66,5 +70,6 @@ export function createApi(options: ApiOptions): Hono {
   addRepairRoutes(app, options, parsed);
   addTimeRoutes(app, options, parsed);
   addDocsRoutes(app);
+  addPageRoutes(app, options, parsed);
   return app;
 }

@@ -10,6 +10,7 @@ import {
   type RestoreTarget,
   type TxId,
 } from "@pageferry/format";
+import { withDeadline } from "./deadline.ts";
 import type { Replica } from "./replica.ts";
 import type { CallOptions } from "./store.ts";
 import { addPin, listPins, type Pin, removePin } from "./wanted-points.ts";
@@ -57,15 +58,37 @@ export async function unpinPoint(
   return onEach(database, replicas, point, (replica) => removePin(replica.objects, point, call));
 }
 
-/** All pins, newest transaction first. */
-export async function pinsOf(replicas: readonly Replica[], call: CallOptions): Promise<PinnedPoint[]> {
+/** A replica that does not tell its pins by then is not waited for. */
+const pinsWaitMs = 2000;
+
+/**
+ * All pins, newest transaction first. A pin lies in every replica that could be told, so one that is away hides none that another knows; the
+ * first failure is thrown where none answers.
+ */
+export async function pinsOf(
+  replicas: readonly Promise<Replica>[],
+  { signal }: CallOptions,
+): Promise<PinnedPoint[]> {
+  // Who gave up before they were opened hears of none.
+  for (const opening of replicas) opening.catch(() => undefined);
+  const asked = await Promise.allSettled(
+    replicas.map((opening) =>
+      withDeadline(pinsWaitMs, signal, async (until) => {
+        const { name, objects } = await opening;
+        return { name, pins: await listPins(objects, { signal: until }) };
+      }),
+    ),
+  );
+  signal?.throwIfAborted();
+  const failed = asked.find((one) => one.status === "rejected");
+  if (failed !== undefined && !asked.some((one) => one.status === "fulfilled")) throw failed.reason;
   const found = new Map<string, { pin: Pin; replicas: string[] }>();
-  for (const replica of replicas) {
-    for (const pin of await listPins(replica.objects, call)) {
+  for (const { name, pins } of asked.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []))) {
+    for (const pin of pins) {
       const key = `${pin.generation} ${pin.txId}`;
       const known = found.get(key) ?? { pin, replicas: [] };
       found.set(key, known);
-      known.replicas.push(replica.name);
+      known.replicas.push(name);
     }
   }
   return [...found.values()]

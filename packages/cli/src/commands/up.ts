@@ -14,6 +14,7 @@ import {
 } from "../run-options.ts";
 import { isOnSameDisk } from "../same-disk.ts";
 import { untilTerminated } from "../until-terminated.ts";
+import type { RunningHost } from "../up.ts";
 
 /** The command. */
 export const upCommand: CommandSpec<RunOptions> = {
@@ -38,10 +39,12 @@ locked out. SIGTERM drains and ends with 0. Alarms come on standard error; PAGEF
     const up = await startUp({ config, dataDir, io });
     try {
       tellReady(io, up.url, { config, dataDir, json: options.json === true });
+      tellSignIn(io, up);
       if (await isOnSameDisk(config, dataDir)) {
         io.err(
           "note: same disk: not off-host yet. Configure a replica elsewhere (docs/operations.md#configuration).\n",
         );
+        up.host.setCaution(sameDisk);
       }
       await untilTerminated(io);
     } finally {
@@ -49,6 +52,23 @@ locked out. SIGTERM drains and ends with 0. Alarms come on standard error; PAGEF
     }
   },
 };
+
+/** What the page says of it. */
+const sameDisk = {
+  sentence: "Everything is stored, but not off this machine yet.",
+  because: "Every replica is on the disk of a database: it survives the application, not the disk.",
+  todo: "Configure a replica elsewhere: docs/operations.md#configuration.",
+};
+
+/** A link that signs in at the page once is shown to a person on this machine; it must not stand in a log. */
+function tellSignIn(io: Io, { url, host }: RunningHost): void {
+  if (!io.isTerminal || !isLoopback(url)) return;
+  io.err(`page: ${url}/sign-in?code=${host.makeSignInCode()} (signs in once, within ten minutes)\n`);
+}
+
+function isLoopback(url: string): boolean {
+  return /^http:\/\/(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):/.test(url);
+}
 
 function tellReady(
   io: Io,

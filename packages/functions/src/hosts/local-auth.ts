@@ -6,7 +6,10 @@ import type { Authenticate } from "../access.ts";
 import type { Alarms } from "../alarms.ts";
 import { checkToken, createAuthenticate, tokenFromFile } from "../auth.ts";
 import { createFailureLimit } from "../failures.ts";
-import { createTokenBook } from "../token-files.ts";
+import { createSessions, type Sessions } from "../page/sessions.ts";
+import { everything, type Grant } from "../scopes.ts";
+import { createTokenBook, type TokenBook } from "../token-files.ts";
+import { grantOf } from "../tokens.ts";
 
 export interface LocalAuthOptions {
   readonly dataDir: string;
@@ -26,6 +29,8 @@ export interface LocalAuth {
   /** Where it was written, if it was made now. */
   readonly madeTokenFile: string | undefined;
   readonly authenticate: Authenticate;
+  /** Of people at the page. */
+  readonly sessions: Sessions;
 }
 
 const clock = (): number => performance.now();
@@ -40,7 +45,17 @@ export async function openLocalAuth(options: LocalAuthOptions): Promise<LocalAut
   });
   await book.look();
   const failures = createFailureLimit(clock);
-  return { token, madeTokenFile, authenticate: createAuthenticate({ token, book, failures, onMany, now }) };
+  const sessions = createSessions({ clock, grantOfToken: (id) => grantOfToken(id, book, now()) });
+  const authenticate = createAuthenticate({ token, book, failures, onMany, now });
+  return { token, madeTokenFile, authenticate, sessions };
+}
+
+/** What a token may do now. The host's own is the same for as long as it runs. */
+async function grantOfToken(id: string, book: TokenBook, nowMs: number): Promise<Grant | undefined> {
+  if (id === everything.id) return everything;
+  const record = await book.find(id);
+  const isOver = record?.expiresAtMs !== undefined && nowMs >= record.expiresAtMs;
+  return record === undefined || isOver ? undefined : grantOf(record);
 }
 
 async function ownToken({ dataDir, given, configured }: LocalAuthOptions) {

@@ -59,15 +59,16 @@ export async function startLocalTime(options: LocalTimeOptions): Promise<LocalTi
   const growth = growthTask({ targets, alarms, now, notes: options.queue });
   const tasks = [...timekeeper.tasks, growth, ...verifyTasks(options, verifier)];
   const schedule: Schedule = startSchedule(tasks, { alarms, random });
-  const replicasOf = (database: DatabaseName): Promise<Replica[]> =>
-    Promise.all(targets.map(({ set }) => set.of(database)));
+  const openingOf = (database: DatabaseName): Promise<Replica>[] =>
+    targets.map(({ set }) => set.of(database));
+  const replicasOf = (database: DatabaseName): Promise<Replica[]> => Promise.all(openingOf(database));
   const pins: TimeApiOptions["pins"] = {
-    list: async (database, call) => pinsOf(await replicasOf(database), call),
+    list: (database, call) => pinsOf(openingOf(database), call),
     add: async (database, target, call) =>
       pinPoint(database, await replicasOf(database), target, { ...call, now }),
     async remove(database, target, call) {
       const replicas = await replicasOf(database);
-      return unpinPoint(database, replicas, await pinnedPoint(replicas, target, call), call);
+      return unpinPoint(database, replicas, await pinnedPoint(openingOf(database), target, call), call);
     },
   };
   return {
@@ -99,7 +100,7 @@ function verifyTasks(options: LocalTimeOptions, { verify }: Verifier) {
 
 /** What is pinned need not be restorable any more: a pin is found by its own words. */
 async function pinnedPoint(
-  replicas: readonly Replica[],
+  replicas: readonly Promise<Replica>[],
   { generation, txId }: RestoreTarget,
   call: Parameters<TimeApiOptions["pins"]["list"]>[1],
 ): Promise<WantedPoint> {

@@ -42,6 +42,7 @@ import { createVerified } from "../verified.ts";
 import type { VerifyRequest } from "../verifier.ts";
 import type { VerifyReport } from "../verify-report.ts";
 import { openLocalAuth } from "./local-auth.ts";
+import { type LocalPage, localPage } from "./local-page.ts";
 import { createSignals } from "./local-signals.ts";
 import { startLocalTime } from "./local-time.ts";
 
@@ -112,7 +113,7 @@ export interface HostQueue {
   needs(database: string, options?: CallOptions): Promise<Needs>;
 }
 
-export interface LocalHost extends AsyncDisposable {
+export interface LocalHost extends AsyncDisposable, Omit<LocalPage, "page"> {
   /** `http://host:port`; `undefined` without HTTP. */
   readonly url: string | undefined;
   /** The host's own bearer token, which may do everything; docs/operations.md#tokens says how to make others. */
@@ -148,7 +149,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const stage = await openStage({ directory: join(dataDir, "stage"), now });
   const signals = undo.use(await createSignals({ config, logger: options.logger, now, random: Math.random }));
   const { alarms, metrics } = signals;
-  const { token, madeTokenFile, authenticate } = await openAuth(config, options, { alarms, now });
+  const { token, madeTokenFile, authenticate, sessions } = await openAuth(config, options, { alarms, now });
   const sources = createSources({ now, alarms, notes: queue });
   const forks = createForks({ alarms, notes: queue });
   const sets = await openReplicaSets({ config, options, queue, metrics }, undo);
@@ -176,12 +177,14 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
   const told = undo.use(signals.start({ queue, targets, databases }));
+  const { page, ...forPeople } = localPage(config, { sessions, standing: databases.standing, now });
   const api = createApi({
     ...{ authenticate, stage, ingest: take, metrics: told.metricsText },
     replay: (request) => replay(request, { queue, targets, forks }),
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     alarms: () => alarms.list().map(alarmStatus),
+    page,
     onUnexpected: (err, where) => options.logger?.error({ err, ...where }, "unexpected error"),
   });
   const server = options.http === false ? undefined : await listen(api.fetch, config.listen);
@@ -199,7 +202,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   };
   return {
     url: server?.url,
-    ...{ token, madeTokenFile },
+    ...{ token, madeTokenFile, ...forPeople },
     queue: queuePort(server?.url ?? `queue in ${dataDir}`, { take, stage, databases }),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
