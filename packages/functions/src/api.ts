@@ -2,13 +2,10 @@
 // error is told by problem.ts.
 
 import {
-  type ArchiveReader,
   type DatabaseName,
   envelopeBytesMax,
   formatNeeds,
   isPageferryError,
-  type Manifest,
-  manifestJson,
   type Needs,
   PageferryError,
   parseDatabaseName,
@@ -19,7 +16,9 @@ import {
 } from "@pageferry/format";
 import { type Context, Hono } from "hono";
 import { type Authenticate, grantOfCall, guardRoutes } from "./access.ts";
-import { createObjectServer, planManifest, pointsJson, timelineAnswer } from "./archive-api.ts";
+import { createArchiveApi } from "./archive-api.ts";
+import { createArchives } from "./archives.ts";
+import type { HostReader } from "./host-reader.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import type { MetricsText } from "./metrics.ts";
 import { problemOf } from "./problem.ts";
@@ -27,6 +26,7 @@ import type { RepairReport } from "./repair.ts";
 import type { RepairRequest } from "./repairer.ts";
 import type { ReplayReport, ReplayRequest } from "./replay.ts";
 import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
+import { addRestoreRoutes, type RestoreApiOptions } from "./restore-api.ts";
 import { covers, requireDatabase } from "./scopes.ts";
 import type { Stage } from "./stage.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
@@ -36,16 +36,13 @@ import type { VerifyRequest } from "./verifier.ts";
 import type { VerifyReport } from "./verify-report.ts";
 import { alarmsFor, statusFor } from "./views.ts";
 
-/** Names left out of one manifest: what a restore found missing on its way. */
-const withoutMax = 1000;
-
 /** How old the answer about everybody's health may be. */
 const healthAgeMs = 1000;
 
 /** A request's target is as long as names are, ten times over. */
 const pathLengthMax = 16 * 1024;
 
-export interface ApiOptions extends TimeApiOptions {
+export interface ApiOptions extends TimeApiOptions, RestoreApiOptions {
   /** Asked of every call but `/healthz`. */
   readonly authenticate: Authenticate;
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
@@ -57,9 +54,7 @@ export interface ApiOptions extends TimeApiOptions {
   readonly databases: () => Promise<readonly DatabaseName[]>;
   readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
   /** A database's replicas, healthiest first. */
-  readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
-  /** Keeps prune away from a point that somebody is about to restore. */
-  readonly lease: (database: DatabaseName, point: Pick<Manifest, "generation" | "txId">) => Promise<void>;
+  readonly readers: (database: DatabaseName) => Promise<readonly HostReader[]>;
   readonly repair: (database: DatabaseName, request: RepairRequest) => Promise<RepairReport>;
   readonly verify: (database: DatabaseName, request: VerifyRequest) => Promise<VerifyReport>;
   readonly alarms: () => readonly AlarmStatus[];
@@ -192,43 +187,14 @@ function addReplay(app: Hono, options: ApiOptions): void {
 const jsonHeaders = { "content-type": "application/json", "cache-control": "no-store" };
 
 function addArchive(app: Hono, options: ApiOptions): void {
-  const objects = createObjectServer();
+  const archive = createArchiveApi({ archives: createArchives(), now: options.now ?? Date.now });
+  const place = (context: Context) => placeOf(context, options);
   app.get("/v1/databases/:database/points", async (context) => {
     const { signal } = context.req.raw;
-    const answer = context.req.query("timeline") === "true" ? timelineAnswer : pointsJson;
-    return context.json(await answer(await readersOf(context, options), { signal }));
+    const answer = context.req.query("timeline") === "true" ? archive.timeline : archive.points;
+    return context.json(await answer(await place(context), { signal }));
   });
-  app.get("/v1/databases/:database/manifest", async (context) => {
-    const { signal } = context.req.raw;
-    const without = new Set((context.req.queries("without") ?? []).slice(0, withoutMax));
-    const manifest = await planManifest(await readersOf(context, options), targetOf(context), {
-      signal,
-      without,
-    });
-    await options.lease(await known(context, options), manifest);
-    return context.json(manifestJson(manifest));
-  });
-  app.get("/v1/databases/:database/objects/:name{.+}", async (context) => {
-    const range = rangeOf(context.req.header("range"));
-    const { signal } = context.req.raw;
-    const chunks = await objects.open(await readersOf(context, options), context.req.param("name"), {
-      ...range,
-      signal,
-    });
-    const body = chunks instanceof ReadableStream ? chunks : ReadableStream.from(chunks);
-    const headers = {
-      "content-type": "application/octet-stream",
-      "cache-control": "no-store",
-      "accept-ranges": "bytes",
-    };
-    if (range === undefined) return new Response(body as ReadableStream, { headers });
-    const last = range.offset + range.length - 1;
-    const partial = {
-      "content-range": `bytes ${range.offset}-${last}/*`,
-      "content-length": String(range.length),
-    };
-    return new Response(body as ReadableStream, { status: 206, headers: { ...headers, ...partial } });
-  });
+  addRestoreRoutes(app, options, { placeOf: place, targetOf, archive });
 }
 
 function addRepair(app: Hono, options: ApiOptions): void {
@@ -272,12 +238,13 @@ async function known(context: Context, options: ApiOptions): Promise<DatabaseNam
   });
 }
 
-async function readersOf(context: Context, options: ApiOptions): Promise<readonly ArchiveReader[]> {
-  const readers = await options.readers(await known(context, options));
+async function placeOf(context: Context, options: ApiOptions) {
+  const database = await known(context, options);
+  const readers = await options.readers(database);
   const wanted = context.req.query("replica");
-  if (wanted === undefined) return readers;
+  if (wanted === undefined) return { database, readers };
   const found = readers.filter(({ name }) => name === wanted || name.startsWith(`${wanted}/`));
-  if (found.length > 0) return found;
+  if (found.length > 0) return { database, readers: found };
   throw new PageferryError("not-found", `replica ${wanted.slice(0, 200)} is not configured`, {
     hint: `There are ${readers.map(({ name }) => name).join(", ")}.`,
   });
@@ -297,20 +264,4 @@ function targetOf(context: Context): RestoreTarget {
     ...(timestampMs === undefined ? {} : { timestampMs }),
     ...(generation === undefined ? {} : { generation: parseGeneration(generation) }),
   };
-}
-
-/** `bytes=FIRST-LAST`; a restore knows where the things it wants end. */
-function rangeOf(
-  header: string | undefined,
-): { readonly offset: number; readonly length: number } | undefined {
-  if (header === undefined) return undefined;
-  const [, first, last] = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(header.trim()) ?? [];
-  const [offset, end] = [Number(first), Number(last)];
-  if (first === undefined || last === undefined || end < offset) {
-    throw new PageferryError(
-      "bad-request",
-      `range ${JSON.stringify(header.slice(0, 40))} is not bytes=FIRST-LAST`,
-    );
-  }
-  return { offset, length: end - offset + 1 };
 }

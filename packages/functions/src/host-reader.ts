@@ -5,12 +5,14 @@ import { withDeadline } from "./deadline.ts";
 import { readMarks } from "./marks.ts";
 import type { ReplicaIndex } from "./replica-index.ts";
 import type { RootedStore } from "./rooted-store.ts";
-import type { CallOptions } from "./store.ts";
+import { type CallOptions, isMutableName } from "./store.ts";
 
 /** A reader, and what a host knows of it besides. What is absent has to be read through the reader itself. */
 export interface HostReader extends ArchiveReader {
   /** Sizes by names: it grows as objects are stored, and another one takes its place when it is read anew. `undefined`: too many to keep. */
   listed?(options?: CallOptions): Promise<ReadonlyMap<string, number> | undefined>;
+  /** How large an object is; `undefined`: it is not there. */
+  sizeOf?(name: string, options?: CallOptions): Promise<number | undefined>;
   /** Reads the listing anew, unless that was done a moment ago. */
   relist?(options?: CallOptions): Promise<void>;
   /** Since when names are marked to be deleted. */
@@ -26,7 +28,7 @@ const listingAgeMs = 10 * 60_000;
 const triesMs = 60_000;
 
 /** A listing that is younger is as good as a new one, for somebody who missed an object. */
-const freshMs = 5000;
+const freshMs = 1000;
 
 /** Marks say what goes in a quarter of an hour at the soonest. */
 const marksAgeMs = 30_000;
@@ -66,6 +68,12 @@ export function hostReader(
         index.refresh().catch(() => undefined);
       }
       return known.objects;
+    },
+    async sizeOf(name, call) {
+      const known = isMutableName(name) ? undefined : index.current()?.objects?.get(name);
+      if (known !== undefined) return known;
+      for await (const object of store.list(name, call)) if (object.name === name) return object.size;
+      return undefined;
     },
     async relist(call) {
       if (index.ageMs() > freshMs) await index.refresh(call);

@@ -30,6 +30,7 @@ import type { RepairReport } from "../repair.ts";
 import { type RepairRequest, startRepairer } from "../repairer.ts";
 import { replay } from "../replay.ts";
 import { openReplicaSet, type ReplicaSet } from "../replicas.ts";
+import { createRestoredImages } from "../restored-images.ts";
 import { createRoom } from "../room.ts";
 import { errorLine } from "../settle.ts";
 import { createSources } from "../sources.ts";
@@ -176,8 +177,10 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
   const told = undo.use(signals.start({ queue, targets, databases }));
+  const images = createRestoredImages({ scratchDir: join(dataDir, "scratch") });
+  undo.defer(() => images.close());
   const api = createApi({
-    ...{ authenticate, stage, ingest: take, metrics: told.metricsText },
+    ...{ images, now, authenticate, stage, ingest: take, metrics: told.metricsText },
     replay: (request) => replay(request, { queue, targets, forks }),
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
