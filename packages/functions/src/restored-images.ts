@@ -171,6 +171,7 @@ async function make(
     return { path, place, facts };
   } catch (error) {
     await place[Symbol.asyncDispose]();
+    signal.throwIfAborted();
     throw error;
   }
 }
