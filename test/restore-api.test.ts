@@ -6,7 +6,7 @@ import { request } from "node:http";
 import { suite, test } from "node:test";
 import { checkDatabase, formatStateHash, parseManifest } from "@pageferry/format";
 import { openPageSource } from "@pageferry/format/node";
-import { startAlteringProxy } from "./altering-proxy.ts";
+import { type ManifestValue, startAlteringProxy } from "./altering-proxy.ts";
 import { checkFile, runWriter } from "./go-apps.ts";
 import { type Host, restore, startServe, startUp } from "./pageferry.ts";
 import { runProcess } from "./processes.ts";
@@ -175,6 +175,14 @@ suite("objects of a bucket", { skip: withoutS3Server }, () => {
     assert.equal(first.stderr.includes("through the host"), false, first.stderr);
     await restoredAs(direct, formatStateHash(manifest.stateHash as bigint));
 
+    // Saved, it needs the host no more.
+    const saved = directory.file("manifest.json");
+    const key = `${host.dataDir}/manifest-key.pub`;
+    await writeFile(saved, await (await get("/manifest?urls=presigned")).bytes());
+    const alone = await restore(saved, directory.file("alone.db"), {}, { args: ["--manifest-key", key] });
+    assert.equal(alone.code, 0, alone.stderr);
+    await restoredAs(directory.file("alone.db"), formatStateHash(manifest.stateHash as bigint));
+
     const said = [first.stdout, first.stderr, host.output()].join("\n");
     assert.ok(!/x-amz-/i.test(said), "a presigned URL is a credential, and is not logged");
   });
@@ -201,4 +209,49 @@ test("objects come through the host where a manifest's own places are out of the
   assert.equal(code, 0, stderr);
   assert.equal(stderr.match(/objects come through the host/g)?.length, 1, stderr);
   assert.equal((await checkFile(out)).ok, true);
+});
+
+test("a manifest that the host did not sign as it came, or for something else, is refused", async () => {
+  await using directory = await temporaryDirectory();
+  const { host, token, get } = await hosted(directory.file("app.db"), directory.file);
+  await using _host = host;
+  const key = (await readFile(`${host.dataDir}/manifest-key.pub`, "utf8")).trim();
+  const told = await (
+    await fetch(`${host.url}/v1/manifest-key`, { headers: { authorization: `Bearer ${token}` } })
+  ).json();
+  assert.equal((told as { publicKey: string }).publicKey, key);
+  const older = (await (await get("/manifest")).json()) as ManifestValue;
+  await runWriter({ path: directory.file("app.db"), count: 5 });
+  const newest = await until("there is a newer point", async () => {
+    const { txId } = (await (await get("/manifest")).json()) as ManifestValue;
+    return txId !== older.txId && String(txId);
+  });
+  const cases: Record<
+    string,
+    { alter?: (manifest: ManifestValue) => unknown; key?: string; txid?: string; code: number }
+  > = {
+    "as it came": { code: 0 },
+    "with another state": { alter: (manifest) => ({ ...manifest, stateHash: "0".repeat(32) }), code: 6 },
+    "without its signature": { alter: ({ signature: _, ...manifest }) => manifest, code: 6 },
+    "of another host": { key: "A".repeat(43), code: 6 },
+    "of another transaction": { alter: () => older, txid: newest, code: 6 },
+  };
+  for (const [
+    name,
+    { alter = (manifest: ManifestValue): unknown => manifest, key: other = key, txid, code },
+  ] of Object.entries(cases)) {
+    await using proxy = await startAlteringProxy(host.url, alter);
+    const out = directory.file(`${name}.db`);
+
+    const from = `${proxy.url}/v1/databases/app`;
+    const point = txid === undefined ? {} : { txid };
+    const env = { PAGEFERRY_TOKEN: token, PAGEFERRY_MANIFEST_KEY: other };
+    const result = await restore(from, out, point, { args: ["--json"], env });
+
+    assert.equal(result.code, code, `${name}: ${result.stdout}${result.stderr}`);
+    if (code !== 0) {
+      assert.match(result.stdout, /"code":"untrusted"/, name);
+      await assert.rejects(stat(out), { code: "ENOENT" }, name);
+    }
+  }
 });

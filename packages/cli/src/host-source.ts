@@ -8,7 +8,6 @@ import {
   PageferryError,
   type Point,
   parseGeneration,
-  parseManifest,
   parseTxId,
   planOf,
   type RestoreTarget,
@@ -17,12 +16,24 @@ import {
 import type { BackupSource } from "./backup-source.ts";
 import { createHostClient, type HostClient, hostToken, type Patience } from "./host-client.ts";
 import type { Io } from "./io.ts";
+import type { ReadManifest } from "./manifest-reader.ts";
 
 /** A host waits for its replicas itself, and asks another one: it is given time for that. */
 const hostStallMs = 45_000;
 
-/** Opens `http(s)://HOST/v1/databases/NAME`. `dataDir` is where a host on this machine keeps its token. */
-export async function openHostSource(from: string, dataDir: string, io: Io): Promise<BackupSource> {
+/** How to ask a host. */
+export interface HostSourceOptions {
+  /** Where a host on this machine keeps its token. */
+  readonly dataDir: string;
+  readonly read: ReadManifest;
+}
+
+/** Opens `http(s)://HOST/v1/databases/NAME`. */
+export async function openHostSource(
+  from: string,
+  { dataDir, read }: HostSourceOptions,
+  io: Io,
+): Promise<BackupSource> {
   const url = URL.parse(from);
   const path = url?.pathname.replace(/\/+$/, "") ?? "";
   if (url === null || !/\/v1\/databases\/[^/]+$/.test(path) || url.search !== "") {
@@ -62,7 +73,8 @@ export async function openHostSource(from: string, dataDir: string, io: Io): Pro
     async plan(target, signal, without = new Set()) {
       if (readers.length === 1) readers.push(...(await replicaReaders(base, client, signal)));
       const manifestUrl = `${base}/manifest${queryOf(target, without)}`;
-      const manifest = parseManifest(await client.getBytes(manifestUrl, signal));
+      const database = decodeURIComponent(path.slice(path.lastIndexOf("/") + 1));
+      const manifest = read(await client.getBytes(manifestUrl, signal), { target, database });
       for (const { name, url: place } of manifest.objects) {
         if (place !== undefined) places.set(name, placeIn(place, manifestUrl));
       }

@@ -52,6 +52,7 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
     readers: reach("readers"),
     ...{ repair: reach("repair"), verify: reach("verify") },
     ...{ compact: reach("compact"), prune: reach("prune"), lease: reach("lease") },
+    signer: { publicKey: "key", keyId: "id", sign: (json) => json },
     images: { open: reach("images"), peek: () => undefined, close: async () => undefined },
     pins: { list: reach("pins"), add: reach("pin"), remove: reach("unpin") },
     alarms: () => [],
@@ -111,6 +112,7 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases/:database/manifest": ["restore"],
   "GET /v1/databases/:database/objects/:name{.+}": ["restore"],
   "GET /v1/databases/:database/restore": ["restore"],
+  "GET /v1/manifest-key": ["read", "restore"],
   "GET /v1/databases/:database/pins": ["read", "restore"],
   "GET /metrics": ["read"],
 };

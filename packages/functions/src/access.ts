@@ -42,6 +42,7 @@ const rules: Readonly<Record<string, Rule>> = {
   "GET /metrics": { scopes: ["read"], database: "all" },
   [`GET ${database}/manifest`]: { scopes: ["restore"], database: "path", atOnce: "plans" },
   [`GET ${database}/objects/:name{.+}`]: { scopes: ["restore"], database: "path", atOnce: "streams" },
+  "GET /v1/manifest-key": { scopes: ["read", "restore"], database: "inside" },
   [`GET ${database}/restore`]: { scopes: ["restore"], database: "path", atOnce: "databases" },
   [`POST ${database}/repair`]: operate,
   [`POST ${database}/verify`]: operate,

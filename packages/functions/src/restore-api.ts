@@ -20,6 +20,7 @@ import type { HostReader } from "./host-reader.ts";
 import { askedRange, contentRange } from "./http-range.ts";
 import { withoutIdleTimeout } from "./idle-timeout.ts";
 import { streamImage } from "./image-stream.ts";
+import type { ManifestSigner } from "./manifest-key.ts";
 import { placesOf } from "./manifest-places.ts";
 import { createObjectServer, type ObjectServer } from "./object-server.ts";
 import { manifestQuerySchema } from "./restore-schema.ts";
@@ -46,6 +47,8 @@ export interface RestoreApiOptions {
   /** A larger database is not sent: where the host cannot. Default: any size is. */
   readonly streamBytesMax?: number;
   readonly now?: () => number;
+  /** Without it manifests are not signed. */
+  readonly signer?: ManifestSigner;
 }
 
 /** What the rest of the API knows of a request. */
@@ -60,7 +63,11 @@ export function addRestoreRoutes(app: Hono, options: RestoreApiOptions, parsed: 
   const objects = createObjectServer();
   app.get("/v1/databases/:database/manifest", (context) => answerManifest(context, objects, options, parsed));
   app.get("/v1/databases/:database/objects/:name{.+}", (context) => answerObject(context, objects, parsed));
-  const { images } = options;
+  const { images, signer } = options;
+  if (signer !== undefined) {
+    const { publicKey, keyId } = signer;
+    app.get("/v1/manifest-key", (context) => context.json({ algorithm: "ed25519", keyId, publicKey }));
+  }
   if (images === undefined) return;
   app.get("/v1/databases/:database/restore", (context) =>
     answerRestore(context, { ...options, images }, parsed),
@@ -70,7 +77,7 @@ export function addRestoreRoutes(app: Hono, options: RestoreApiOptions, parsed: 
 async function answerManifest(
   context: Context,
   objects: ObjectServer,
-  { lease, now = Date.now }: RestoreApiOptions,
+  { lease, signer, now = Date.now }: RestoreApiOptions,
   { placeOf, targetOf, archive }: Parsed,
 ): Promise<Response> {
   const { signal } = context.req.raw;
@@ -91,7 +98,8 @@ async function answerManifest(
     ...{ stateHash: ends.stateHash, pageSize: ends.pageSize },
     factsOf: (name) => ({ ...places.get(name), ...checksumOf(name, ends) }),
   });
-  return context.json(manifestJson(manifest), 200, { "cache-control": "no-store" });
+  const json = manifestJson(manifest);
+  return context.json(signer === undefined ? json : signer.sign(json), 200, { "cache-control": "no-store" });
 }
 
 function parseManifestQuery(context: Context) {

@@ -63,4 +63,15 @@ export const manifestSchema = z.object({
     }),
   ),
   warnings: z.array(z.string()),
+  signature: z
+    .object({ algorithm: z.literal("ed25519"), keyId: hexSchema(16), value: z.string() })
+    .optional()
+    .describe("over the canonical JSON of the rest"),
+});
+
+/** The public half of the key that manifests are signed with. */
+export const manifestKeySchema = z.object({
+  algorithm: z.literal("ed25519"),
+  keyId: hexSchema(16),
+  publicKey: z.string().describe("base64 of its 32 bytes"),
 });

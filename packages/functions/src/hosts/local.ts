@@ -22,6 +22,7 @@ import { createDatabases, type Databases } from "../databases.ts";
 import { createForks } from "../forks.ts";
 import { ingest } from "../ingest.ts";
 import { startMaintenance } from "../maintenance.ts";
+import { openManifestSigner } from "../manifest-key.ts";
 import type { Metrics } from "../metrics.ts";
 import type { PruneReport } from "../prune.ts";
 import { type DurableQueue, openQueue, queueBytesMaxDefault } from "../queue.ts";
@@ -177,10 +178,11 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
   const told = undo.use(signals.start({ queue, targets, databases }));
+  const signer = await openManifestSigner(dataDir);
   const images = createRestoredImages({ scratchDir: join(dataDir, "scratch") });
   undo.defer(() => images.close());
   const api = createApi({
-    ...{ images, now, authenticate, stage, ingest: take, metrics: told.metricsText },
+    ...{ images, signer, now, authenticate, stage, ingest: take, metrics: told.metricsText },
     replay: (request) => replay(request, { queue, targets, forks }),
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
