@@ -7,6 +7,8 @@ const benches: Record<string, () => Promise<unknown>> = {
   capture: async () => (await import("./capture.ts")).benchCapture(),
   latency: async () => (await import("./latency.ts")).benchLatency(),
   restore: async () => (await import("./restore.ts")).benchRestore(),
+  "api-restore": async () => (await import("./api.ts")).benchApiRestore(),
+  "api-latency": async () => (await import("./api.ts")).benchApiLatency(),
   plan: async () => (await import("./time.ts")).benchPlan(),
   compaction: async () => (await import("./time.ts")).benchCompaction(),
   newest: async () => (await import("./newest.ts")).benchNewest(),

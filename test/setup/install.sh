@@ -2,6 +2,7 @@
 # Installs what the system tests need beyond npm's packages, and says what it does:
 #   - the Go test programs (test/apps, test/codec), built into test/.cache/bin when their sources changed;
 #   - etcd-server, by apt-get where this runs as root;
+#   - zstd, likewise;
 #   - the servers that the replicas' tests talk to (servers.sh).
 # Does nothing, in a tenth of a second, when all is there. Ends with 1 and a list when something cannot be had.
 set -euo pipefail
@@ -57,6 +58,16 @@ install_etcd() {
   missing+=("etcd (Debian: apt-get install etcd-server)")
 }
 
+# The command that docs/restore-by-hand/restore.py decompresses with.
+install_zstd() {
+  command -v zstd >/dev/null && return
+  if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+    say "apt-get install zstd"
+    apt_install zstd && return
+  fi
+  missing+=("zstd (Debian: apt-get install zstd)")
+}
+
 need() {
   command -v "$1" >/dev/null || missing+=("$1 ($2)")
 }
@@ -69,6 +80,9 @@ build_go apps boltapp
 build_go codec goreader
 install_etcd
 install_servers
+install_zstd
+need python3 "Debian: apt-get install python3; runs docs/restore-by-hand/restore.py"
+need curl "Debian: apt-get install curl; downloads what a host restores"
 need setpriv "Debian: apt-get install util-linux; runs an agent as another user"
 need mount "Debian: apt-get install mount; a small tmpfs stands for a full disk"
 

@@ -13,6 +13,8 @@ import { loadConfig } from "./config-file.ts";
 import { defaultDataDir } from "./data-dir.ts";
 import { openHostSource } from "./host-source.ts";
 import type { Io } from "./io.ts";
+import { manifestReader } from "./manifest-reader.ts";
+import { openManifestSource } from "./manifest-source.ts";
 import { openReplicaSource } from "./replica-source.ts";
 
 /** Where backups of one database are read from. */
@@ -35,13 +37,15 @@ export interface BackupSource extends AsyncDisposable {
 export interface SourceOptions {
   /** Where a host on this machine keeps its token. */
   readonly dataDir?: string | undefined;
+  /** A host's public key, a file or its text: manifests that it did not sign are refused. */
+  readonly manifestKey?: string | undefined;
   /** A configuration: its credentials serve the replicas it names, and its databases may be named by their names. */
   readonly config?: string | undefined;
 }
 
 /**
  * Opens FROM: replicas, of which each may hold what another lacks (paths, `file://`, `s3://`, `nats://`, `sftp://`, or the name of a
- * configured database for all its replicas), or one `http(s)://HOST/v1/databases/NAME`. Errors: `bad-request`, `bad-config`, `not-found`.
+ * configured database for all its replicas), or one `http(s)://HOST/v1/databases/NAME`, or one manifest that was saved as `….json`. Errors: `bad-request`, `bad-config`, `not-found`.
  */
 export async function openBackupSource(
   froms: readonly string[],
@@ -50,13 +54,21 @@ export async function openBackupSource(
 ): Promise<BackupSource> {
   const hosts = froms.filter((from) => /^https?:\/\//i.test(from));
   const [first = ""] = froms;
-  if (hosts.length === 0) return openReplicaSource(froms, io, await configOf(options, io));
+  const read = await manifestReader(options.manifestKey, io);
+  if (froms.length === 1 && first.endsWith(".json")) return openManifestSource(first, read, io);
+  if (hosts.length === 0) {
+    if (options.manifestKey !== undefined)
+      throw new PageferryError("bad-request", "--manifest-key: replicas have no manifests", {
+        hint: "It is for a host, or for a manifest in a file.",
+      });
+    return openReplicaSource(froms, io, await configOf(options, io));
+  }
   if (froms.length > 1) {
     throw new PageferryError("bad-request", "FROM: a host is read alone; it takes from all its replicas", {
       hint: "Name either one host, or any number of replicas.",
     });
   }
-  return openHostSource(first, options.dataDir ?? defaultDataDir, io);
+  return openHostSource(first, { dataDir: options.dataDir ?? defaultDataDir, read }, io);
 }
 
 async function configOf({ config }: SourceOptions, io: Io): Promise<Config | undefined> {

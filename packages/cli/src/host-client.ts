@@ -17,7 +17,18 @@ export interface HostClient {
   /** GET, whole, at most `jsonBytesMax` bytes. */
   getBytes(url: string, signal: AbortSignal): Promise<Uint8Array>;
   /** GET, as a stream, of a range of bytes or of all. */
-  getStream(url: string, range: ByteRange, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  getStream(
+    url: string,
+    range: ByteRange,
+    signal?: AbortSignal,
+    patience?: Patience,
+  ): Promise<AsyncIterable<Uint8Array>>;
+}
+
+/** How long somebody is waited for, and how often. */
+export interface Patience {
+  readonly attempts: number;
+  readonly answerTimeoutMs: number;
 }
 
 /** Without `length`: to the end. */
@@ -66,12 +77,13 @@ export function createHostClient(origin: string, token: string | undefined): Hos
     headers: Record<string, string>,
     signal?: AbortSignal,
     method = "GET",
+    waitMs = answerTimeoutMs,
   ): Promise<Response> {
     const isOurs = new URL(url).origin === origin;
     const authorization: Record<string, string> =
       isOurs && token !== undefined ? { authorization: `Bearer ${token}` } : {};
     const timeout = new AbortController();
-    const timer = setTimeout(() => timeout.abort(), answerTimeoutMs);
+    const timer = setTimeout(() => timeout.abort(), waitMs);
     let response: Response;
     try {
       response = await fetch(url, {
@@ -89,17 +101,6 @@ export function createHostClient(origin: string, token: string | undefined): Hos
     }
     if (response.ok) return response;
     throw await errorOf(response, url);
-  }
-
-  async function withTries<Result>(attempt: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await attempt();
-      } catch (error) {
-        if (tries >= attemptsFor(error)) throw error;
-        await sleep(1000 * Math.min(tries, attemptsMax), undefined, { signal });
-      }
-    }
   }
 
   async function getBytes(url: string, signal: AbortSignal): Promise<Uint8Array> {
@@ -134,20 +135,38 @@ export function createHostClient(origin: string, token: string | undefined): Hos
     },
     postJson: (url, signal) => asked("POST", url, signal),
     deleteJson: (url, signal) => asked("DELETE", url, signal),
-    async getStream(url, { offset = 0, length }, signal) {
+    async getStream(url, { offset = 0, length }, signal, patience) {
       const isRange = offset > 0 || length !== undefined;
       const last = length === undefined ? "" : String(offset + length - 1);
       const range: Record<string, string> = isRange ? { range: `bytes=${offset}-${last}` } : {};
-      const response = await withTries(() => request(url, range, signal), signal);
+      const ask = () => request(url, range, signal, "GET", patience?.answerTimeoutMs);
+      const response = await withTries(ask, signal, patience?.attempts);
       if (isRange && response.status !== 206) {
         throw new PageferryError(
           "unavailable",
           `${nameOf(url)}: a range was asked for, and status ${response.status} came`,
         );
       }
+      if (length !== undefined) await refuseShort(response, url, { offset, length });
       return streamOf(response, url, signal);
     },
   };
+}
+
+/** Repeats what may pass, after a second, then two. */
+async function withTries<Result>(
+  attempt: () => Promise<Result>,
+  signal?: AbortSignal,
+  attempts = Number.POSITIVE_INFINITY,
+): Promise<Result> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (tries >= Math.min(attempts, attemptsFor(error))) throw error;
+      await sleep(1000 * Math.min(tries, attemptsMax), undefined, { signal });
+    }
+  }
 }
 
 function attemptsFor(error: unknown): number {
@@ -161,6 +180,17 @@ function jsonOf(bytes: Uint8Array, url: string): unknown {
   } catch (cause) {
     throw new PageferryError("unavailable", `${nameOf(url)}: the answer is not JSON`, { cause });
   }
+}
+
+/** A server gives what there is of a range; who asked for it knows that there is more. */
+async function refuseShort(
+  response: Response,
+  url: string,
+  { offset, length }: { readonly offset: number; readonly length: number },
+): Promise<void> {
+  if (Number(response.headers.get("content-length") ?? length) >= length) return;
+  await response.body?.cancel();
+  throw new PageferryError("corrupt", `${nameOf(url)}: ends before byte ${offset + length}`);
 }
 
 async function* streamOf(response: Response, url: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {

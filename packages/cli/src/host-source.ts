@@ -8,21 +8,32 @@ import {
   PageferryError,
   type Point,
   parseGeneration,
-  parseManifest,
   parseTxId,
   planOf,
   type RestoreTarget,
   type TimelineJson,
 } from "@pageferry/format";
 import type { BackupSource } from "./backup-source.ts";
-import { createHostClient, type HostClient, hostToken } from "./host-client.ts";
+import { createHostClient, type HostClient, hostToken, type Patience } from "./host-client.ts";
 import type { Io } from "./io.ts";
+import type { ReadManifest } from "./manifest-reader.ts";
 
 /** A host waits for its replicas itself, and asks another one: it is given time for that. */
 const hostStallMs = 45_000;
 
-/** Opens `http(s)://HOST/v1/databases/NAME`. `dataDir` is where a host on this machine keeps its token. */
-export async function openHostSource(from: string, dataDir: string, io: Io): Promise<BackupSource> {
+/** How to ask a host. */
+export interface HostSourceOptions {
+  /** Where a host on this machine keeps its token. */
+  readonly dataDir: string;
+  readonly read: ReadManifest;
+}
+
+/** Opens `http(s)://HOST/v1/databases/NAME`. */
+export async function openHostSource(
+  from: string,
+  { dataDir, read }: HostSourceOptions,
+  io: Io,
+): Promise<BackupSource> {
   const url = URL.parse(from);
   const path = url?.pathname.replace(/\/+$/, "") ?? "";
   if (url === null || !/\/v1\/databases\/[^/]+$/.test(path) || url.search !== "") {
@@ -38,7 +49,7 @@ export async function openHostSource(from: string, dataDir: string, io: Io): Pro
   const base = `${url.origin}${path}`;
   const client = createHostClient(url.origin, await hostToken(from, dataDir, io));
   const places = new Map<string, string>();
-  const readers = [objectReader(base, client, places)];
+  const readers = [objectReader(base, client, { places, warn: (text) => io.err(`warning: ${text}\n`) })];
   return {
     name: base,
     readers,
@@ -62,9 +73,10 @@ export async function openHostSource(from: string, dataDir: string, io: Io): Pro
     async plan(target, signal, without = new Set()) {
       if (readers.length === 1) readers.push(...(await replicaReaders(base, client, signal)));
       const manifestUrl = `${base}/manifest${queryOf(target, without)}`;
-      const manifest = parseManifest(await client.getBytes(manifestUrl, signal));
+      const database = decodeURIComponent(path.slice(path.lastIndexOf("/") + 1));
+      const manifest = read(await client.getBytes(manifestUrl, signal), { target, database });
       for (const { name, url: place } of manifest.objects) {
-        if (place !== undefined) places.set(name, new URL(place, manifestUrl).href);
+        if (place !== undefined) places.set(name, placeIn(place, manifestUrl));
       }
       return planOf(manifest);
     },
@@ -118,15 +130,50 @@ function objectUrl(base: string, name: string): string {
   return `${base}/objects/${name.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-function objectReader(base: string, client: HostClient, places: ReadonlyMap<string, string>): ArchiveReader {
+/** Where an object lies: at the host, or at a store under a URL of its own. Errors: `corrupt` for anything else. */
+function placeIn(place: string, manifestUrl: string): string {
+  const url = URL.parse(place, manifestUrl);
+  if (url?.protocol === "http:" || url?.protocol === "https:") return url.href;
+  throw new PageferryError("corrupt", "manifest: an object's place is no URL of http or https");
+}
+
+/** A store that is out of reach is found out quickly: the host has the same objects. */
+const storePatience: Patience = { attempts: 1, answerTimeoutMs: 10_000 };
+
+interface Places {
+  readonly places: ReadonlyMap<string, string>;
+  readonly warn: (text: string) => void;
+}
+
+/** Gives objects from the store where the manifest has URLs for that, and from the host where such a URL does not serve. */
+function objectReader(base: string, client: HostClient, { places, warn }: Places): ArchiveReader {
+  const { origin } = new URL(base);
+  const unfit = new Set<string>();
   return {
     name: base,
     // A host plans by itself and is asked for its points; nothing lists it object by object.
     async *list() {
       yield* [];
     },
-    get(name, { offset, length, signal } = {}) {
-      return client.getStream(places.get(name) ?? objectUrl(base, name), { offset, length }, signal);
+    async get(name, { offset, length, signal } = {}) {
+      const proxied = objectUrl(base, name);
+      const place = places.get(name) ?? proxied;
+      const elsewhere = new URL(place).origin;
+      if (elsewhere === origin) return client.getStream(place, { offset, length }, signal);
+      if (!unfit.has(elsewhere)) {
+        try {
+          return await client.getStream(place, { offset, length }, signal, storePatience);
+        } catch (error) {
+          signal?.throwIfAborted();
+          if (!isPageferryError(error)) throw error;
+          // It may be this object's own fault, as when it was removed; then the host says so.
+          if (!unfit.has(elsewhere) && error.code !== "not-found") {
+            unfit.add(elsewhere);
+            warn(`${elsewhere} cannot be read directly (${error.code}): objects come through the host`);
+          }
+        }
+      }
+      return client.getStream(proxied, { offset, length }, signal);
     },
   };
 }

@@ -24,6 +24,7 @@ export interface RestoreOptions {
   readonly ifReplicaExists: boolean;
   readonly parallelism: number;
   readonly integrityCheck: "none" | CheckMode;
+  readonly manifestKey: string;
   readonly data: string;
   readonly config: string;
   readonly json: boolean;
@@ -63,6 +64,10 @@ export const restoreOptions: readonly OptionSpec[] = [
     flags: "--integrity-check <mode>",
     description: "none, quick or full (default quick)",
     parse: parseIntegrity,
+  },
+  {
+    flags: "--manifest-key <key>",
+    description: "refuse a manifest that this host did not sign: its manifest-key.pub, as a file or as text",
   },
   fromConfigOption,
   dataOption,

@@ -92,6 +92,60 @@ interface Growing {
 
 /** Orders what a listing shows. Names that are not ours are ignored; a name listed twice (by two replicas) counts once. */
 export function indexArchive(objects: Iterable<ListedObject>, facts: ArchiveFacts = {}): ArchiveListing {
+  const generations = new Map<Generation, GenerationIndex>();
+  for (const [generation, found] of sorted(objects, facts))
+    generations.set(generation, indexOf(found, facts));
+  return { generations };
+}
+
+/** The same archive with objects that were listed since; what they do not touch stays the very same. */
+export function growListing(
+  listing: ArchiveListing,
+  added: Iterable<ListedObject>,
+  facts: ArchiveFacts,
+): ArchiveListing {
+  const generations = new Map(listing.generations);
+  for (const [generation, { snapshots, ranges }] of sorted(added, facts)) {
+    const index = generations.get(generation);
+    const all = {
+      generation,
+      snapshots: [...(index?.snapshots ?? []), ...snapshots],
+      ranges: [...(index?.ranges ?? []), ...ranges],
+    };
+    generations.set(generation, indexOf(all, facts));
+  }
+  return { generations };
+}
+
+/** The same archive with what was read of it since. */
+export function withFacts(listing: ArchiveListing, facts: ArchiveFacts): ArchiveListing {
+  const generations = new Map<Generation, GenerationIndex>();
+  for (const [generation, index] of listing.generations) {
+    const ranges = index.ranges.map((range) => rangeWith(range, facts));
+    const snapshots = index.snapshots.map((snapshot) => received(snapshot, facts));
+    const isSame =
+      ranges.every((range, at) => range === index.ranges[at]) &&
+      snapshots.every((snapshot, at) => snapshot === index.snapshots[at]);
+    generations.set(generation, isSame ? index : { ...index, ranges, snapshots });
+  }
+  return { generations };
+}
+
+/** What is told of a range, as far as it did not know it. */
+function rangeWith(range: RangeObject, facts: ArchiveFacts): RangeObject {
+  const points =
+    range.kind === "pack" && range.points === undefined ? facts.packs?.get(range.name) : undefined;
+  const stampMs = range.stampMs ?? facts.stamps?.get(range.name) ?? null;
+  const isSame = points === undefined && stampMs === range.stampMs;
+  return received(isSame ? range : { ...range, stampMs, ...(points && { points }) }, facts);
+}
+
+function received<One extends RangeObject | SnapshotObject>(object: One, { receipts }: ArchiveFacts): One {
+  const receivedMs = object.receivedMs === undefined ? receipts?.get(object.name) : undefined;
+  return receivedMs === undefined ? object : { ...object, receivedMs };
+}
+
+function sorted(objects: Iterable<ListedObject>, facts: ArchiveFacts): Map<Generation, Growing> {
   const growing = new Map<Generation, Growing>();
   let index: Growing | undefined;
   for (const { name, size } of objects) {
@@ -101,46 +155,39 @@ export function indexArchive(objects: Iterable<ListedObject>, facts: ArchiveFact
     if (index?.generation !== parsed.generation) index = growingOf(growing, parsed.generation);
     const { generation } = index;
     if (parsed.kind === "generation") continue;
-    const receivedMs = facts.receipts?.get(name);
     if (parsed.kind === "snapshot") {
-      const { txId: id, createdAtMs } = parsed;
-      const snapshot = { kind: "snapshot", name, size, generation, txId: id, stampMs: createdAtMs } as const;
-      index.snapshots.push(receivedMs === undefined ? snapshot : { ...snapshot, receivedMs });
+      const { txId: id, createdAtMs: stampMs } = parsed;
+      index.snapshots.push(received({ kind: "snapshot", name, size, generation, txId: id, stampMs }, facts));
     } else if (parsed.firstTxId > 0n) {
-      const points = parsed.kind === "pack" ? facts.packs?.get(name) : undefined;
-      const range = {
-        kind: parsed.kind,
-        name,
-        size,
-        generation,
-        parentTxId: txId(parsed.firstTxId - 1n),
-        txId: parsed.lastTxId,
-        stampMs: parsed.stampMs ?? facts.stamps?.get(name) ?? null,
-      };
+      const parentTxId = txId(parsed.firstTxId - 1n);
+      const { kind, lastTxId, stampMs } = parsed;
       index.ranges.push(
-        points === undefined && receivedMs === undefined
-          ? range
-          : { ...range, ...(points && { points }), ...(receivedMs !== undefined && { receivedMs }) },
+        rangeWith({ kind, name, size, generation, parentTxId, txId: lastTxId, stampMs }, facts),
       );
     }
   }
-  const generations = new Map<Generation, GenerationIndex>();
-  for (const [generation, { snapshots, ranges }] of growing) {
-    generations.set(generation, {
-      generation,
-      link: facts.links?.get(generation) ?? null,
-      linkProblem: facts.linkProblems?.get(generation) ?? null,
-      snapshots: ordered(
-        snapshots,
-        (a, b) => byBigInt(a.txId, b.txId) || a.stampMs - b.stampMs || byText(a.name, b.name),
-      ),
-      ranges: ordered(
-        ranges,
-        (a, b) => byBigInt(a.txId, b.txId) || byBigInt(a.parentTxId, b.parentTxId) || byText(a.name, b.name),
-      ),
-    });
-  }
-  return { generations };
+  return growing;
+}
+
+function indexOf({ generation, snapshots, ranges }: Growing, facts: ArchiveFacts): GenerationIndex {
+  return {
+    generation,
+    link: facts.links?.get(generation) ?? null,
+    linkProblem: facts.linkProblems?.get(generation) ?? null,
+    snapshots: ordered(
+      snapshots,
+      (a, b) =>
+        byBigInt(a.txId, b.txId) || a.stampMs - b.stampMs || byText(a.name, b.name) || b.size - a.size,
+    ),
+    ranges: ordered(
+      ranges,
+      (a, b) =>
+        byBigInt(a.txId, b.txId) ||
+        byBigInt(a.parentTxId, b.parentTxId) ||
+        byText(a.name, b.name) ||
+        b.size - a.size,
+    ),
+  };
 }
 
 function growingOf(growing: Map<Generation, Growing>, generation: Generation): Growing {
@@ -151,7 +198,7 @@ function growingOf(growing: Map<Generation, Growing>, generation: Generation): G
   return index;
 }
 
-/** Sorts, unless it is in order already, and leaves out what is listed twice: of one name the first. */
+/** Sorts, unless it is in order already, and leaves out what is listed twice: of one name the largest stays. */
 function ordered<One extends RangeObject | SnapshotObject>(
   objects: One[],
   compare: (a: One, b: One) => number,
@@ -160,16 +207,34 @@ function ordered<One extends RangeObject | SnapshotObject>(
   return objects.sort(compare).filter(({ name }, at) => at === 0 || objects[at - 1]?.name !== name);
 }
 
-/** The same archive without some of its objects: what is left when they turned out to be missing or broken. */
+/** What is left without a set of names, for as long as both are used: a plan asks several times, and so does the next plan. */
+const remainders = new WeakMap<ArchiveListing, WeakMap<ReadonlySet<string>, ArchiveListing>>();
+
+/**
+ * The same archive without some of its objects: what is left when they turned out to be missing or broken. The set must not be changed
+ * afterwards.
+ */
 export function withoutObjects(listing: ArchiveListing, names: ReadonlySet<string>): ArchiveListing {
   if (names.size === 0) return listing;
+  const known = remainders.get(listing) ?? new WeakMap<ReadonlySet<string>, ArchiveListing>();
+  remainders.set(listing, known);
+  const remainder = known.get(names) ?? leftOf(listing, names);
+  known.set(names, remainder);
+  return remainder;
+}
+
+function leftOf(listing: ArchiveListing, names: ReadonlySet<string>): ArchiveListing {
+  const touched = new Set(Array.from(names, (name) => name.slice(0, name.indexOf("/"))));
   const generations = new Map<Generation, GenerationIndex>();
   for (const [generation, index] of listing.generations) {
-    generations.set(generation, {
-      ...index,
-      snapshots: index.snapshots.filter((snapshot) => !names.has(snapshot.name)),
-      ranges: index.ranges.filter((range) => !names.has(range.name)),
-    });
+    if (!touched.has(generation)) generations.set(generation, index);
+    else {
+      generations.set(generation, {
+        ...index,
+        snapshots: index.snapshots.filter((snapshot) => !names.has(snapshot.name)),
+        ranges: index.ranges.filter((range) => !names.has(range.name)),
+      });
+    }
   }
   return { generations };
 }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { openArchive } from "./archive-open.ts";
 import { pointsIn, readTimeline } from "./archive-points.ts";
-import { type ArchiveReader, openArchive } from "./archive-reader.ts";
+import type { ArchiveReader } from "./archive-reader.ts";
 import { PageferryError } from "./errors.ts";
 import { packName, parseGeneration, segmentName, snapshotName } from "./names.ts";
 import { encodePack } from "./pack.ts";

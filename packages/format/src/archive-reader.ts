@@ -11,13 +11,12 @@ import {
   withoutObjects,
 } from "./archive-listing.ts";
 import { isPageferryError, PageferryError } from "./errors.ts";
-import { parseGenerationJson } from "./generation-json.ts";
 import { packBytesMax } from "./limits.ts";
-import { type Generation, generationJsonName, parseObjectName } from "./names.ts";
+import type { Generation } from "./names.ts";
 import { decodePackIndex } from "./pack.ts";
 import { type Point, points } from "./points.ts";
 import type { RandomReader } from "./ports.ts";
-import { createReaderRanking, type ReaderRanking } from "./reader-ranking.ts";
+import type { ReaderRanking } from "./reader-ranking.ts";
 import { missingFacts } from "./restore-facts.ts";
 import { planRestore, type RestorePlan, type RestoreTarget } from "./restore-plan.ts";
 import { segmentState } from "./segment-header.ts";
@@ -52,9 +51,6 @@ const readsAtOnce = 8;
 
 /** The first read of a pack: the index of a hundred segments. Longer ones are asked for again. Of other objects: their header. */
 const packIndexBytes = 16 * 1024;
-
-/** generation.json is a few hundred bytes. */
-const generationJsonBytesMax = 64 * 1024;
 
 /** Reads an object, or a part of one, into memory that is the caller's alone; more than `bytesMax` bytes are `too-large`. */
 export async function readObject(
@@ -94,121 +90,13 @@ export interface Archive {
   readonly packs: Map<string, readonly PackPoint[]>;
   readonly stamps: Map<string, number>;
   readonly receipts: Map<string, number | null>;
-}
-
-/** How to open an archive. */
-export interface OpenArchiveOptions extends ReadOptions {
-  /** Silence after which a listing is given up, where there are other readers. Default 10 s. */
-  readonly stallMs?: number | undefined;
-}
-
-/**
- * Lists an archive through all its readers at once, of which each may hold what another lacks, and reads every generation.json. A reader
- * that cannot be listed is left out, with a warning, unless all are: then the first one's error is thrown.
- */
-export async function openArchive(
-  readers: readonly ArchiveReader[],
-  options: OpenArchiveOptions = {},
-): Promise<Archive> {
-  const ranking = createReaderRanking(readers, { stallMs: options.stallMs });
-  const listings = await Promise.allSettled(readers.map((reader) => listAll(reader, ranking, options)));
-  options.signal?.throwIfAborted();
-  const objects = new Map<string, ListedObject>();
-  const sizes = new Map<string, Map<string, number>>();
-  const usable: ArchiveReader[] = [];
-  const warnings: string[] = [];
-  let failure: unknown;
-  for (const [at, listing] of listings.entries()) {
-    const reader = readers[at] as ArchiveReader;
-    if (listing.status === "rejected") {
-      failure ??= listing.reason;
-      warnings.push(`${reader.name} cannot be listed, and is left out: ${wordsOf(listing.reason)}`);
-      continue;
-    }
-    usable.push(reader);
-    const own = sizes.get(reader.name) ?? new Map<string, number>();
-    for (const object of listing.value) {
-      if (object.size > (objects.get(object.name)?.size ?? -1)) objects.set(object.name, object);
-      if (readers.length > 1) own.set(object.name, object.size);
-    }
-    if (readers.length > 1) sizes.set(reader.name, own);
-  }
-  if (usable.length === 0) throw failure ?? new PageferryError("bad-request", "an archive needs a reader");
-  const names = [...new Set(usable.map(({ name }) => name))];
-  const archive = {
-    readers: usable,
-    ranking: createReaderRanking(usable, { stallMs: options.stallMs }),
-    warnings,
-    holders: (name: string) =>
-      readers.length === 1 ? names : names.filter((reader) => sizes.get(reader)?.has(name) === true),
-    sizeIn: (reader: Pick<ArchiveReader, "name">, { name, size }: ListedObject) =>
-      sizes.get(reader.name)?.get(name) ?? size,
-    objects: [...objects.values()],
-    links: new Map<Generation, GenerationLink>(),
-    linkProblems: new Map<Generation, string>(),
-    packs: new Map<string, readonly PackPoint[]>(),
-    stamps: new Map<string, number>(),
-    receipts: new Map<string, number | null>(),
-  };
-  await readLinks(archive, options);
-  return archive;
-}
-
-async function listAll(
-  reader: ArchiveReader,
-  ranking: ReaderRanking,
-  { signal }: ReadOptions,
-): Promise<ListedObject[]> {
-  const leave = new AbortController();
-  const until = signal === undefined ? leave.signal : AbortSignal.any([signal, leave.signal]);
-  try {
-    return await ranking.untilStalled(reader, async (progress) => {
-      const found: ListedObject[] = [];
-      for await (const { name, size } of reader.list({ signal: until })) {
-        progress();
-        found.push({ name, size });
-      }
-      return found;
-    });
-  } catch (error) {
-    leave.abort(error);
-    throw error;
-  }
-}
-
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-async function readLinks(
-  archive: Archive & {
-    readonly links: Map<Generation, GenerationLink>;
-    readonly linkProblems: Map<Generation, string>;
-  },
-  options: ReadOptions,
-): Promise<void> {
-  const generations = new Set<Generation>();
-  for (const { name } of archive.objects) {
-    const parsed = parseObjectName(name);
-    if (parsed?.kind === "generation") generations.add(parsed.generation);
-  }
-  await eachAtOnce([...generations], async (generation) => {
-    const name = generationJsonName(generation);
-    try {
-      const read = async (reader: ArchiveReader): Promise<GenerationLink> =>
-        parseGenerationJson(await readObject(reader, name, { ...options, bytesMax: generationJsonBytesMax }));
-      archive.links.set(generation, await fromBest(archive, name, 0, options, read));
-    } catch (error) {
-      // Another generation must stay within reach; which is the newest is asked for, and refused, in planning.
-      if (!isPageferryError(error) || error.remedy === "retry") throw error;
-      if (error.code !== "not-found") archive.linkProblems.set(generation, `${name}: ${error.message}`);
-    }
-  });
+  /** What is known by now, where it is kept from call to call. Absent: it is put in order anew each time. */
+  listing?(): ArchiveListing;
 }
 
 /** What is known of the archive by now, for planning. */
 export function listingOf(archive: Archive): ArchiveListing {
-  return indexArchive(archive.objects, archive);
+  return archive.listing?.() ?? indexArchive(archive.objects, archive);
 }
 
 /**
@@ -220,11 +108,11 @@ export async function planFromArchive(
   target: RestoreTarget,
   options: ReadOptions & { readonly without?: ReadonlySet<string> } = {},
 ): Promise<RestorePlan> {
-  const without = new Set(options.without);
+  let without: ReadonlySet<string> = options.without ?? new Set();
   const gone: string[] = [];
   const onGone = (name: string): void => {
     gone.push(`${name} was removed since it was listed`);
-    without.add(name);
+    without = new Set([...without, name]);
   };
   for (;;) {
     const listing = withoutObjects(listingOf(archive), without);
@@ -387,7 +275,11 @@ export async function fromBest<Value>(
   throw failure;
 }
 
-async function eachAtOnce<Item>(items: readonly Item[], task: (item: Item) => Promise<void>): Promise<void> {
+/** Carries a task out for each item, some at a time. */
+export async function eachAtOnce<Item>(
+  items: readonly Item[],
+  task: (item: Item) => Promise<void>,
+): Promise<void> {
   const rest = items.values();
   const worker = async (): Promise<void> => {
     for (const item of rest) await task(item);

@@ -105,6 +105,12 @@ export const errorTable = {
     when: "The token is right, and is not for this call or this database.",
     hint: "Use a token with the named scope and database; `pageferry token create` makes one at the host.",
   },
+  untrusted: {
+    remedy: "stop",
+    exitCode: 6,
+    when: "A manifest is unsigned, was altered, has expired, or is another host's or another database's.",
+    hint: "Nothing was fetched. Ask the host itself again, and compare the key with its `manifest-key.pub`.",
+  },
   gap: {
     remedy: "rotate",
     status: 409,

@@ -13,6 +13,8 @@ export {
   type SnapshotObject,
   withoutObjects,
 } from "./archive-listing.ts";
+export { type ArchiveMemory, createArchiveMemory, type ListedReader } from "./archive-memory.ts";
+export { type OpenArchiveOptions, openArchive } from "./archive-open.ts";
 export {
   type ArchivePoints,
   type ArchiveTimeline,
@@ -28,8 +30,6 @@ export {
   type ArchiveReader,
   type FactOptions,
   listingOf,
-  type OpenArchiveOptions,
-  openArchive,
   planFromArchive,
   type ReadOptions,
   type ReadRange,
@@ -79,6 +79,7 @@ export {
   type WalkOptions,
   walkTree,
 } from "./bolt/tree.ts";
+export { canonicalJson } from "./canonical-json.ts";
 export { decodeCbor, encodeCbor } from "./cbor.ts";
 export { type ChainResult, checkChain, checkSegment, type Link } from "./chain.ts";
 export {
@@ -140,10 +141,12 @@ export { envelopeBytesMax, inlineBytesMax, packBytesMax, segmentBytesMax, stampM
 export { generationsNewestFirst, lineage, newestGeneration } from "./lineage.ts";
 export {
   type Manifest,
+  type ManifestLease,
   type ManifestObject,
   type ManifestOptions,
   manifestJson,
   manifestOf,
+  type ObjectFacts,
   parseManifest,
   planOf,
 } from "./manifest.ts";
@@ -176,6 +179,7 @@ export { type Point, points, pointsOf, type Reach, reachOf } from "./points.ts";
 export { type EndJson, type PointJson, pointJson, type TimelineJson, timelineJson } from "./points-json.ts";
 export { type Profile, type ProfileName, profileNames, profileOf } from "./profiles.ts";
 export { createReaderRanking, type RankingOptions, type ReaderRanking } from "./reader-ranking.ts";
+export type { ReaderSpeed } from "./reader-speed.ts";
 export { executeRestore, type RestoreOptions, type RestoreProgress, type RestoreResult } from "./restore.ts";
 export {
   type PlanOptions,
@@ -184,6 +188,7 @@ export {
   type RestorePlan,
   type RestoreTarget,
 } from "./restore-plan.ts";
+export { predictRestore, type RestorePrediction } from "./restore-prediction.ts";
 export { type Edge, edgesOf, type RouteStep, shortestRoute } from "./restore-route.ts";
 export {
   decodeSegment,

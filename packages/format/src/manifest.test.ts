@@ -37,7 +37,11 @@ function encoded(value: unknown): Uint8Array {
 
 suite("a manifest", () => {
   test("written and read again gives the same plan", () => {
-    const manifest = manifestOf(plan, { urlOf: (name) => `objects/${name}`, stateHash: 5n, pageSize: 4096 });
+    const manifest = manifestOf(plan, {
+      factsOf: (name) => ({ url: `objects/${name}`, via: "proxied", crc64: "00000000000000ff" }),
+      ...{ database: "app", stateHash: 5n, pageSize: 4096, issuedAtMs: 1000, expiresAtMs: 2000 },
+      ...{ predictedRequests: 3, predictedSeconds: 0.5, lease: { id: "lease-1", expiresAtMs: 2000 } },
+    });
 
     const read = parseManifest(encoded(manifestJson(manifest)));
 

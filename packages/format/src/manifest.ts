@@ -24,13 +24,27 @@ export interface ManifestObject {
   readonly fromTxId: TxId;
   readonly toTxId: TxId;
   readonly stampMs: number | null;
+  /** Of the whole object, 64 hex digits, where its store tells it. */
+  readonly sha256?: string | undefined;
+  /** Of its `data`, as its header says, 16 hex digits; where the header was read. */
+  readonly crc64?: string | undefined;
   /** Where to get it; relative to the manifest's own URL. Absent: `objects/<name>` beside the manifest. */
   readonly url?: string | undefined;
+  /** `presigned`: from the store itself, without a token, until the manifest expires; `proxied`: from the host, with one. */
+  readonly via?: "presigned" | "proxied" | undefined;
+}
+
+/** A point that prune leaves alone for a while. */
+export interface ManifestLease {
+  readonly id: string;
+  readonly expiresAtMs: number;
 }
 
 /** Everything that rebuilds one point, in the order of the chain: the snapshot first. */
 export interface Manifest {
   readonly version: 1;
+  /** Whose it is. */
+  readonly database?: string | undefined;
   readonly generation: Generation;
   /** The transaction that the restored database must be at. */
   readonly txId: TxId;
@@ -40,15 +54,36 @@ export interface Manifest {
   readonly pageSize?: number | undefined;
   /** Bytes to fetch. */
   readonly predictedBytes: number;
+  readonly predictedRequests?: number | undefined;
+  readonly predictedSeconds?: number | undefined;
+  readonly issuedAtMs?: number | undefined;
+  /** Until when it is good: a later reader asks for another one. */
+  readonly expiresAtMs?: number | undefined;
+  /** Absent: no replica took one. */
+  readonly lease?: ManifestLease | undefined;
   readonly objects: readonly ManifestObject[];
   readonly warnings: readonly string[];
 }
 
+/** What is known of one object beyond its plan. */
+export type ObjectFacts = Pick<ManifestObject, "url" | "via" | "sha256" | "crc64">;
+
 /** What a manifest says beyond its plan. */
-export interface ManifestOptions {
-  readonly urlOf?: ((name: string) => string) | undefined;
-  readonly stateHash?: StateHash | undefined;
-  readonly pageSize?: number | undefined;
+export interface ManifestOptions
+  extends Partial<
+    Pick<
+      Manifest,
+      | "database"
+      | "stateHash"
+      | "pageSize"
+      | "predictedRequests"
+      | "predictedSeconds"
+      | "issuedAtMs"
+      | "expiresAtMs"
+      | "lease"
+    >
+  > {
+  readonly factsOf?: ((name: string) => ObjectFacts) | undefined;
 }
 
 const txIdSchema = z
@@ -60,6 +95,7 @@ const generationSchema = z
   .regex(/^[0-9a-f]{16}$/)
   .transform(parseGeneration);
 const stampSchema = z.int().min(0).nullable();
+const hexSchema = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
 
 const objectSchema = z.object({
   kind: z.enum(["snapshot", "segment", "pack"]),
@@ -71,22 +107,27 @@ const objectSchema = z.object({
   fromTxId: txIdSchema,
   toTxId: txIdSchema,
   stampMs: stampSchema,
+  sha256: hexSchema(64).optional(),
+  crc64: hexSchema(16).optional(),
   url: z.string().max(8192).optional(),
+  via: z.enum(["presigned", "proxied"]).optional(),
 });
 
 /** A manifest as JSON: transaction ids are 16 hex digits, the state hash 32. Unknown keys are ignored. */
 const manifestSchema = z.object({
   version: z.literal(1),
+  database: z.string().min(1).max(64).optional(),
   generation: generationSchema,
   txId: txIdSchema,
   stampMs: stampSchema,
-  stateHash: z
-    .string()
-    .regex(/^[0-9a-f]{32}$/)
-    .transform(parseStateHash)
-    .optional(),
+  stateHash: hexSchema(32).transform(parseStateHash).optional(),
   pageSize: z.int().min(pageSizeMin).max(pageSizeMax).optional(),
   predictedBytes: z.int().min(0),
+  predictedRequests: z.int().min(0).optional(),
+  predictedSeconds: z.number().min(0).optional(),
+  issuedAtMs: z.int().min(0).optional(),
+  expiresAtMs: z.int().min(0).optional(),
+  lease: z.object({ id: z.string().min(1).max(64), expiresAtMs: z.int().min(0) }).optional(),
   objects: z.array(objectSchema).min(1).max(1_000_000),
   warnings: z.array(z.string()).default([]),
 });
@@ -94,8 +135,7 @@ const manifestSchema = z.object({
 /** Writes a plan down as a manifest. */
 export function manifestOf(plan: RestorePlan, options: ManifestOptions = {}): Manifest {
   const { snapshot } = plan;
-  const place = (name: string): { readonly url?: string } =>
-    options.urlOf === undefined ? {} : { url: options.urlOf(name) };
+  const { factsOf = () => ({}), database, stateHash, pageSize, ...more } = options;
   const base: ManifestObject = {
     kind: "snapshot",
     name: snapshot.name,
@@ -106,7 +146,7 @@ export function manifestOf(plan: RestorePlan, options: ManifestOptions = {}): Ma
     fromTxId: snapshot.txId,
     toTxId: snapshot.txId,
     stampMs: snapshot.stampMs,
-    ...place(snapshot.name),
+    ...factsOf(snapshot.name),
   };
   const steps = plan.steps.map((step): ManifestObject => {
     const { kind, name, size, generation, lastTxId, stampMs } = step;
@@ -121,17 +161,19 @@ export function manifestOf(plan: RestorePlan, options: ManifestOptions = {}): Ma
       fromTxId: step.from,
       toTxId: step.to,
       stampMs,
-      ...place(name),
+      ...factsOf(name),
     };
   });
   return {
     version: 1,
+    ...(database === undefined ? {} : { database }),
     generation: plan.generation,
     txId: plan.txId,
     stampMs: plan.stampMs,
-    ...(options.stateHash === undefined ? {} : { stateHash: options.stateHash }),
-    ...(options.pageSize === undefined ? {} : { pageSize: options.pageSize }),
+    ...(stateHash === undefined ? {} : { stateHash }),
+    ...(pageSize === undefined ? {} : { pageSize }),
     predictedBytes: plan.bytes,
+    ...more,
     objects: [base, ...steps],
     warnings: plan.warnings,
   };

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { type ArchiveReader, openArchive, readObject } from "./archive-reader.ts";
+import { openArchive } from "./archive-open.ts";
+import { type ArchiveReader, readObject } from "./archive-reader.ts";
 import { PageferryError } from "./errors.ts";
 import { createReaderRanking, type ReaderRanking } from "./reader-ranking.ts";
 import { afterRead, expectedMs, type ReaderSpeed } from "./reader-speed.ts";

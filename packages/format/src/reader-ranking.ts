@@ -24,6 +24,8 @@ export interface ReaderRanking {
   order(bytes: number, holders?: readonly string[]): ArchiveReader[];
   /** Notes that a reader could not give an object. */
   failed(reader: ArchiveReader, error: unknown): void;
+  /** How fast a reader (by name) has been; undefined: nobody knows. */
+  speedOf(name: string): ReaderSpeed | undefined;
   /** Whether none of these readers (by name) is worth asking. */
   areDown(names: readonly string[]): boolean;
   /** Gives up work with a reader that stands still, where there are others to go on with. `work` tells of its progress. */
@@ -80,6 +82,7 @@ export function createReaderRanking(
       const isReaders = error.remedy === "retry" || error.code === "unauthorized";
       if (isReaders) one.downUntilMs = Math.max(one.downUntilMs, now() + downMs);
     },
+    speedOf: (name) => all.find((one) => one.measured.name === name)?.speed,
     areDown: (names) => names.every((name) => all.some((one) => one.measured.name === name && isDown(one))),
     untilStalled(reader, work) {
       const one = find(reader);

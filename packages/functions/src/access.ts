@@ -26,6 +26,7 @@ interface Rule {
 const atOnceBounds = {
   plans: { perHost: 8, perToken: 4 },
   streams: { perHost: 256, perToken: 128 },
+  databases: { perHost: 32, perToken: 16 },
 };
 
 const database = "/v1/databases/:database";
@@ -48,6 +49,8 @@ const rules: Readonly<Record<string, Rule>> = {
   "GET /metrics": { scopes: ["read"], database: "all" },
   [`GET ${database}/manifest`]: { scopes: ["restore"], database: "path", atOnce: "plans" },
   [`GET ${database}/objects/:name{.+}`]: { scopes: ["restore"], database: "path", atOnce: "streams" },
+  "GET /v1/manifest-key": { scopes: ["read", "restore"], database: "inside" },
+  [`GET ${database}/restore`]: { scopes: ["restore"], database: "path", atOnce: "databases" },
   [`POST ${database}/repair`]: operate,
   [`POST ${database}/verify`]: operate,
   [`POST ${database}/compact`]: operate,
@@ -104,6 +107,7 @@ export function guardRoutes(app: Hono, authenticate: Authenticate, sessions?: Pi
   const atOnce = {
     plans: createAtOnce("plans of restores", atOnceBounds.plans),
     streams: createAtOnce("objects", atOnceBounds.streams),
+    databases: createAtOnce("databases", atOnceBounds.databases),
   };
   for (const [route, rule] of Object.entries(rules)) {
     const [method = "", path = ""] = route.split(" ");

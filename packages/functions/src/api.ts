@@ -4,6 +4,8 @@
 import { isPageferryError, PageferryError } from "@pageferry/format";
 import { Hono } from "hono";
 import { type Authenticate, guardRoutes } from "./access.ts";
+import { createArchiveApi } from "./archive-api.ts";
+import { createArchives } from "./archives.ts";
 import { addDatabasesRoutes, type DatabasesApiOptions } from "./databases-api.ts";
 import { addDocsRoutes } from "./docs-api.ts";
 import { addHealthRoutes, type HealthApiOptions } from "./health-api.ts";
@@ -65,11 +67,12 @@ export function createApi(options: ApiOptions): Hono {
   const parsed = createParsed(options);
   addHealthRoutes(app, options);
   addIngestRoutes(app, options);
-  addDatabasesRoutes(app, options, parsed);
-  addRestoreRoutes(app, options, parsed);
+  const archive = createArchiveApi({ archives: createArchives(), now: options.now ?? Date.now });
+  addDatabasesRoutes(app, options, { ...parsed, archive });
+  addRestoreRoutes(app, options, { ...parsed, archive });
   addRepairRoutes(app, options, parsed);
   addTimeRoutes(app, options, parsed);
   addDocsRoutes(app);
-  addPageRoutes(app, options, parsed);
+  addPageRoutes(app, options, { ...parsed, archive });
   return app;
 }

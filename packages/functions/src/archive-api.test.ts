@@ -1,102 +1,151 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { type ArchiveReader, PageferryError, type ReadRange } from "@pageferry/format";
-import { historyOf } from "../testing/history.ts";
-import { createObjectServer, planManifest } from "./archive-api.ts";
-import { createReplica } from "./replica.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { formatGenerationJson, generationJsonName, txId } from "@pageferry/format";
+import { type History, historyOf } from "../testing/history.ts";
+import { createArchiveApi } from "./archive-api.ts";
+import { createArchives } from "./archives.ts";
+import { createReplica, type Replica } from "./replica.ts";
+import type { ObjectInfo, Store } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
 
-const name = "a100000000000000/segments/0000000000000002.segment.cbor";
-const bytes = Buffer.from(Array.from({ length: 1000 }, (_, at) => at % 251));
+const nowMs = Date.UTC(2026, 10, 28);
 
-/** A reader that gives the object in pieces, and may fail after some bytes. */
-function readerOf(
-  reader: string,
-  failAfter = Number.POSITIVE_INFINITY,
-  code: "unavailable" | "not-found" = "unavailable",
-) {
-  const asked: ReadRange[] = [];
-  const archive: ArchiveReader & { readonly asked: ReadRange[] } = {
-    name: reader,
+/** A store that notes what it is asked. */
+function watched(name = "replica"): Store & { readonly asked: string[] } {
+  const store = memoryStore();
+  const asked: string[] = [];
+  return {
+    ...store,
+    name,
     asked,
-    async *list() {
-      yield { name, size: bytes.length };
+    list(prefix, call): AsyncIterable<ObjectInfo> {
+      asked.push(`LIST ${prefix}`);
+      return store.list(prefix, call);
     },
-    async get(_name, range = {}) {
-      asked.push(range);
-      if (failAfter < 0) throw new PageferryError(code, `${reader}: ${code}`);
-      const { offset = 0, length = bytes.length - offset } = range;
-      const part = bytes.subarray(offset, offset + length);
-      return (async function* () {
-        for (let at = 0; at < part.length; at += 100) {
-          if (at >= failAfter) throw new PageferryError("unavailable", `${reader}: reset`);
-          yield part.subarray(at, at + 100);
-        }
-      })();
+    get(object, range) {
+      asked.push(`GET ${object}`);
+      return store.get(object, range);
     },
   };
-  return archive;
 }
 
-async function read(readers: readonly ArchiveReader[], range: ReadRange = {}): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of await createObjectServer().open(readers, name, range)) chunks.push(chunk);
-  return Buffer.concat(chunks);
+function apiOf(replicas: readonly Replica[], now = () => nowMs) {
+  const api = createArchiveApi({ archives: createArchives(), now });
+  const place = { database: "app", readers: replicas.map(({ remembered }) => remembered) };
+  return { api, place };
 }
 
-suite("an object that a host gives", () => {
-  test("comes from the next replica, from where the first one broke off", async () => {
-    const [broken, whole] = [readerOf("broken", 300), readerOf("whole")];
+async function filled(store: Store, history: History, upTo: number): Promise<Replica> {
+  const begin = formatGenerationJson({ version: 1, ...history.begin, receivedAtMs: nowMs });
+  await store.put(generationJsonName(history.generation), begin);
+  await store.put(history.snapshot(1).name, history.snapshot(1).bytes);
+  for (let id = 2; id <= upTo; id += 1) {
+    const { name, bytes } = history.segment(id - 1, id);
+    await store.put(name, bytes);
+  }
+  return createReplica(store, { root: "", now: () => nowMs });
+}
 
-    const got = await read([broken, whole]);
-
-    assert.ok(got.equals(bytes));
-    assert.deepEqual(
-      whole.asked.map(({ offset }) => offset),
-      [300],
+suite("a plan", () => {
+  test("tells its state though the first replica's copy is cut short", async () => {
+    const history = historyOf("a1");
+    const [snapshot, segment] = [history.snapshot(1), history.segment(1, 2)];
+    const replicas = await Promise.all(
+      [40, 0].map(async (lost, at) => {
+        const store = watched(`replica-${at}`);
+        for (const { name: object, bytes: whole } of [snapshot, segment])
+          await store.put(object, whole.slice(0, whole.length - lost));
+        return createReplica(store, { root: "" });
+      }),
     );
+    const { api, place } = apiOf(replicas);
+
+    const { ends } = await api.plan(place, {}, {});
+
+    assert.equal(ends.stateHash, history.stateHash(2));
+    assert.deepEqual([...(ends.crc64?.keys() ?? [])].sort(), [snapshot.name, segment.name].sort());
   });
 
-  test("keeps to its range wherever it breaks off", async () => {
-    const readers = [readerOf("one", 200), readerOf("two", 100), readerOf("three")];
+  test("asks a store for nothing that it was asked for before, and sees what is stored since", async () => {
+    const history = historyOf("a1");
+    const store = watched();
+    const replica = await filled(store, history, 5);
+    const { api, place } = apiOf([replica]);
+    await api.plan(place, {}, {});
+    store.asked.length = 0;
 
-    const got = await read(readers, { offset: 50, length: 700 });
+    await api.plan(place, {}, {});
+    assert.equal(store.asked.length, 0);
+    const { name, bytes } = history.segment(5, 6);
+    await replica.putSegment(history.generation, bytes);
+    store.asked.length = 0;
+    const { plan, ends } = await api.plan(place, {}, {});
 
-    assert.ok(got.equals(bytes.subarray(50, 750)));
+    assert.equal(plan.txId, 6n);
+    assert.equal(ends.stateHash, history.stateHash(6));
+    assert.ok(store.asked.every((one) => one.startsWith("GET ") && !one.includes("generation.json")));
+    assert.ok(plan.steps.some((step) => step.name === name));
   });
 
-  test("comes from whichever has it, and is not-found only when all were asked", async () => {
-    const lacking = readerOf("lacking", -1, "not-found");
+  test("looks again before it says that there is none, and around what is gone", async () => {
+    const history = historyOf("a1");
+    const store = watched();
+    const { api, place } = apiOf([await filled(store, history, 3)]);
+    await api.plan(place, {}, {});
+    // By somebody else, in the same store.
+    const [snapshot, next] = [history.snapshot(3), history.segment(3, 4)];
+    await store.put(snapshot.name, snapshot.bytes);
+    await store.put(next.name, next.bytes);
+    await store.remove([history.segment(1, 2).name, history.segment(2, 3).name, history.snapshot(1).name]);
+    // A listing that is a moment old is as good as a new one.
+    await sleep(1100);
 
-    assert.ok((await read([lacking, readerOf("whole")])).equals(bytes));
-    await assert.rejects(read([lacking, readerOf("other", -1, "not-found")]), { code: "not-found" });
-    await assert.rejects(read([lacking, readerOf("down", -1)]), { code: "unavailable" });
+    assert.equal((await api.plan(place, { txId: txId(4) }, {})).plan.snapshot.name, snapshot.name);
   });
 
-  test("fails when nobody can go on", async () => {
-    await assert.rejects(read([readerOf("one", 300), readerOf("two", 200)]), { code: "unavailable" });
-  });
+  test("leaves out what is marked, where there is another way", async () => {
+    const history = historyOf("a1");
+    const store = watched();
+    const replica = await filled(store, history, 4);
+    const range = history.segment(1, 4);
+    await store.put(range.name, range.bytes);
+    const marks = { version: 1, markedAtMs: nowMs - 1000, names: [range.name] };
+    await store.replace("marks/prune-1.json", Buffer.from(JSON.stringify(marks)));
+    const { api, place } = apiOf([replica]);
 
-  test("is none of a store's other things", async () => {
-    const open = createObjectServer().open([readerOf("one")], "../token", {});
-
-    await assert.rejects(open, { code: "not-found" });
+    const { plan } = await api.plan(place, {}, {});
+    assert.deepEqual(
+      plan.steps.map(({ to }) => to),
+      [2n, 3n, 4n],
+    );
+    const without = new Set([history.segment(1, 2).name]);
+    assert.deepEqual(
+      (await api.plan(place, { txId: txId(4) }, { without })).plan.steps.map(({ name }) => name),
+      [range.name],
+    );
   });
 });
 
-test("a manifest tells its state though the first replica's copy is cut short", async () => {
+test("points are those of all replicas, with a warning for one that cannot be listed", async () => {
   const history = historyOf("a1");
-  const [snapshot, segment] = [history.snapshot(1), history.segment(1, 2)];
-  const readers = await Promise.all(
-    [40, 0].map(async (lost, at) => {
-      const store = { ...memoryStore(), name: `replica-${at}` };
-      for (const { name: object, bytes: whole } of [snapshot, segment])
-        await store.put(object, whole.slice(0, whole.length - lost));
-      return createReplica(store, { root: "" }).reader;
-    }),
+  const whole = await filled(watched("whole"), history, 3);
+  const down = createReplica(
+    {
+      ...watched("down"),
+      list: () => ({
+        [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new Error("ECONNREFUSED")) }),
+      }),
+    },
+    { root: "" },
   );
+  const { api, place } = apiOf([down, whole]);
 
-  const manifest = await planManifest(readers, {}, {});
+  const { points, warnings } = await api.points(place, {});
 
-  assert.equal(manifest.stateHash, history.stateHash(2));
+  assert.deepEqual(
+    points.map(({ txid }) => Number(txid)),
+    [3, 2, 1],
+  );
+  assert.match(warnings[0] ?? "", /down cannot be listed/);
 });

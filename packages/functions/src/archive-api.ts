@@ -1,32 +1,30 @@
-// What a restore asks of a host: points, manifests, objects. Planned from listings each time, by the format's own planner;
-// objects come from the healthiest replica that has them.
+// What can be restored of a database, asked of a host: points, timelines, and plans with what the headers tell of their ends. Planned by the
+// format's own planner, from listings in memory where the replicas keep one.
 
 import {
-  type ArchiveReader,
-  createReaderRanking,
+  type Archive,
+  formatTxId,
   isPageferryError,
-  type Manifest,
-  manifestOf,
-  openArchive,
-  PageferryError,
   type PointJson,
   parseObjectName,
   planFromArchive,
   pointJson,
   pointsIn,
-  type RandomReader,
-  type ReaderRanking,
-  type ReadRange,
   type RestorePlan,
   type RestoreTarget,
   readObject,
   readSnapshotHeader,
   readTimeline,
+  type StateHash,
   type TimelineJson,
   timelineJson,
 } from "@pageferry/format";
+import type { Archives } from "./archives.ts";
+import { readDatabaseSize, type WithObject } from "./database-size.ts";
 import { describeObject, type StateObjectName } from "./describe.ts";
+import type { HostReader } from "./host-reader.ts";
 import { markedNames, withoutMarked } from "./marks.ts";
+import { fromBest } from "./object-server.ts";
 import { graceMsDefault } from "./prune-plan.ts";
 import type { CallOptions } from "./store.ts";
 
@@ -36,185 +34,183 @@ const pieceBytesMax = 4 * 1024 * 1024;
 /** About how much is read of an object to describe it. */
 const pieceBytes = 16 * 1024;
 
+/** Plans whose ends are remembered: a few hundred bytes each. */
+const endsMax = 2000;
+
+/** Points of which a timeline shows each one. */
+const newestMax = 20;
+
 /** What is offered, and what a person should hear: replicas that could not be listed. */
 export interface PointsJson {
   readonly points: readonly PointJson[];
   readonly warnings: readonly string[];
 }
 
-/** Every point that can be restored from any of the readers, newest first. */
-export async function pointsJson(readers: readonly ArchiveReader[], call: CallOptions): Promise<PointsJson> {
-  const { points, warnings } = await pointsIn(await openArchive(readers, call), call);
-  return { points: points.map(pointJson), warnings };
+/** What the headers of the first and the last object of a plan say; what cannot be read stays unsaid. */
+export interface PlanEnds {
+  readonly pageSize?: number;
+  /** The restored database's length. */
+  readonly pages?: number;
+  readonly stateHash?: StateHash | undefined;
+  /** By the object's name: CRC-64 of its data. */
+  readonly crc64?: ReadonlyMap<string, bigint>;
 }
 
-/** Points of which a timeline shows each one. */
-const newestMax = 20;
-
-/** From when to when the readers can restore, how finely, what is missing, and which of them lacks what. */
-export async function timelineAnswer(
-  readers: readonly ArchiveReader[],
-  call: CallOptions,
-): Promise<TimelineJson> {
-  return timelineJson(await readTimeline(await openArchive(readers, call), { ...call, newestMax }));
+/** A plan, and what is known beyond it. */
+export interface PlannedPoint {
+  readonly plan: RestorePlan;
+  readonly ends: PlanEnds;
 }
 
-/**
- * Plans a restore and writes it down, with the state that it must end in; objects that are about to be deleted are left out where that can be.
- * Errors: as `planRestore`.
- */
-export async function planManifest(
-  readers: readonly ArchiveReader[],
-  target: RestoreTarget,
-  call: CallOptions & { readonly without?: ReadonlySet<string>; readonly nowMs?: number },
-): Promise<Manifest> {
-  const archive = await openArchive(readers, call);
-  const marked = await markedNames(archive, call);
-  const [all, due] = withoutMarked(marked, graceMsDefault, call.nowMs ?? Date.now());
-  const planWithout = (names: ReadonlySet<string>) =>
-    planFromArchive(archive, target, { ...call, without: new Set([...(call.without ?? []), ...names]) });
-  const plan = await planWithout(all).catch((error: unknown) => {
-    if (all.size === due.size) throw error;
-    // They are there still, and stay as long as somebody has a lease on the point.
-    return planWithout(due);
-  });
-  return manifestOf(plan, await expectedState(archive.ranking, plan, call));
+/** Whose archive, and through which readers. */
+export interface ArchivePlace {
+  readonly database: string;
+  readonly readers: readonly HostReader[];
 }
 
-/** Page size and final state hash, from the headers of the first and the last object; what cannot be read stays unsaid. */
-async function expectedState(ranking: ReaderRanking, plan: RestorePlan, call: CallOptions) {
-  const last = plan.steps.at(-1);
-  try {
-    const { pageSize, stateHash } = await described(ranking, plan, plan.snapshot, call, readSnapshotHeader);
-    if (last === undefined) return { pageSize, stateHash };
-    const name = parseObjectName(last.name) as StateObjectName;
-    const links = await described(ranking, plan, last, call, (from) => describeObject(name, from));
-    return { pageSize, stateHash: links.find((link) => link.txId === plan.txId)?.post };
-  } catch (error) {
-    if (!isPageferryError(error)) throw error;
-    return {};
-  }
-}
-
-/** Describes an object by the first reader whose copy holds: all its pieces come from there, with the size that it has there. */
-function described<Result>(
-  ranking: ReaderRanking,
-  plan: RestorePlan,
-  { name, size }: { readonly name: string; readonly size: number },
-  { signal }: CallOptions,
-  describe: (from: RandomReader) => Promise<Result>,
-): Promise<Result> {
-  return fromBest(ranking, name, { length: pieceBytes, signal }, plan.holders?.get(name), (reader) =>
-    describe({
-      size: plan.sizes?.get(name)?.get(reader.name) ?? size,
-      read: (offset, length) => readObject(reader, name, { offset, length, signal, bytesMax: pieceBytesMax }),
-    }),
-  );
-}
-
-/** How long a replica that was silent is asked last: it may be back, and is asked again. */
-const frozenMs = 60_000;
-
-/** Databases whose replicas' speed is remembered. */
-const rankingsMax = 1000;
-
-/** Gives objects of archives, each from the fastest replica that has it. What is learned of replicas is kept from call to call. */
-export interface ObjectServer {
+export interface ArchiveApi {
+  /** Every point that can be restored from any of the readers, newest first. */
+  points(place: ArchivePlace, call: CallOptions): Promise<PointsJson>;
+  /** From when to when the readers can restore, how finely, what is missing, and which of them lacks what. */
+  timeline(place: ArchivePlace, call: CallOptions): Promise<TimelineJson>;
   /**
-   * Opens an object; a replica that fails in the middle is replaced by another one there. What is no object of an archive is `not-found`,
-   * whatever the store holds.
+   * Plans a restore; objects that are about to be deleted are left out where that can be. What turns out to be gone is planned around after another
+   * look. Errors: as `planRestore`.
    */
-  open(readers: readonly ArchiveReader[], name: string, range: ReadRange): Promise<AsyncIterable<Uint8Array>>;
+  plan(
+    place: ArchivePlace,
+    target: RestoreTarget,
+    call: CallOptions & { readonly without?: ReadonlySet<string> },
+  ): Promise<PlannedPoint>;
 }
 
-export function createObjectServer(): ObjectServer {
-  const rankings = new Map<
-    string,
-    { readonly readers: readonly ArchiveReader[]; readonly ranking: ReaderRanking }
-  >();
-  const rankingOf = (readers: readonly ArchiveReader[]): ReaderRanking => {
-    const key = readers
-      .map(({ name }) => name)
-      .sort()
-      .join("\n");
-    const known = rankings.get(key);
-    if (known !== undefined && readers.every((reader) => known.readers.includes(reader)))
-      return known.ranking;
-    const ranking = createReaderRanking(readers, { frozenMs });
-    rankings.delete(key);
-    rankings.set(key, { readers, ranking });
-    for (const oldest of rankings.keys()) {
-      if (rankings.size <= rankingsMax) break;
-      rankings.delete(oldest);
+export interface ArchiveApiOptions {
+  readonly archives: Archives;
+  readonly now: () => number;
+}
+
+export function createArchiveApi({ archives, now }: ArchiveApiOptions): ArchiveApi {
+  const known = new Map<string, PlanEnds>();
+  const ends = async (archive: Archive, plan: RestorePlan, call: CallOptions): Promise<PlanEnds> => {
+    const key = [plan.snapshot.name, plan.steps.at(-1)?.name, formatTxId(plan.txId)].join("\n");
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const found = await readEnds(archive, plan, call);
+    if (found.pages !== undefined) known.set(key, found);
+    for (const oldest of known.keys()) {
+      if (known.size <= endsMax) break;
+      known.delete(oldest);
     }
-    return ranking;
+    return found;
+  };
+  const planNow = async (
+    { database, readers }: ArchivePlace,
+    target: RestoreTarget,
+    call: CallOptions & { readonly without?: ReadonlySet<string> },
+  ): Promise<PlannedPoint> => {
+    const archive = await archives.open(database, readers, call);
+    const [all, due] = withoutMarked(await marksOf(readers, archive, call), graceMsDefault, now());
+    const planWithout = (names: ReadonlySet<string>) =>
+      planFromArchive(archive, target, { ...call, without: union(names, call.without) });
+    const plan = await planWithout(all).catch((error: unknown) => {
+      if (all.size === due.size) throw error;
+      // They are there still, and stay as long as somebody has a lease on the point.
+      return planWithout(due);
+    });
+    const told = await ends(archive, plan, call).catch((error: unknown) => {
+      if (canRelist(readers)) throw error;
+      return {};
+    });
+    return { plan, ends: told };
   };
   return {
-    async open(readers, name, range) {
-      if (parseObjectName(name) === undefined)
-        throw new PageferryError("not-found", `object ${name.slice(0, 120)} is none of an archive`);
-      const ranking = rankingOf(readers);
-      const begin = (from: ReadRange) =>
-        fromBest(ranking, name, from, undefined, async (reader) => ({
-          reader,
-          chunks: await reader.get(name, from),
-        }));
-      return resumed(ranking, await begin(range), range, begin);
+    async points({ database, readers }, call) {
+      const { points, warnings } = await pointsIn(await archives.open(database, readers, call), call);
+      return { points: points.map(pointJson), warnings };
+    },
+    async timeline({ database, readers }, call) {
+      const archive = await archives.open(database, readers, call);
+      return timelineJson(await readTimeline(archive, { ...call, newestMax }));
+    },
+    async plan(place, target, call) {
+      const relist = () => Promise.allSettled(place.readers.map((reader) => reader.relist?.(call)));
+      // Somebody missed an object that is in memory still.
+      if ((call.without?.size ?? 0) > 0) await relist();
+      try {
+        return await planNow(place, target, call);
+      } catch (error) {
+        call.signal?.throwIfAborted();
+        const isMissing = isPageferryError(error, "not-found") || isPageferryError(error, "gap");
+        if (!isMissing || !canRelist(place.readers)) throw error;
+        await relist();
+        return planNow(place, target, call);
+      }
     },
   };
 }
 
-interface Opened {
-  readonly reader: ArchiveReader;
-  readonly chunks: AsyncIterable<Uint8Array>;
+function canRelist(readers: readonly HostReader[]): boolean {
+  return readers.some((reader) => reader.relist !== undefined);
 }
 
-/** A line that breaks is taken up where it broke, once for each replica. What came together in that way is verified by who reads it. */
-async function* resumed(
-  ranking: ReaderRanking,
-  first: Opened,
-  range: ReadRange,
-  begin: (from: ReadRange) => Promise<Opened>,
-): AsyncGenerator<Uint8Array> {
-  let sent = 0;
-  const failed = new Set<string>();
-  for (let opened = first; ; ) {
-    try {
-      for await (const chunk of opened.chunks) {
-        yield chunk;
-        sent += chunk.length;
-      }
-      return;
-    } catch (error) {
-      range.signal?.throwIfAborted();
-      ranking.failed(opened.reader, error);
-      const mayPass = isPageferryError(error) && error.remedy === "retry" && !failed.has(opened.reader.name);
-      if (!mayPass) throw error;
-      failed.add(opened.reader.name);
-      const length = range.length === undefined ? {} : { length: range.length - sent };
-      opened = await begin({ ...range, offset: (range.offset ?? 0) + sent, ...length });
-    }
+/** The names that are marked in any replica, and since when. */
+async function marksOf(
+  readers: readonly HostReader[],
+  archive: Archive,
+  call: CallOptions,
+): Promise<ReadonlyMap<string, number>> {
+  const asked = await Promise.allSettled(readers.map((reader) => reader.marked?.(call)));
+  // What cannot be read marks nothing.
+  const found = asked.flatMap((one) =>
+    one.status === "fulfilled" && one.value !== undefined ? [one.value] : [],
+  );
+  const isRemembered = readers.every((reader) => reader.marked !== undefined);
+  const all = isRemembered ? found : [...found, await markedNames(archive, call)];
+  const marked = all.filter(({ size }) => size > 0);
+  if (marked.length < 2) return marked[0] ?? new Map();
+  const merged = new Map<string, number>();
+  for (const [name, sinceMs] of marked.flatMap((one) => [...one])) {
+    merged.set(name, Math.min(merged.get(name) ?? sinceMs, sinceMs));
+  }
+  return merged;
+}
+
+function union(names: ReadonlySet<string>, more: ReadonlySet<string> | undefined): ReadonlySet<string> {
+  return more === undefined || more.size === 0 ? names : new Set([...names, ...more]);
+}
+
+/** Throws `not-found` where an end is nowhere: the listing is old. */
+async function readEnds(archive: Archive, plan: RestorePlan, call: CallOptions): Promise<PlanEnds> {
+  const withObject = withObjectOf(archive, plan, call);
+  const last = plan.steps.at(-1);
+  const crc64 = new Map<string, bigint>();
+  try {
+    const reading = [
+      withObject(plan.snapshot, readSnapshotHeader),
+      readDatabaseSize(plan, withObject),
+      last === undefined
+        ? undefined
+        : withObject(last, (from) => describeObject(parseObjectName(last.name) as StateObjectName, from)),
+    ] as const;
+    const [base, size, links = []] = await Promise.all(reading);
+    if (base.checksum !== undefined) crc64.set(plan.snapshot.name, base.checksum);
+    const end = links.find(({ txId }) => txId === plan.txId);
+    if (last?.kind === "segment" && end?.checksum !== undefined) crc64.set(last.name, end.checksum);
+    return { ...size, stateHash: last === undefined ? base.stateHash : end?.post, crc64 };
+  } catch (error) {
+    if (!isPageferryError(error) || error.code === "not-found") throw error;
+    return {};
   }
 }
 
-async function fromBest<Result>(
-  ranking: ReaderRanking,
-  name: string,
-  { length = 0, signal }: ReadRange,
-  holders: readonly string[] | undefined,
-  read: (reader: ArchiveReader) => Promise<Result>,
-): Promise<Result> {
-  let failure: unknown = new PageferryError("not-found", `object ${name}: no replica is configured`);
-  for (const reader of ranking.order(length, holders)) {
-    try {
-      return await read(reader);
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (!isPageferryError(error)) throw error;
-      ranking.failed(reader, error);
-      // An unreachable replica may have it: "not found" is only said when all were asked.
-      if (!isPageferryError(failure) || isPageferryError(failure, "not-found")) failure = error;
-    }
-  }
-  throw failure;
+/** Reads parts of an object from the first reader whose copy holds, with the size that it has there. */
+function withObjectOf(archive: Archive, plan: RestorePlan, { signal }: CallOptions): WithObject {
+  return ({ name, size }, read) =>
+    fromBest(archive.ranking, name, { length: pieceBytes, signal }, plan.holders?.get(name), (reader) =>
+      read({
+        size: plan.sizes?.get(name)?.get(reader.name) ?? size,
+        read: (offset, length) =>
+          readObject(reader, name, { offset, length, signal, bytesMax: pieceBytesMax }),
+      }),
+    );
 }

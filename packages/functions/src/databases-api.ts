@@ -1,10 +1,11 @@
 // The HTTP side of what is backed up: status of databases, and the points that can be restored.
 
-import type { ArchiveReader, DatabaseName } from "@pageferry/format";
+import type { DatabaseName } from "@pageferry/format";
 import type { Hono } from "hono";
 import { grantOfCall } from "./access.ts";
-import { pointsJson, timelineAnswer } from "./archive-api.ts";
+import type { ArchiveApi } from "./archive-api.ts";
 import { databaseRoute, databasesRoute, pointsRoute } from "./databases-schema.ts";
+import type { HostReader } from "./host-reader.ts";
 import type { Parsed } from "./parsed.ts";
 import { covers } from "./scopes.ts";
 import { addRoute } from "./serve-route.ts";
@@ -16,10 +17,14 @@ export interface DatabasesApiOptions {
   readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
   readonly alarms: () => readonly AlarmStatus[];
   /** A database's replicas, healthiest first. */
-  readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
+  readonly readers: (database: DatabaseName) => Promise<readonly HostReader[]>;
 }
 
-export function addDatabasesRoutes(app: Hono, options: DatabasesApiOptions, parsed: Parsed): void {
+export function addDatabasesRoutes(
+  app: Hono,
+  options: DatabasesApiOptions,
+  parsed: Parsed & { readonly archive: ArchiveApi },
+): void {
   addRoute(app, databasesRoute, async ({ context }) => {
     const grant = grantOfCall(context);
     const names = (await options.databases()).filter((name) => covers(grant, name));
@@ -33,7 +38,9 @@ export function addDatabasesRoutes(app: Hono, options: DatabasesApiOptions, pars
     statusFor(grantOfCall(context), await options.status(await parsed.known(context))),
   );
   addRoute(app, pointsRoute, async ({ context, query, signal }) => {
-    const answer = query.timeline ? timelineAnswer : pointsJson;
-    return answer(await parsed.readersOf(context, query.replica), { signal });
+    const place = await parsed.placeOf(context, query.replica);
+    return query.timeline
+      ? parsed.archive.timeline(place, { signal })
+      : parsed.archive.points(place, { signal });
   });
 }

@@ -3,7 +3,6 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import {
-  type ArchiveReader,
   type DatabaseName,
   type GenerationNeeds,
   isPageferryError,
@@ -15,6 +14,7 @@ import type { Alarms } from "./alarms.ts";
 import type { Repairs } from "./behind.ts";
 import { ingestLane } from "./consumer.ts";
 import type { Holdings } from "./holdings.ts";
+import type { HostReader } from "./host-reader.ts";
 import { computeGenerationNeeds, computeNeeds, settleMsDefault } from "./needs.ts";
 import type { DurableQueue } from "./queue.ts";
 import type { Sources } from "./sources.ts";
@@ -62,7 +62,7 @@ export interface Databases {
   /** `unavailable` while no replica can be listed: an agent that is told less than there is would do harm. */
   needs(database: DatabaseName, call: CallOptions): Promise<Needs>;
   /** Healthiest first. */
-  readers(database: DatabaseName): Promise<readonly ArchiveReader[]>;
+  readers(database: DatabaseName): Promise<readonly HostReader[]>;
 }
 
 export function createDatabases(options: DatabasesOptions): Databases {
@@ -129,7 +129,7 @@ export function createDatabases(options: DatabasesOptions): Databases {
     async readers(database) {
       const byHealth = targets.toSorted((a, b) => a.health().failures - b.health().failures);
       const opened = await answers(
-        byHealth.map(async ({ set }) => (await set.of(database)).reader),
+        byHealth.map(async ({ set }) => (await set.of(database)).remembered),
         {},
       );
       const readers = opened.flatMap((result) => (result?.status === "fulfilled" ? [result.value] : []));

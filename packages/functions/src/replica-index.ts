@@ -32,6 +32,8 @@ export interface ReplicaIndex {
   quarantined(): void;
   /** Reads the listing again: somebody else may have removed or added objects. */
   refresh(options?: CallOptions): Promise<Holdings>;
+  /** How long ago it was read, ms. */
+  ageMs(): number;
   /** Reads a generation.json from the store; `null` if there is none. */
   readBegin(generation: Generation, options?: CallOptions): Promise<GenerationJson | null>;
 }
@@ -39,6 +41,7 @@ export interface ReplicaIndex {
 export function createReplicaIndex(store: RootedStore): ReplicaIndex {
   let holdings: Holdings | undefined;
   let loading: Promise<Holdings> | undefined;
+  let listedAtMs = Number.NEGATIVE_INFINITY;
   /** What was stored while a listing runs; a listing may or may not show it. */
   let meanwhile: ((into: Holdings) => void)[] = [];
 
@@ -47,7 +50,9 @@ export function createReplicaIndex(store: RootedStore): ReplicaIndex {
     if (loading !== undefined) meanwhile.push(change);
   };
   const load = async (): Promise<Holdings> => {
+    const startedMs = performance.now();
     const fresh = await readHoldings(store);
+    listedAtMs = startedMs;
     for (const change of meanwhile) change(fresh);
     holdings = fresh;
     return fresh;
@@ -67,6 +72,7 @@ export function createReplicaIndex(store: RootedStore): ReplicaIndex {
     ready,
     current: () => holdings,
     refresh: ({ signal } = {}) => untilAborted(refresh(), signal),
+    ageMs: () => performance.now() - listedAtMs,
     async statesAt(generation, txId, call = {}) {
       const index = (await ready(call)).of(generation);
       const known = index.statesAt(txId);

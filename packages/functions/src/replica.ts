@@ -11,7 +11,6 @@ import {
   formatTxId,
   type Generation,
   type GenerationBegin,
-  type ListedObject,
   PageferryError,
   parseObjectName,
   type RestoreState,
@@ -27,10 +26,11 @@ import { bodySize } from "./body.ts";
 import type { StateLink, StateObjectName } from "./describe.ts";
 import { createExclusive } from "./exclusive.ts";
 import type { Holdings } from "./holdings.ts";
+import { type HostReader, hostReader } from "./host-reader.ts";
 import type { Judgement } from "./judge.ts";
 import { createPruneMemory, type PruneOptions, type PruneReport, pruneReplica } from "./prune.ts";
 import { putBegin } from "./replica-begin.ts";
-import { createReplicaIndex, type ReplicaIndex } from "./replica-index.ts";
+import { createReplicaIndex } from "./replica-index.ts";
 import { judgeLinks, type PutOutcome, putItems, type ReplicaItem } from "./replica-put.ts";
 import { formatTime, latestState, writeState } from "./replica-state.ts";
 import type { RetentionPolicy } from "./retention.ts";
@@ -94,7 +94,7 @@ export interface Replica extends AsyncDisposable {
    * The same with the listing from memory, for what is planned often: what others stored or removed meanwhile is seen at the next
    * `refresh`.
    */
-  readonly remembered: ArchiveReader;
+  readonly remembered: HostReader;
   /** The objects themselves, for repair: what is put here is not judged. */
   readonly objects: RootedStore;
   /** What is stored, from memory; listed first where that has not been done. */
@@ -144,7 +144,7 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
   return {
     name: rooted.name,
     reader,
-    remembered: { ...reader, list: (call) => listRemembered(index, reader, call) },
+    remembered: hostReader(reader, rooted, { index, now }),
     objects: rooted,
     async putSnapshot(generation, { txId, stampMs, body }, call) {
       const { name } = await putOne(snapshotName({ generation, txId, stampMs }), body, call);
@@ -178,17 +178,6 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
     refresh: (call) => index.refresh(call),
     [Symbol.asyncDispose]: close,
   };
-}
-
-async function* listRemembered(
-  index: ReplicaIndex,
-  reader: ArchiveReader,
-  call: CallOptions = {},
-): AsyncGenerator<ListedObject> {
-  const { objects } = await index.ready(call);
-  if (objects === undefined) yield* reader.list(call);
-  // A copy: what is stored while somebody reads it changes nothing for them.
-  else for (const [name, size] of [...objects]) yield { name, size };
 }
 
 /** Ours holds a time in its name; a segment without one keeps the name the Go implementation gives it. */

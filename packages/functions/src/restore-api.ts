@@ -1,59 +1,294 @@
-// The HTTP side of a restore: the manifest of a point, and the objects that it names.
+// The HTTP side of a restore: the manifest of a point, the objects it names, and the database itself. docs/operations.md#restore-over-http.
 
-import { type DatabaseName, type Manifest, manifestJson, PageferryError } from "@pageferry/format";
-import type { Hono } from "hono";
-import { createObjectServer, planManifest } from "./archive-api.ts";
-import type { Parsed } from "./parsed.ts";
-import { manifestRoute, objectRoute } from "./restore-schema.ts";
+import { createHash } from "node:crypto";
+import {
+  type DatabaseName,
+  formatStateHash,
+  formatTxId,
+  manifestJson,
+  manifestOf,
+  PageferryError,
+  predictRestore,
+  type RestorePlan,
+  type RestoreTarget,
+  type TxId,
+} from "@pageferry/format";
+import { restoreFile } from "@pageferry/format/node";
+import type { Context, Hono } from "hono";
+import type { ArchiveApi, ArchivePlace, PlannedPoint } from "./archive-api.ts";
+import type { HostReader } from "./host-reader.ts";
+import { askedRange, contentRange } from "./http-range.ts";
+import { withoutIdleTimeout } from "./idle-timeout.ts";
+import { streamImage } from "./image-stream.ts";
+import type { ManifestSigner } from "./manifest-key.ts";
+import { placesOf } from "./manifest-places.ts";
+import { createObjectServer, type ObjectServer } from "./object-server.ts";
+import type { Parsed as RequestParsed } from "./parsed.ts";
+import { manifestKeyRoute, manifestRoute, objectRoute, restoreRoute } from "./restore-schema.ts";
+import type { ImageFacts, RestoredImages } from "./restored-images.ts";
 import { targetOf } from "./route.ts";
-import { addRoute } from "./serve-route.ts";
+import { addRoute, type Call } from "./serve-route.ts";
+import { isMutableName } from "./store.ts";
+
+/** How long a manifest is good where no replica took a lease. */
+const validMs = 60 * 60_000;
+
+/** A point that prune leaves alone until then. */
+export interface Lease {
+  readonly id: string;
+  readonly expiresAtMs: number;
+}
 
 export interface RestoreApiOptions {
-  /** Keeps prune away from a point that somebody is about to restore. */
-  readonly lease: (database: DatabaseName, point: Pick<Manifest, "generation" | "txId">) => Promise<void>;
+  /** Keeps prune away from a point that somebody is about to restore; `undefined`: no replica took it. */
+  readonly lease: (
+    database: DatabaseName,
+    point: Pick<RestorePlan, "generation" | "txId">,
+  ) => Promise<Lease | undefined>;
+  /** Without it the host sends no databases, but manifests and objects. */
+  readonly images?: RestoredImages;
+  /** A larger database is not sent: where the host cannot. Default: any size is. */
+  readonly streamBytesMax?: number;
+  readonly now?: () => number;
+  /** Without it manifests are not signed. */
+  readonly signer?: ManifestSigner;
 }
 
-export function addRestoreRoutes(app: Hono, options: RestoreApiOptions, { known, readersOf }: Parsed): void {
+/** What the rest of the API knows of a request. */
+interface Parsed extends Pick<RequestParsed, "placeOf"> {
+  readonly archive: ArchiveApi;
+}
+
+export function addRestoreRoutes(app: Hono, options: RestoreApiOptions, parsed: Parsed): void {
   const objects = createObjectServer();
-  addRoute(app, manifestRoute, async ({ context, query, signal }) => {
-    const readers = await readersOf(context, query.replica);
-    const without = new Set(query.without ?? []);
-    const manifest = await planManifest(readers, targetOf(query), { signal, without });
-    await options.lease(await known(context), manifest);
-    return context.json(manifestJson(manifest), 200, { "cache-control": "no-store" });
+  addRoute(app, manifestRoute, (call) => answerManifest(call, objects, options, parsed));
+  addRoute(app, objectRoute, (call) => answerObject(call, objects, parsed));
+  const { images, signer } = options;
+  if (signer !== undefined) {
+    const { publicKey, keyId } = signer;
+    addRoute(app, manifestKeyRoute, () => ({ algorithm: "ed25519" as const, keyId, publicKey }));
+  }
+  if (images === undefined) return;
+  addRoute(app, restoreRoute, (call) => answerRestore(call, { ...options, images }, parsed));
+}
+
+async function answerManifest(
+  { context, query, signal }: Call<typeof manifestRoute>,
+  objects: ObjectServer,
+  { lease, signer, now = Date.now }: RestoreApiOptions,
+  { placeOf, archive }: Parsed,
+): Promise<Response> {
+  const { urls, replica } = query;
+  const place = await placeOf(context, replica);
+  const without = new Set(query.without ?? []);
+  const { plan, ends } = await archive.plan(place, targetOf(query), { signal, without });
+  const issuedAtMs = now();
+  const leased = await lease(place.database, plan);
+  const expiresAtMs = leased?.expiresAtMs ?? issuedAtMs + validMs;
+  const expiresSeconds = Math.max(1, Math.floor((expiresAtMs - issuedAtMs) / 1000));
+  const { readers } = place;
+  const places = await placesOf(plan, { readers, replica, expiresSeconds, kind: urls });
+  const sizes = [plan.snapshot, ...plan.steps].map(({ size }) => size);
+  const { requests, seconds } = predictRestore(sizes, objects.speedOf(readers, readers[0]?.name ?? ""));
+  const manifest = manifestOf(plan, {
+    ...{ database: place.database, issuedAtMs, expiresAtMs, lease: leased },
+    ...{ predictedRequests: requests, predictedSeconds: seconds },
+    ...{ stateHash: ends.stateHash, pageSize: ends.pageSize },
+    factsOf: (name) => ({ ...places.get(name), ...checksumOf(name, ends) }),
   });
-  addRoute(app, objectRoute, async ({ context, query, signal }) => {
-    const range = rangeOf(context.req.header("range"));
-    const readers = await readersOf(context, query.replica);
-    const chunks = await objects.open(readers, context.req.param("name") ?? "", { ...range, signal });
-    const body = chunks instanceof ReadableStream ? chunks : ReadableStream.from(chunks);
-    const headers = {
-      "content-type": "application/octet-stream",
-      "cache-control": "no-store",
-      "accept-ranges": "bytes",
-    };
-    if (range === undefined) return new Response(body as ReadableStream, { headers });
-    const last = range.offset + range.length - 1;
-    const partial = {
-      "content-range": `bytes ${range.offset}-${last}/*`,
-      "content-length": String(range.length),
-    };
-    return new Response(body as ReadableStream, { status: 206, headers: { ...headers, ...partial } });
+  const json = manifestJson(manifest);
+  return context.json(signer === undefined ? json : signer.sign(json), 200, { "cache-control": "no-store" });
+}
+
+function checksumOf(name: string, { crc64 }: PlannedPoint["ends"]): { readonly crc64?: string } {
+  const checksum = crc64?.get(name);
+  return checksum === undefined ? {} : { crc64: checksum.toString(16).padStart(16, "0") };
+}
+
+async function answerObject(
+  { context, query, signal }: Call<typeof objectRoute>,
+  objects: ObjectServer,
+  { placeOf }: Parsed,
+): Promise<Response> {
+  const { readers } = await placeOf(context, query.replica);
+  const found = await objects.find(readers, context.req.param("name") ?? "", { signal });
+  const { name, size } = found;
+  // What may be replaced has no name for its bytes.
+  const etag = isMutableName(name) ? undefined : `"${digestOf([name, String(size)])}"`;
+  const headers = {
+    "content-type": "application/octet-stream",
+    "cache-control": "no-store",
+    ...(etag === undefined ? {} : { etag }),
+  };
+  return answerBytes(context, { size, etag, headers }, async (range) =>
+    bodyOf(await objects.open(readers, found, { ...range, signal })),
+  );
+}
+
+function bodyOf(chunks: AsyncIterable<Uint8Array>): ReadableStream {
+  return (chunks instanceof ReadableStream ? chunks : ReadableStream.from(chunks)) as ReadableStream;
+}
+
+interface Representation {
+  readonly size: number;
+  readonly etag: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Answers with bytes, or the part of them that is asked for; `open` is not called where only headers are. */
+async function answerBytes(
+  context: Context,
+  { size, etag, headers: given }: Representation,
+  open: (range: { readonly offset: number; readonly length: number }) => Promise<ReadableStream>,
+): Promise<Response> {
+  const headers = { ...given, "accept-ranges": "bytes" };
+  const ask = { range: context.req.header("range"), ifRange: context.req.header("if-range") };
+  const range = askedRange(ask, size, etag ?? "");
+  if (range === "unsatisfiable") {
+    const none = { "content-range": `bytes */${size}`, "content-length": "0" };
+    return new Response(null, { status: 416, headers: { ...headers, ...none } });
+  }
+  const part = range ?? { offset: 0, length: size };
+  const isHead = context.req.method === "HEAD";
+  const partial = range === undefined ? {} : { "content-range": contentRange(range, size) };
+  const body = isHead || part.length === 0 ? null : await open(part);
+  return new Response(body, {
+    status: range === undefined ? 200 : 206,
+    headers: { ...headers, ...partial, "content-length": String(part.length) },
   });
 }
 
-/** `bytes=FIRST-LAST`; a restore knows where the things it wants end. */
-function rangeOf(
-  header: string | undefined,
-): { readonly offset: number; readonly length: number } | undefined {
-  if (header === undefined) return undefined;
-  const [, first, last] = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(header.trim()) ?? [];
-  const [offset, end] = [Number(first), Number(last)];
-  if (first === undefined || last === undefined || end < offset) {
-    throw new PageferryError(
-      "bad-request",
-      `range ${JSON.stringify(header.slice(0, 40))} is not bytes=FIRST-LAST`,
-    );
+async function answerRestore(
+  { context, query, signal }: Call<typeof restoreRoute>,
+  {
+    images,
+    streamBytesMax = Number.POSITIVE_INFINITY,
+  }: RestoreApiOptions & { readonly images: RestoredImages },
+  { placeOf, archive }: Parsed,
+): Promise<Response> {
+  const place = await placeOf(context, query.replica);
+  const target = targetOf(query);
+  refuseLooseResume(context, target);
+  const { plan, ends } = await archive.plan(place, target, { signal });
+  const { pages, pageSize, stateHash } = ends;
+  const bytes = pages === undefined || pageSize === undefined ? undefined : pages * pageSize;
+  const check = (size: number | undefined): void => {
+    if (size !== undefined && size > streamBytesMax)
+      throw tooLarge(place.database, plan, size, streamBytesMax);
+  };
+  check(bytes);
+  const key = [place.database, plan.generation, plan.txId, query.replica ?? ""].join("\n");
+  if (context.req.method === "HEAD") {
+    const known = images.peek(key);
+    const facts = known ?? (bytes === undefined ? undefined : factsOf(plan, { bytes, stateHash }));
+    return headAnswer(context, place.database, plan, facts);
   }
-  return { offset, length: end - offset + 1 };
+  const order = {
+    ...{ key, bytes: bytes ?? plan.snapshot.size },
+    restore: (output: string, until: AbortSignal) => restoreImage(plan, place, archive, output, until),
+  };
+  const image = await withoutIdleTimeout(context, () => images.open(order, { signal }));
+  let isSent = false;
+  try {
+    const { facts } = image;
+    check(facts.bytes);
+    const headers = headersOf(place.database, facts);
+    return await answerBytes(context, { size: facts.bytes, etag: facts.etag, headers }, async (range) => {
+      isSent = true;
+      return streamImage(image, range);
+    });
+  } finally {
+    if (!isSent) await image[Symbol.asyncDispose]();
+  }
+}
+
+/**
+ * Whoever goes on with a download must go on with the same database: "the newest" is another one by now. `curl -C -` sends a Range and says nothing
+ * of what it has.
+ */
+function refuseLooseResume(context: Context, { txId, generation }: RestoreTarget): void {
+  const isResume = /^\s*bytes\s*=/i.test(context.req.header("range") ?? "");
+  const isExact = txId !== undefined && generation !== undefined;
+  if (!isResume || isExact || context.req.header("if-range") !== undefined) return;
+  throw new PageferryError("bad-request", "a part of a database is only given of a named one", {
+    hint: "Name generation and txid, as x-pageferry-generation and x-pageferry-txid of the first answer, or send its ETag in If-Range.",
+  });
+}
+
+function tooLarge(database: string, { generation, txId }: RestorePlan, size: number, max: number) {
+  const manifest = `/v1/databases/${database}/manifest?generation=${generation}&txid=${formatTxId(txId)}`;
+  return new PageferryError("too-large", `${database} is ${size} bytes, and this host sends at most ${max}`, {
+    hint: `Restore by its manifest, ${manifest}, as \`pageferry restore\` does.`,
+  });
+}
+
+async function restoreImage(
+  plan: RestorePlan,
+  place: ArchivePlace & { readonly readers: readonly HostReader[] },
+  archive: ArchiveApi,
+  output: string,
+  signal: AbortSignal,
+): Promise<ImageFacts> {
+  let used = plan;
+  const result = await restoreFile({
+    ...{ plan, output, signal, readers: place.readers },
+    async replan(without, { generation, txId }) {
+      used = (await archive.plan(place, { generation, txId }, { signal, without })).plan;
+      return used;
+    },
+  });
+  return factsOf(used, { bytes: result.bytes, stateHash: result.stateHash });
+}
+
+function factsOf(plan: RestorePlan, known: Pick<ImageFacts, "bytes" | "stateHash">): ImageFacts {
+  const { generation, txId, stampMs } = plan;
+  const names = [plan.snapshot, ...plan.steps].map(({ name }) => name);
+  const state = known.stateHash === undefined ? "unknown" : formatStateHash(known.stateHash);
+  const etag = `"${generation}-${formatTxId(txId)}-${state}-${digestOf(names).slice(0, 8)}"`;
+  return { ...known, generation, txId, stampMs, etag };
+}
+
+function headersOf(database: string, facts: Omit<ImageFacts, "bytes">): Record<string, string> {
+  const { generation, stampMs, stateHash, etag } = facts;
+  const time = stampMs === null ? {} : { "x-pageferry-timestamp": new Date(stampMs).toISOString() };
+  const hash = stateHash === undefined ? {} : { "x-pageferry-state-hash": formatStateHash(stateHash) };
+  return {
+    "content-type": "application/octet-stream",
+    "content-disposition": `attachment; filename="${fileName(database, facts.txId)}"`,
+    "cache-control": "no-store",
+    "x-pageferry-generation": generation,
+    "x-pageferry-txid": formatTxId(facts.txId),
+    ...time,
+    ...hash,
+    etag,
+  };
+}
+
+/** A database's name is safe in a header, and in a directory. */
+function fileName(database: string, txId: TxId): string {
+  return `${database}-${formatTxId(txId)}.db`;
+}
+
+/** What can be told without a restore; of some archives that is not the length. */
+function headAnswer(
+  context: Context,
+  database: string,
+  plan: RestorePlan,
+  facts: ImageFacts | undefined,
+): Response | Promise<Response> {
+  if (facts === undefined || facts.stateHash === undefined) {
+    const { etag: _, ...headers } = headersOf(database, factsOf(plan, { bytes: 0, stateHash: undefined }));
+    const length: Record<string, string> =
+      facts === undefined ? {} : { "content-length": String(facts.bytes) };
+    return new Response(null, { headers: { ...headers, ...length, "accept-ranges": "bytes" } });
+  }
+  const { bytes: size, etag } = facts;
+  const headers = headersOf(database, facts);
+  return answerBytes(context, { size, etag, headers }, () =>
+    Promise.reject(new Error("a HEAD opens nothing")),
+  );
+}
+
+function digestOf(words: readonly string[]): string {
+  return createHash("sha256").update(words.join("\n")).digest("hex").slice(0, 32);
 }

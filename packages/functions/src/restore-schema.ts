@@ -17,6 +17,8 @@ const withoutSchema = z
     description: "Names of objects to do without, each in a parameter of its own.",
   });
 
+const hexJson = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
+
 const manifestObjectSchema = z.object({
   kind: z.enum(["snapshot", "segment", "pack"]),
   name: z.string(),
@@ -24,32 +26,46 @@ const manifestObjectSchema = z.object({
   generation: generationJson,
   ...{ firstTxId: txIdJson, lastTxId: txIdJson, fromTxId: txIdJson, toTxId: txIdJson },
   stampMs: countJson.nullable(),
-  url: z.string().optional(),
+  ...{ sha256: hexJson(64).optional(), crc64: hexJson(16).optional() },
+  url: z.string(),
+  via: z.enum(["presigned", "proxied"]),
 });
 
 const manifestSchema = z
   .object({
     version: z.literal(1),
+    database: z.string(),
     ...{ generation: generationJson, txId: txIdJson, stampMs: countJson.nullable() },
-    stateHash: z
-      .string()
-      .regex(/^[0-9a-f]{32}$/)
-      .optional(),
+    stateHash: hexJson(32).optional(),
     pageSize: z.int().optional(),
-    predictedBytes: countJson,
+    ...{ predictedBytes: countJson, predictedRequests: countJson, predictedSeconds: z.number().min(0) },
+    ...{ issuedAtMs: countJson, expiresAtMs: countJson },
+    lease: z.object({ id: z.string(), expiresAtMs: countJson }).optional(),
     objects: z.array(manifestObjectSchema),
     warnings: z.array(z.string()),
+    signature: z
+      .object({ algorithm: z.literal("ed25519"), keyId: hexJson(16), value: z.string() })
+      .optional()
+      .meta({ description: "Over the canonical JSON of the rest." }),
   })
   .meta({
     id: "Manifest",
     description: "Everything that rebuilds one point, in order: docs/format.md#manifest.",
   });
 
+const restoreQuerySchema = z.strictObject({ ...targetShape, replica: replicaSchema });
+
 export const manifestRoute = route({
   ...{ method: "get", path: "/v1/databases/:database/manifest", tag: "restore" },
   summary: "The objects that rebuild one point",
   description: "In order, the snapshot first. Prune leaves them alone for a while.",
-  query: z.strictObject({ ...targetShape, replica: replicaSchema, without: withoutSchema }),
+  query: restoreQuerySchema.extend({
+    urls: z.enum(["auto", "presigned", "proxied"]).default("auto").meta({
+      description:
+        "`presigned`: from the store itself wherever it gives such URLs; `auto`: where the healthiest replica does.",
+    }),
+    without: withoutSchema,
+  }),
   answers: { 200: manifestSchema },
   errors: ["not-found", "gap", "fork", "corrupt", "unsupported-version"],
 });
@@ -63,6 +79,32 @@ export const objectRoute = route({
   answers: {
     200: { ...bytes, description: "The object." },
     206: { ...bytes, description: "The range of it." },
+    416: { description: "There are no such bytes; `content-range` tells how many there are." },
   },
   errors: ["not-found", "corrupt"],
+});
+
+export const restoreRoute = route({
+  ...{ method: "get", path: "/v1/databases/:database/restore", tag: "restore" },
+  summary: "The database itself, or a range of it",
+  description:
+    "Put together and checked before its first byte is sent. Headers tell its length, transaction, generation, time and state hash.",
+  query: restoreQuerySchema,
+  answers: {
+    200: { ...bytes, description: "The database." },
+    206: { ...bytes, description: "The range of it." },
+  },
+  errors: ["not-found", "gap", "fork", "corrupt", "unsupported-version", "too-large", "disk-full"],
+});
+
+export const manifestKeyRoute = route({
+  ...{ method: "get", path: "/v1/manifest-key", tag: "restore" },
+  summary: "The public half of the key that manifests are signed with",
+  answers: {
+    200: z.object({
+      algorithm: z.literal("ed25519"),
+      keyId: hexJson(16),
+      publicKey: z.string().meta({ description: "Base64 of its 32 bytes." }),
+    }),
+  },
 });

@@ -14,12 +14,15 @@ export interface RootedStore {
   list(prefix: string, options?: CallOptions): AsyncIterable<ListedObject>;
   remove(names: Iterable<string>, options?: CallOptions): Promise<readonly Retained[]>;
   replace(name: string, bytes: Uint8Array, options?: CallOptions): Promise<void>;
+  /** As a store's. */
+  presign?(name: string, options: { readonly expiresSeconds: number }): Promise<string>;
 }
 
 /** `root` is "" for the whole store, else a path without a slash at its end. */
 export function rootedStore(store: Store, root: string): RootedStore {
   const prefix = root === "" ? "" : `${root}/`;
   const get = (name: string, options?: RangeOptions) => store.get(prefix + name, options);
+  const { presign } = store;
   return {
     name: root === "" ? store.name : `${store.name}/${root}`,
     put: (name, body, options) => store.put(prefix + name, body, options),
@@ -36,5 +39,6 @@ export function rootedStore(store: Store, root: string): RootedStore {
       return retained.map(({ name, reason }) => ({ name: name.slice(prefix.length), reason }));
     },
     replace: (name, bytes, options) => store.replace(prefix + name, bytes, options),
+    ...(presign && { presign: (name, options) => presign(prefix + name, options) }),
   };
 }

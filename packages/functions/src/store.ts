@@ -83,6 +83,12 @@ export interface Store extends AsyncDisposable {
    */
   replace(name: string, bytes: Uint8Array, options?: CallOptions): Promise<void>;
 
+  /**
+   * A URL that reads one object without credentials, until it expires: it is itself a credential. Whether the object is there shows when it is
+   * read. Only stores that know such URLs have it.
+   */
+  presign?(name: string, options: { readonly expiresSeconds: number }): Promise<string>;
+
   /** Ends what the driver opened. Calling it twice is nothing. */
   close(): Promise<void>;
 }

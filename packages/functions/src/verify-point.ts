@@ -6,21 +6,18 @@ import { join } from "node:path";
 import {
   type Archive,
   type ArchiveReader,
-  decodePackIndex,
   formatStateHash,
   type Generation,
   isPageferryError,
   PageferryError,
-  type PlanStep,
   parseObjectName,
   planFromArchive,
   type RestorePlan,
   readObject,
-  readSegmentHeader,
-  readSnapshotHeader,
   type TxId,
 } from "@pageferry/format";
 import { logicalHashOf, makeDirectoryDurable, restoreFile } from "@pageferry/format/node";
+import { readDatabaseSize } from "./database-size.ts";
 import { describeObject, type StateObjectName } from "./describe.ts";
 import type { VerifyMode } from "./evidence.ts";
 import { checkObject } from "./object-check.ts";
@@ -32,9 +29,6 @@ const reserveBytes = 256 * 1024 * 1024;
 
 /** On a small disk a sixteenth of it is left free. */
 const reserveShare = 1 / 16;
-
-/** The index of a pack. */
-const packIndexBytesMax = 2 * 1024 * 1024;
 
 /** A header, or a bare object as a whole. */
 const headerBytesMax = 300 * 1024 * 1024;
@@ -168,41 +162,21 @@ async function stateOf(
   return post === undefined ? null : formatStateHash(post);
 }
 
-/** How large the database will be: by the high-water mark in the newest object, of which a broken one says nothing. */
+/** How large the database will be, of which a broken object says nothing. */
 async function databaseBytesOf(
   { reader }: DrillSource,
   plan: RestorePlan,
   { signal }: CallOptions,
 ): Promise<number> {
   try {
-    const base = await readSnapshotHeader(randomOf(reader, plan.snapshot, signal));
-    const bytes = Number(base.pageCount) * base.pageSize;
-    const last = plan.steps.at(-1);
-    return last === undefined
-      ? bytes
-      : Math.max(bytes, await highWaterBytes(reader, last, plan.txId, signal));
+    const { pages, pageSize } = await readDatabaseSize(plan, (object, read) =>
+      read(randomOf(reader, object, signal)),
+    );
+    return pages * pageSize;
   } catch (error) {
     if (!isBroken(error)) throw error;
     return 0;
   }
-}
-
-async function highWaterBytes(
-  reader: ArchiveReader,
-  step: PlanStep,
-  txId: TxId,
-  signal: AbortSignal | undefined,
-): Promise<number> {
-  const whole = randomOf(reader, step, signal);
-  let from = whole;
-  if (step.kind === "pack") {
-    const entries = decodePackIndex(await whole.read(0, Math.min(whole.size, packIndexBytesMax)));
-    const entry = entries.find((one) => one.txId === txId);
-    if (entry === undefined) return 0;
-    from = { size: entry.length, read: (offset, length) => whole.read(entry.offset + offset, length) };
-  }
-  const { highWaterMark, pageSize } = await readSegmentHeader(from);
-  return Number(highWaterMark) * pageSize;
 }
 
 function randomOf(

@@ -77,16 +77,18 @@ async function readOne(store: RootedStore, name: string, { signal }: CallOptions
 /** A restore that takes longer asks anew; whoever died keeps nothing for longer. */
 const leaseMs = 60 * 60_000;
 
-/** Keeps a point for an hour, for somebody who restores it. */
+/** Keeps a point for an hour, for somebody who restores it. Returns until when. */
 export async function addLease(
   store: RootedStore,
   { generation, txId }: WantedPoint,
   id: string,
   nowMs: number,
   call: CallOptions = {},
-): Promise<void> {
-  const json = { version: 1, generation, txId: formatTxId(txId), expiresAtMs: nowMs + leaseMs };
+): Promise<number> {
+  const expiresAtMs = nowMs + leaseMs;
+  const json = { version: 1, generation, txId: formatTxId(txId), expiresAtMs };
   await store.replace(`leases/${id}.json`, Buffer.from(`${JSON.stringify(json)}\n`), call);
+  return expiresAtMs;
 }
 
 /** A point that stays until somebody removes its pin. */

@@ -24,6 +24,8 @@ Examples:
   pageferry restore -o app.db s3://backups/app sftp://backup@nas/srv/app                what one lacks from the other
   pageferry restore -o app.db --config pageferry.yml app                               from all its replicas
   pageferry restore -o app.db http://127.0.0.1:7373/v1/databases/app                   through a host
+  pageferry restore -o app.db --manifest-key host.pub http://backup:7373/v1/databases/app  that must have signed it
+  pageferry restore -o app.db manifest.json                                            by a manifest that was saved
   pageferry restore -o app.db --dry-run --json pageferry-data/replica/app              what would be fetched
 
 OUT is written beside itself and renamed when it is whole and checked. A file that is there is refused without --force, and
@@ -82,7 +84,8 @@ async function openUnlessMissing(
   io: Io,
 ): Promise<BackupSource | undefined> {
   try {
-    const source = await openBackupSource(froms, io, { dataDir: options.data, config: options.config });
+    const { data: dataDir, config, manifestKey } = options;
+    const source = await openBackupSource(froms, io, { dataDir, config, manifestKey });
     const isEmpty = options.ifReplicaExists === true && (await source.points(io.signal)).length === 0;
     if (!isEmpty) return source;
     await source[Symbol.asyncDispose]();

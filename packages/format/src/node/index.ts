@@ -17,6 +17,13 @@ export { directoryReader } from "./file-reader.ts";
 export { type FileSink, type FileSinkOptions, fileSink } from "./file-sink.ts";
 export { fileSpool } from "./file-spool.ts";
 export { logicalHashOf } from "./logical-hash-file.ts";
+export {
+  formatManifestKey,
+  manifestKeyId,
+  parseManifestKey,
+  readSignedManifest,
+  signManifest,
+} from "./manifest-signature.ts";
 export { type FilePageSource, openPageSource } from "./page-source.ts";
 export { type RestoreFileOptions, type RestoreFileResult, restoreFile } from "./restore-file.ts";
 export { threadWorkbench } from "./restore-threads.ts";

@@ -14,6 +14,7 @@ import {
 import { withDeadline } from "../deadline.ts";
 import { pinPoint, pinsOf, unpinPoint } from "../pins.ts";
 import type { Replica } from "../replica.ts";
+import type { Lease } from "../restore-api.ts";
 import type { WantedPoint } from "../retention.ts";
 import { type Schedule, startSchedule } from "../schedule.ts";
 import { sweepScratch } from "../scratch.ts";
@@ -42,7 +43,7 @@ export interface LocalTime {
   readonly timekeeper: Timekeeper;
   readonly verifier: Verifier;
   readonly pins: TimeApiOptions["pins"];
-  lease(database: DatabaseName, point: WantedPoint): Promise<void>;
+  lease(database: DatabaseName, point: WantedPoint): Promise<Lease | undefined>;
   stop(): Promise<void>;
 }
 
@@ -77,15 +78,18 @@ export async function startLocalTime(options: LocalTimeOptions): Promise<LocalTi
     pins,
     async lease(database, point) {
       const id = randomUUID();
-      await Promise.allSettled(
+      const nowMs = now();
+      const taken = await Promise.allSettled(
         targets
           .filter((target) => target.health().state === "closed")
           .map(({ set }) =>
             withDeadline(leaseWaitMs, undefined, async (signal) =>
-              addLease((await set.of(database)).objects, point, id, now(), { signal }),
+              addLease((await set.of(database)).objects, point, id, nowMs, { signal }),
             ),
           ),
       );
+      const expiresAtMs = taken.find((one) => one.status === "fulfilled")?.value;
+      return expiresAtMs === undefined ? undefined : { id, expiresAtMs };
     },
     async stop() {
       await Promise.all([schedule.stop(), verifier.stop()]);

@@ -43,6 +43,7 @@ import type { VerifyRequest } from "../verifier.ts";
 import type { VerifyReport } from "../verify-report.ts";
 import { openLocalAuth } from "./local-auth.ts";
 import { type LocalPage, localPage } from "./local-page.ts";
+import { openLocalRestore } from "./local-restore.ts";
 import { createSignals } from "./local-signals.ts";
 import { startLocalTime } from "./local-time.ts";
 
@@ -178,8 +179,9 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   undo.defer(() => repairer.stop());
   const told = undo.use(signals.start({ queue, targets, databases }));
   const { page, ...forPeople } = localPage(config, { sessions, standing: databases.standing, now });
+  const { signer, images } = undo.use(await openLocalRestore(dataDir));
   const api = createApi({
-    ...{ authenticate, stage, ingest: take, metrics: told.metricsText },
+    ...{ images, signer, now, authenticate, stage, ingest: take, metrics: told.metricsText },
     replay: (request) => replay(request, { queue, targets, forks }),
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },

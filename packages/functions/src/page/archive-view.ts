@@ -6,13 +6,16 @@ import {
   formatTxId,
   type GenerationTimeline,
   type Manifest,
+  manifestOf,
   openArchive,
   type Point,
   pointsIn,
+  predictRestore,
   type RestoreTarget,
   timelineOf,
 } from "@pageferry/format";
-import { planManifest } from "../archive-api.ts";
+import type { ArchiveApi } from "../archive-api.ts";
+import type { HostReader } from "../host-reader.ts";
 import type { ReplicaStatus } from "../status.ts";
 import type { CallOptions } from "../store.ts";
 
@@ -37,10 +40,10 @@ const keptMax = 4;
  * The readers of replicas that answer: nobody waits for one that is away to find a point, unless there is no other. What only it has is not seen
  * then, which is said.
  */
-function answering(
-  readers: readonly ArchiveReader[],
+function answering<Reader extends ArchiveReader>(
+  readers: readonly Reader[],
   replicas: readonly Pick<ReplicaStatus, "name" | "breaker">[],
-): { readonly readers: readonly ArchiveReader[]; readonly away: readonly string[] } {
+): { readonly readers: readonly Reader[]; readonly away: readonly string[] } {
   const away = replicas.filter(({ breaker }) => breaker !== "closed").map(({ name }) => name);
   const left = readers.filter(({ name }) => !away.some((one) => name === one || name.startsWith(`${one}/`)));
   return left.length === 0 ? { readers, away: [] } : { readers: left, away };
@@ -62,7 +65,8 @@ export interface ArchiveViews {
 }
 
 export function createArchiveViews(
-  readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>,
+  readers: (database: DatabaseName) => Promise<readonly HostReader[]>,
+  archive: Pick<ArchiveApi, "plan">,
 ): ArchiveViews {
   const kept = new Map<DatabaseName, ArchiveView>();
   return {
@@ -76,13 +80,20 @@ export function createArchiveViews(
       setTimeout(() => kept.delete(database), ageMsMax).unref();
       return view;
     },
-    plan: async (database, replicas, target, call) =>
-      planManifest(answering(await readers(database), replicas).readers, target, call),
+    async plan(database, replicas, target, call) {
+      const there = answering(await readers(database), replicas).readers;
+      const { plan, ends } = await archive.plan({ database, readers: there }, target, call);
+      const { requests, seconds } = predictRestore([plan.snapshot, ...plan.steps].map(({ size }) => size));
+      return manifestOf(plan, {
+        ...{ database, stateHash: ends.stateHash, pageSize: ends.pageSize },
+        ...{ predictedRequests: requests, predictedSeconds: seconds },
+      });
+    },
   };
 }
 
 async function read(
-  { readers, away }: ReturnType<typeof answering>,
+  { readers, away }: ReturnType<typeof answering<HostReader>>,
   { signal }: CallOptions,
 ): Promise<ArchiveView> {
   const archive = await openArchive(readers, { signal });

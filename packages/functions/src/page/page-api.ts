@@ -3,7 +3,6 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import {
-  type ArchiveReader,
   type DatabaseName,
   type Profile,
   parseDatabaseName,
@@ -12,7 +11,9 @@ import {
 } from "@pageferry/format";
 import type { Context, Hono } from "hono";
 import { type Authenticate, grantOfCall } from "../access.ts";
+import type { ArchiveApi } from "../archive-api.ts";
 import { type AtOnce, createAtOnce } from "../at-once.ts";
+import type { HostReader } from "../host-reader.ts";
 import { covers, type Grant } from "../scopes.ts";
 import type { AlarmStatus, DatabaseStatus } from "../status.ts";
 import type { TimeApiOptions } from "../time-api.ts";
@@ -67,7 +68,7 @@ export interface PageApiOptions extends Pick<TimeApiOptions, "pins"> {
   readonly authenticate: Authenticate;
   readonly databases: () => Promise<readonly DatabaseName[]>;
   readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
-  readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
+  readonly readers: (database: DatabaseName) => Promise<readonly HostReader[]>;
   readonly alarms: () => readonly AlarmStatus[];
 }
 
@@ -75,9 +76,10 @@ export interface PageApiOptions extends Pick<TimeApiOptions, "pins"> {
 interface Parsed {
   /** The database in the path; throws `not-found` for one that is not backed up here. */
   readonly known: (context: Context) => Promise<DatabaseName>;
+  readonly archive: Pick<ArchiveApi, "plan">;
 }
 
-interface Parts extends PageApiOptions, Parsed {
+interface Parts extends PageApiOptions, Pick<Parsed, "known"> {
   readonly page: PageOptions;
   readonly views: ArchiveViews;
   readonly atOnce: AtOnce;
@@ -85,12 +87,12 @@ interface Parts extends PageApiOptions, Parsed {
   readonly hasStream: () => boolean;
 }
 
-export function addPageRoutes(app: Hono, options: PageApiOptions, { known }: Parsed): void {
+export function addPageRoutes(app: Hono, options: PageApiOptions, { known, archive }: Parsed): void {
   const { page } = options;
   if (page === undefined) return;
   const parts: Parts = {
     ...{ ...options, page, known, forms: createFormReader() },
-    views: createArchiveViews(options.readers),
+    views: createArchiveViews(options.readers, archive),
     atOnce: createAtOnce("looks into archives", listingsAtOnce),
     hasStream: () => app.routes.some(({ path }) => path === "/v1/databases/:database/restore"),
   };

@@ -14,7 +14,7 @@ import { bytesWord, count, exact, exactTime, spanWord, txIdMark } from "./words.
 export interface RestoreView {
   readonly database: string;
   readonly asked: RestoreTarget;
-  readonly manifest: Manifest & { readonly predictedSeconds?: number | undefined };
+  readonly manifest: Manifest;
   readonly profile: Profile;
   /** Of this host, as the browser calls it. */
   readonly origin: string;

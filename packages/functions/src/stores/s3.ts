@@ -37,10 +37,7 @@ const presignSecondsMax = 7 * 24 * 60 * 60;
 
 /** A store in a bucket. */
 export interface S3Store extends Store {
-  /**
-   * A URL that reads one object without credentials, for `expiresSeconds` (1 to a week; a role's credentials may end
-   * sooner). Whether the object is there shows when it is read.
-   */
+  /** For 1 second to a week; a role's credentials may end sooner. */
   presign(name: string, options: { readonly expiresSeconds: number }): Promise<string>;
 }
 
