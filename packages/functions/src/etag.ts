@@ -12,7 +12,7 @@ export function answerWithEtag(context: Context, text: string, contentType: stri
 }
 
 /** Compared weakly, as RFC 9110 §13.1.2 asks. */
-export function isKnown(ifNoneMatch: string | undefined, etag: string): boolean {
+function isKnown(ifNoneMatch: string | undefined, etag: string): boolean {
   if (ifNoneMatch === undefined) return false;
   const known = ifNoneMatch.split(",").map((one) => one.trim().replace(/^W\//, ""));
   return known.includes("*") || known.includes(etag);
