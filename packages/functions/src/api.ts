@@ -3,15 +3,18 @@
 
 import { isPageferryError, PageferryError } from "@pageferry/format";
 import { Hono } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type Authenticate, guardRoutes } from "./access.ts";
 import { addDatabasesRoutes, type DatabasesApiOptions } from "./databases-api.ts";
 import { addDocsRoutes } from "./docs-api.ts";
 import { addHealthRoutes, type HealthApiOptions } from "./health-api.ts";
 import { addIngestRoutes, type IngestApiOptions } from "./ingest-api.ts";
+import { methodsAt } from "./methods.ts";
 import { createParsed } from "./parsed.ts";
+import { requirePlainBody } from "./plain-body.ts";
 import { problemOf } from "./problem.ts";
 import { addRepairRoutes, type RepairApiOptions } from "./repair-api.ts";
-import { addRequestIds, requestIdHeader, requestIdOf } from "./request-id.ts";
+import { addRequestIds, requestIdOf } from "./request-id.ts";
 import { addRestoreRoutes, type RestoreApiOptions } from "./restore-api.ts";
 import { addTimeRoutes, type TimeApiOptions } from "./time-api.ts";
 import { addUnexpected, type OnUnexpected, tellUnexpected } from "./unexpected.ts";
@@ -42,13 +45,15 @@ export function createApi(options: ApiOptions): Hono {
     const { status, headers, body } = problemOf(error, { isAboutRequest, requestId });
     // What was not read of a refused body must not be taken for the next request.
     const close: Record<string, string> = isAboutRequest ? { connection: "close" } : {};
-    return new Response(body, { status, headers: { ...headers, ...close, [requestIdHeader]: requestId } });
+    return context.body(body, status as ContentfulStatusCode, { ...headers, ...close });
   });
   app.notFound((context) => {
-    throw new PageferryError(
-      "not-found",
-      `${context.req.method} ${context.req.path.slice(0, 200)} is not part of this API`,
-    );
+    const { method, path } = context.req;
+    const call = `${method} ${path.slice(0, 200)}`;
+    const methods = methodsAt(app, path);
+    if (methods.length === 0) throw new PageferryError("not-found", `${call} is not part of this API`);
+    context.header("allow", methods.join(", "));
+    throw new PageferryError("wrong-method", `${call} is not part of this API`);
   });
   addRequestIds(app);
   addUnexpected(app, options.onUnexpected);
@@ -58,6 +63,7 @@ export function createApi(options: ApiOptions): Hono {
     await next();
   });
   guardRoutes(app, options.authenticate);
+  app.use(requirePlainBody);
   const parsed = createParsed(options);
   addHealthRoutes(app, options);
   addIngestRoutes(app, options);
