@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { suite, type TestContext, test } from "node:test";
+import { databasesRoute } from "@pageferry/functions/routes";
 import { createHostClient } from "./host-client.ts";
 
 /** Answers with these statuses in turn, the last one for ever, and counts. */
@@ -10,19 +11,19 @@ async function answering(t: TestContext, ...statuses: readonly number[]) {
   const server = createServer((_, response) => {
     const status = statuses[Math.min(asked, statuses.length - 1)] ?? 200;
     asked += 1;
-    response.writeHead(status, { "content-type": "application/json" }).end("{}");
+    response.writeHead(status, { "content-type": "application/json" }).end('{"databases":[],"alarms":[]}');
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => server.close());
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { url: `${origin}/v1`, client: createHostClient(origin, "token"), asked: () => asked };
+  return { client: createHostClient(origin, "token"), asked: () => asked };
 }
 
 suite("a client of a host", () => {
   test("comes again where the host has its hands full, more often than where it is away", async (t) => {
-    const { url, client, asked } = await answering(t, 429, 429, 429, 200);
+    const { client, asked } = await answering(t, 429, 429, 429, 200);
 
-    await client.getJson(url, t.signal);
+    await client.call(databasesRoute, { params: {}, signal: t.signal });
 
     assert.equal(asked(), 4);
   });
@@ -32,8 +33,8 @@ suite("a client of a host", () => {
       [401, "unauthorized"],
       [403, "forbidden"],
     ] as const) {
-      const { url, client, asked } = await answering(t, status);
-      await assert.rejects(client.getJson(url, t.signal), { code });
+      const { client, asked } = await answering(t, status);
+      await assert.rejects(client.call(databasesRoute, { params: {}, signal: t.signal }), { code });
       assert.equal(asked(), 1);
     }
   });

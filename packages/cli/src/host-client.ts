@@ -4,16 +4,16 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ErrorCode, errorTable, isPageferryError, PageferryError } from "@pageferry/format";
+import type { AnswerOf, Route } from "@pageferry/functions/routes";
+import { type CallOf, checkAnswer, urlOf } from "./host-call.ts";
 import type { Io } from "./io.ts";
 
 /** What can be asked of a host. URLs are absolute. */
 export interface HostClient {
-  /** GET, parsed as JSON. */
-  getJson(url: string, signal: AbortSignal): Promise<unknown>;
-  /** POST without a body, parsed as JSON. Asked once: who calls may repeat it. */
-  postJson(url: string, signal: AbortSignal): Promise<unknown>;
-  /** DELETE, likewise. */
-  deleteJson(url: string, signal: AbortSignal): Promise<unknown>;
+  /** Calls a route, and gives its JSON, checked. What is no GET is asked once: who calls may repeat it. */
+  call<const Declared extends Route>(declared: Declared, call: CallOf<Declared>): Promise<AnswerOf<Declared>>;
+  /** Where a route lies. */
+  urlOf<const Declared extends Route>(declared: Declared, call: Omit<CallOf<Declared>, "signal">): string;
   /** GET, whole, at most `jsonBytesMax` bytes. */
   getBytes(url: string, signal: AbortSignal): Promise<Uint8Array>;
   /** GET, as a stream, of a range of bytes or of all. */
@@ -70,8 +70,12 @@ function isLoopback(hostname: string): boolean {
   );
 }
 
-/** Makes a client. The token goes to `origin` only: objects may lie elsewhere, under URLs that need none. */
-export function createHostClient(origin: string, token: string | undefined): HostClient {
+/**
+ * Makes a client of the host at `base`: its origin, and a path where a proxy adds one. The token goes to its origin only: objects may lie
+ * elsewhere, under URLs that need none.
+ */
+export function createHostClient(base: string, token: string | undefined): HostClient {
+  const { origin } = new URL(base);
   async function request(
     url: string,
     headers: Record<string, string>,
@@ -111,30 +115,21 @@ export function createHostClient(origin: string, token: string | undefined): Hos
     );
   }
 
-  async function bytesOf(response: Response, url: string, signal: AbortSignal): Promise<Uint8Array> {
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of streamOf(response, url, signal)) {
-      size += chunk.length;
-      if (size > jsonBytesMax)
-        throw new PageferryError("too-large", `${nameOf(url)}: more than ${jsonBytesMax} bytes`);
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
-  }
-
-  async function asked(method: string, url: string, signal: AbortSignal): Promise<unknown> {
-    const response = await request(url, { accept: "application/json" }, signal, method);
-    return jsonOf(await bytesOf(response, url, signal), url);
+  async function askOnce(method: string, url: string, signal: AbortSignal): Promise<Uint8Array> {
+    return bytesOf(await request(url, { accept: "application/json" }, signal, method), url, signal);
   }
 
   return {
     getBytes,
-    async getJson(url, signal) {
-      return jsonOf(await getBytes(url, signal), url);
+    urlOf: (declared, call) => urlOf(base, declared, call),
+    async call<const Declared extends Route>(declared: Declared, call: CallOf<Declared>) {
+      const url = urlOf(base, declared, call);
+      const { signal } = call;
+      const bytes = await (declared.method === "get"
+        ? getBytes(url, signal)
+        : askOnce(declared.method.toUpperCase(), url, signal));
+      return checkAnswer(declared, jsonOf(bytes, url), nameOf(url)) as AnswerOf<Declared>;
     },
-    postJson: (url, signal) => asked("POST", url, signal),
-    deleteJson: (url, signal) => asked("DELETE", url, signal),
     async getStream(url, { offset = 0, length }, signal, patience) {
       const isRange = offset > 0 || length !== undefined;
       const last = length === undefined ? "" : String(offset + length - 1);
@@ -167,6 +162,18 @@ async function withTries<Result>(
       await sleep(1000 * Math.min(tries, attemptsMax), undefined, { signal });
     }
   }
+}
+
+async function bytesOf(response: Response, url: string, signal: AbortSignal): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of streamOf(response, url, signal)) {
+    size += chunk.length;
+    if (size > jsonBytesMax)
+      throw new PageferryError("too-large", `${nameOf(url)}: more than ${jsonBytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 function attemptsFor(error: unknown): number {

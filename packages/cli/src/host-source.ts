@@ -3,16 +3,16 @@
 import {
   type ArchiveReader,
   formatTxId,
-  type Generation,
   isPageferryError,
   PageferryError,
   type Point,
+  type PointJson,
   parseGeneration,
   parseTxId,
   planOf,
   type RestoreTarget,
-  type TimelineJson,
 } from "@pageferry/format";
+import { databaseRoute, manifestRoute, objectRoute, pointsRoute } from "@pageferry/functions/routes";
 import type { BackupSource } from "./backup-source.ts";
 import { createHostClient, type HostClient, hostToken, type Patience } from "./host-client.ts";
 import type { Io } from "./io.ts";
@@ -46,34 +46,37 @@ export async function openHostSource(
       hint: "Set PAGEFERRY_TOKEN.",
     });
   }
-  const base = `${url.origin}${path}`;
-  const client = createHostClient(url.origin, await hostToken(from, dataDir, io));
+  const name = `${url.origin}${path}`;
+  const [host, database = ""] = name.split(/\/v1\/databases\/(?=[^/]+$)/) as [string, string?];
+  const params = { database };
+  const client = createHostClient(host, await hostToken(from, dataDir, io));
   const places = new Map<string, string>();
-  const readers = [objectReader(base, client, { places, warn: (text) => io.err(`warning: ${text}\n`) })];
+  const at: Place = { name, client, params };
+  const readers = [objectReader(at, { places, warn: (text) => io.err(`warning: ${text}\n`) })];
   return {
-    name: base,
+    name,
     readers,
     stallMs: hostStallMs,
     [Symbol.asyncDispose]: async () => undefined,
     async points(signal) {
-      const answer = await client.getJson(`${base}/points`, signal);
-      for (const warning of warningsOf(answer)) io.err(`warning: ${warning}\n`);
-      return parsePoints(answer, base);
+      const answer = await client.call(pointsRoute, { params, signal });
+      if ("generations" in answer)
+        throw new PageferryError("unavailable", `${name}/points: the answer is not a list of points`);
+      warn(answer.warnings, io);
+      return answer.points.map(pointOf);
     },
     async timeline(signal) {
-      const url = `${base}/points?timeline=true`;
-      const answer = await client.getJson(url, signal);
-      for (const warning of warningsOf(answer)) io.err(`warning: ${warning}\n`);
-      if (!Array.isArray((answer as Partial<TimelineJson> | null)?.generations))
-        throw new PageferryError("unavailable", `${url}: the answer is not a timeline`, {
+      const answer = await client.call(pointsRoute, { params, query: { timeline: "true" }, signal });
+      if (!("generations" in answer))
+        throw new PageferryError("unavailable", `${name}/points: the answer is not a timeline`, {
           hint: "An older host gives points only: use --all, or --json.",
         });
-      return answer as TimelineJson;
+      warn(answer.warnings, io);
+      return answer;
     },
     async plan(target, signal, without = new Set()) {
-      if (readers.length === 1) readers.push(...(await replicaReaders(base, client, signal)));
-      const manifestUrl = `${base}/manifest${queryOf(target, without)}`;
-      const database = decodeURIComponent(path.slice(path.lastIndexOf("/") + 1));
+      if (readers.length === 1) readers.push(...(await replicaReaders(at, signal)));
+      const manifestUrl = client.urlOf(manifestRoute, { params, query: queryOf(target, without) });
       const manifest = read(await client.getBytes(manifestUrl, signal), { target, database });
       for (const { name, url: place } of manifest.objects) {
         if (place !== undefined) places.set(name, placeIn(place, manifestUrl));
@@ -83,41 +86,38 @@ export async function openHostSource(
   };
 }
 
-function queryOf(target: RestoreTarget, without: ReadonlySet<string>): string {
-  const query = new URLSearchParams();
-  if (target.txId !== undefined) query.set("txid", formatTxId(target.txId));
-  if (target.timestampMs !== undefined) query.set("timestamp", new Date(target.timestampMs).toISOString());
-  if (target.generation !== undefined) query.set("generation", target.generation);
-  for (const name of without) query.append("without", name);
-  return query.size === 0 ? "" : `?${query}`;
+/** A database of a host. */
+interface Place {
+  readonly name: string;
+  readonly client: HostClient;
+  readonly params: { readonly database: string };
+}
+
+function queryOf({ txId, timestampMs, generation }: RestoreTarget, without: ReadonlySet<string>) {
+  return {
+    ...(txId === undefined ? {} : { txid: formatTxId(txId) }),
+    ...(timestampMs === undefined ? {} : { timestamp: new Date(timestampMs).toISOString() }),
+    ...(generation === undefined ? {} : { generation }),
+    ...(without.size === 0 ? {} : { without: [...without] }),
+  };
 }
 
 /**
  * Each replica by itself, for an object that the host gave and that does not hold: another replica may have it whole. A host that does not
  * say is read as it is.
  */
-async function replicaReaders(
-  base: string,
-  client: HostClient,
-  signal: AbortSignal,
-): Promise<ArchiveReader[]> {
+async function replicaReaders(at: Place, signal: AbortSignal): Promise<ArchiveReader[]> {
+  const { client, params } = at;
   try {
-    const status = (await client.getJson(base, signal)) as { readonly replicas?: unknown };
-    const names = (Array.isArray(status.replicas) ? status.replicas : []).flatMap(
-      (replica: { readonly name?: unknown }) => (typeof replica.name === "string" ? [replica.name] : []),
-    );
-    return names.map((name) => ({
-      name: `${base} from ${name}`,
+    const { replicas } = await client.call(databaseRoute, { params, signal });
+    return replicas.map(({ name: replica }) => ({
+      name: `${at.name} from ${replica}`,
       isLastResort: true,
       async *list() {
         yield* [];
       },
-      get: (object, { offset, length, signal: until } = {}) =>
-        client.getStream(
-          `${objectUrl(base, object)}?replica=${encodeURIComponent(name)}`,
-          { offset, length },
-          until,
-        ),
+      get: (name, { offset, length, signal: until } = {}) =>
+        client.getStream(objectUrl(at, name, { replica }), { offset, length }, until),
     }));
   } catch (error) {
     signal.throwIfAborted();
@@ -126,8 +126,12 @@ async function replicaReaders(
   }
 }
 
-function objectUrl(base: string, name: string): string {
-  return `${base}/objects/${name.split("/").map(encodeURIComponent).join("/")}`;
+function objectUrl(
+  { client, params }: Place,
+  name: string,
+  query: { readonly replica?: string } = {},
+): string {
+  return client.urlOf(objectRoute, { params: { ...params, name }, query });
 }
 
 /** Where an object lies: at the host, or at a store under a URL of its own. Errors: `corrupt` for anything else. */
@@ -146,17 +150,18 @@ interface Places {
 }
 
 /** Gives objects from the store where the manifest has URLs for that, and from the host where such a URL does not serve. */
-function objectReader(base: string, client: HostClient, { places, warn }: Places): ArchiveReader {
-  const { origin } = new URL(base);
+function objectReader(at: Place, { places, warn }: Places): ArchiveReader {
+  const { client } = at;
+  const { origin } = new URL(at.name);
   const unfit = new Set<string>();
   return {
-    name: base,
+    name: at.name,
     // A host plans by itself and is asked for its points; nothing lists it object by object.
     async *list() {
       yield* [];
     },
     async get(name, { offset, length, signal } = {}) {
-      const proxied = objectUrl(base, name);
+      const proxied = objectUrl(at, name);
       const place = places.get(name) ?? proxied;
       const elsewhere = new URL(place).origin;
       if (elsewhere === origin) return client.getStream(place, { offset, length }, signal);
@@ -178,22 +183,16 @@ function objectReader(base: string, client: HostClient, { places, warn }: Places
   };
 }
 
-function warningsOf(answer: unknown): string[] {
-  const { warnings } = (answer ?? {}) as { readonly warnings?: unknown };
-  return Array.isArray(warnings) ? warnings.filter((one) => typeof one === "string") : [];
+function warn(warnings: readonly string[], io: Io): void {
+  for (const warning of warnings) io.err(`warning: ${warning}\n`);
 }
 
-function parsePoints(answer: unknown, base: string): Point[] {
-  const list = Array.isArray(answer) ? answer : (answer as { points?: unknown } | null)?.points;
-  if (!Array.isArray(list))
-    throw new PageferryError("unavailable", `${base}/points: the answer is not a list of points`);
-  return list.map((item: Readonly<Record<string, unknown>>) => ({
-    generation: parseGeneration(String(item.generation)) as Generation,
-    txId: parseTxId(String(item.txid)),
-    stampMs: typeof item.time === "string" ? Date.parse(item.time) : null,
-    receivedMs: typeof item.received === "string" ? Date.parse(item.received) : null,
-    kind: item.kind === "snapshot" || item.kind === "pack" ? item.kind : "segment",
-    name: String(item.object ?? ""),
-    size: Number(item.bytes ?? 0),
-  }));
+function pointOf({ generation, txid, time, received, kind, object, bytes }: PointJson): Point {
+  return {
+    generation: parseGeneration(generation),
+    txId: parseTxId(txid),
+    stampMs: time === null ? null : Date.parse(time),
+    receivedMs: received === null ? null : Date.parse(received),
+    ...{ kind, name: object, size: bytes },
+  };
 }

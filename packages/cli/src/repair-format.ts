@@ -1,10 +1,10 @@
 // What `pageferry repair` says to people.
 
-import type { RepairReport } from "@pageferry/functions";
+import type { RepairReportJson } from "@pageferry/functions/routes";
 import { formatBytes, formatTable } from "./table.ts";
 
 /** One table for all databases, and then what could not be done. */
-export function formatRepair(reports: readonly RepairReport[]): string {
+export function formatRepair(reports: readonly RepairReportJson[]): string {
   if (reports.length === 0) return "no database to repair\n";
   const rows = reports.flatMap(({ database, dryRun, replicas }) =>
     replicas.map((row) => [

@@ -1,14 +1,15 @@
 // What `compact` and `prune` say to people.
 
 import { formatTxId } from "@pageferry/format";
-import type { CompactRow, PruneReport, TimeReport } from "@pageferry/functions";
+import type { PruneReport, TimeReport } from "@pageferry/functions";
+import type { CompactReportJson } from "@pageferry/functions/routes";
 import { formatBytes, formatTable } from "./table.ts";
 
 /** Lines of one list; the rest are counted. */
 const linesMax = 20;
 
 /** One table for all databases, and then what could not be done. */
-export function formatCompact(reports: readonly TimeReport<CompactRow>[]): string {
+export function formatCompact(reports: readonly CompactReportJson[]): string {
   const rows = reports.flatMap(({ database, replicas }) =>
     replicas.map((row) => {
       const sources = row.merged.reduce((sum, one) => sum + one.sources, 0);
@@ -91,7 +92,7 @@ function keptOf({ kept }: PruneReport): string {
     : `remain restorable: ${kept.length} points\n${table}${more}`;
 }
 
-function failuresOf(reports: readonly TimeReport<unknown>[]): string {
+function failuresOf(reports: readonly Pick<CompactReportJson, "database" | "failures">[]): string {
   const first = reports.flatMap(({ failures }) => failures)[0];
   return first === undefined ? "" : `: ${first.replica}: ${first.why}`;
 }

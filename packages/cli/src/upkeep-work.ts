@@ -1,15 +1,15 @@
 // What `repair`, `compact`, `prune` and `verify` have in common: the same work on some databases, done by the host that serves them, or
 // straight on the replicas of a configuration.
 
-import {
-  type Config,
-  type DatabaseName,
-  type ErrorCode,
-  errorTable,
-  PageferryError,
-  parseDatabaseName,
-} from "@pageferry/format";
+import { type Config, type DatabaseName, PageferryError, parseDatabaseName } from "@pageferry/format";
 import type { Replica, ReplicaSet } from "@pageferry/functions";
+import {
+  type AnswerOf,
+  databasesRoute,
+  type ParamsOf,
+  type QueryInputOf,
+  type Route,
+} from "@pageferry/functions/routes";
 import { dataOption, type OptionSpec } from "./command.ts";
 import { loadConfig } from "./config-file.ts";
 import { defaultDataDir } from "./data-dir.ts";
@@ -33,7 +33,6 @@ export const workOptions: readonly OptionSpec[] = [
 
 /** Databases of a host, and how to ask it. */
 export interface HostWork {
-  readonly origin: string;
   readonly client: HostClient;
   readonly databases: readonly DatabaseName[];
 }
@@ -46,46 +45,31 @@ export async function openHostWork(
 ): Promise<HostWork> {
   const origin = await hostOrigin(host, data);
   const client = createHostClient(origin, await hostToken(origin, data, io));
-  const chosen = names.length > 0 ? names : await databasesOf(origin, client, io);
-  return { origin, client, databases: chosen.map(parseDatabaseName) };
+  const chosen = names.length > 0 ? names : await databasesOf(client, io);
+  return { client, databases: chosen.map(parseDatabaseName) };
 }
 
-async function databasesOf(origin: string, client: HostClient, io: Io): Promise<string[]> {
-  const answer = (await client.getJson(`${origin}/v1/databases`, io.signal)) as { databases?: unknown };
-  if (!Array.isArray(answer.databases)) throw noHost(origin);
-  return answer.databases.map((database: { readonly name?: unknown }) => String(database.name));
+async function databasesOf(client: HostClient, io: Io): Promise<string[]> {
+  const { databases } = await client.call(databasesRoute, { params: {}, signal: io.signal });
+  return databases.map(({ name }) => name);
 }
 
-/**
- * Asks the host to work on each database, one after the other. `isReport` tells its report from anything else. An error may come after
- * hours, in an answer whose status was sent long before: then that is thrown.
- */
-export async function postEach<Report>(
-  { origin, client, databases }: HostWork,
-  verb: string,
-  query: URLSearchParams,
-  isReport: (answer: object) => boolean,
+/** A route of one database's. */
+type WorkRoute = Route & { readonly path: `/v1/databases/:database/${string}` };
+
+/** Asks the host to work on each database, one after the other. */
+export async function callEach<const Declared extends WorkRoute>(
+  { client, databases }: HostWork,
+  declared: Declared,
+  query: Readonly<QueryInputOf<Declared>>,
   io: Io,
-): Promise<Report[]> {
-  const reports: Report[] = [];
-  for (const name of databases) {
-    const answer = await client.postJson(`${origin}/v1/databases/${name}/${verb}?${query}`, io.signal);
-    reports.push(reportIn<Report>(answer, isReport, origin));
+): Promise<AnswerOf<Declared>[]> {
+  const reports: AnswerOf<Declared>[] = [];
+  for (const database of databases) {
+    const params = { database } as unknown as ParamsOf<Declared["path"]>;
+    reports.push(await client.call(declared, { params, query, signal: io.signal }));
   }
   return reports;
-}
-
-function reportIn<Report>(answer: unknown, isReport: (answer: object) => boolean, origin: string): Report {
-  if (typeof answer !== "object" || answer === null) throw noHost(origin);
-  if (isReport(answer)) return answer as Report;
-  const { code, detail, hint } = answer as Partial<Record<"code" | "detail" | "hint", unknown>>;
-  const isKnown = typeof code === "string" && Object.hasOwn(errorTable, code);
-  if (!isKnown || typeof detail !== "string") throw noHost(origin);
-  throw new PageferryError(code as ErrorCode, detail, typeof hint === "string" ? { hint } : {});
-}
-
-function noHost(origin: string): PageferryError {
-  return new PageferryError("unavailable", `${origin}: the answer is not one of a host`);
 }
 
 /** A database and those of its configured replicas that could be opened. */

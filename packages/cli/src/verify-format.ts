@@ -1,14 +1,15 @@
 // What `pageferry verify` says: reports for people, and the exit code.
 
 import { type ErrorCode, PageferryError } from "@pageferry/format";
-import type { ReplicaVerdict, Verdict, VerifyReport } from "@pageferry/functions";
+import type { Verdict } from "@pageferry/functions";
+import type { VerifyReportJson } from "@pageferry/functions/routes";
 import { formatBytes, formatTable } from "./table.ts";
 
 /** Problems that are printed of one replica. */
 const problemsMax = 20;
 
 /** One table for all databases, and then what does not hold, and what is left. */
-export function formatVerify(reports: readonly VerifyReport[]): string {
+export function formatVerify(reports: readonly VerifyReportJson[]): string {
   if (reports.length === 0) return "no database to verify\n";
   const rows = reports.flatMap(({ database, replicas }) =>
     replicas.map((row) => [
@@ -31,7 +32,7 @@ export function formatVerify(reports: readonly VerifyReport[]): string {
   return `${formatTable(header, rows)}${details.join("")}${unlisted.join("")}`;
 }
 
-function formatDetails(row: ReplicaVerdict): string {
+function formatDetails(row: VerifyReportJson["replicas"][number]): string {
   const { replica, problems, problemCount, restorable, lost, lostRanges, points, warnings } = row;
   const shown = problems
     .slice(0, problemsMax)
@@ -67,7 +68,7 @@ const hints: Readonly<Record<Exclude<Verdict, "FOUND">, string>> = {
 const fromWorst = ["FORK", "CORRUPT", "LOST", "LATE"] as const;
 
 /** The failure that ends the command, by the worst verdict; undefined where all are FOUND. */
-export function failureOf(reports: readonly VerifyReport[]): PageferryError | undefined {
+export function failureOf(reports: readonly VerifyReportJson[]): PageferryError | undefined {
   const rows = reports.flatMap(({ database, replicas }) => replicas.map((row) => ({ database, row })));
   for (const verdict of fromWorst) {
     const found = rows.filter(({ row }) => row.verdict === verdict);

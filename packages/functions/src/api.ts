@@ -3,6 +3,7 @@
 
 import { isPageferryError, PageferryError } from "@pageferry/format";
 import { Hono } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type Authenticate, guardRoutes } from "./access.ts";
 import { createArchiveApi } from "./archive-api.ts";
 import { createArchives } from "./archives.ts";
@@ -10,12 +11,14 @@ import { addDatabasesRoutes, type DatabasesApiOptions } from "./databases-api.ts
 import { addDocsRoutes } from "./docs-api.ts";
 import { addHealthRoutes, type HealthApiOptions } from "./health-api.ts";
 import { addIngestRoutes, type IngestApiOptions } from "./ingest-api.ts";
+import { methodsAt } from "./methods.ts";
 import { openDoor } from "./page/door.ts";
 import { addPageRoutes, type PageApiOptions } from "./page/page-api.ts";
 import { createParsed } from "./parsed.ts";
+import { requirePlainBody } from "./plain-body.ts";
 import { problemOf } from "./problem.ts";
 import { addRepairRoutes, type RepairApiOptions } from "./repair-api.ts";
-import { addRequestIds, requestIdHeader, requestIdOf } from "./request-id.ts";
+import { addRequestIds, requestIdOf } from "./request-id.ts";
 import { addRestoreRoutes, type RestoreApiOptions } from "./restore-api.ts";
 import { addTimeRoutes, type TimeApiOptions } from "./time-api.ts";
 import { addUnexpected, type OnUnexpected, tellUnexpected } from "./unexpected.ts";
@@ -47,13 +50,15 @@ export function createApi(options: ApiOptions): Hono {
     const { status, headers, body } = problemOf(error, { isAboutRequest, requestId });
     // What was not read of a refused body must not be taken for the next request.
     const close: Record<string, string> = isAboutRequest ? { connection: "close" } : {};
-    return new Response(body, { status, headers: { ...headers, ...close, [requestIdHeader]: requestId } });
+    return context.body(body, status as ContentfulStatusCode, { ...headers, ...close });
   });
   app.notFound((context) => {
-    throw new PageferryError(
-      "not-found",
-      `${context.req.method} ${context.req.path.slice(0, 200)} is not part of this API`,
-    );
+    const { method, path } = context.req;
+    const call = `${method} ${path.slice(0, 200)}`;
+    const methods = methodsAt(app, path);
+    if (methods.length === 0) throw new PageferryError("not-found", `${call} is not part of this API`);
+    context.header("allow", methods.join(", "));
+    throw new PageferryError("wrong-method", `${call} is not part of this API`);
   });
   addRequestIds(app);
   addUnexpected(app, options.onUnexpected);
@@ -64,6 +69,7 @@ export function createApi(options: ApiOptions): Hono {
   });
   if (options.page !== undefined) openDoor(app, options.page.now);
   guardRoutes(app, options.authenticate, options.page?.sessions);
+  app.use(requirePlainBody);
   const parsed = createParsed(options);
   addHealthRoutes(app, options);
   addIngestRoutes(app, options);

@@ -46,7 +46,7 @@ const replicaStatusSchema = z
   .meta({ id: "ReplicaStatus", description: "How a database stands in one replica." });
 
 /** How one database stands. */
-export const databaseStatusSchema = z
+const databaseStatusSchema = z
   .object({
     name: z.string(),
     generation: generationJson.nullable(),
@@ -63,7 +63,7 @@ export const databaseStatusSchema = z
   .meta({ id: "DatabaseStatus", description: "How one database stands." });
 
 /** How all of them stand. */
-export const databasesSchema = z
+const databasesSchema = z
   .object({ databases: z.array(databaseStatusSchema), alarms: z.array(alarmSchema) })
   .meta({ id: "Databases", description: "How the databases stand that the token is for." });
 
@@ -100,12 +100,12 @@ const holeSchema = z.object({
 });
 
 /** Every point, newest first. */
-export const pointsSchema = z
+const pointsSchema = z
   .object({ points: z.array(pointSchema), warnings: warningsJson })
   .meta({ id: "Points", description: "Every point that can be restored, newest first." });
 
 /** From when to when, how finely, and what is missing. */
-export const timelineSchema = z
+const timelineSchema = z
   .object({
     points: countJson,
     generations: z.array(

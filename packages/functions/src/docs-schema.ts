@@ -9,3 +9,10 @@ export const documentRoute = route({
   answers: { 200: { description: "OpenAPI 3.1.", type: "application/json" } },
   isPolled: true,
 });
+
+export const referenceRoute = route({
+  ...{ method: "get", path: "/docs/api", tag: "host" },
+  summary: "This document, for people",
+  answers: { 200: { description: "A page, without a script.", type: "text/html" } },
+  isPolled: true,
+});

@@ -7,12 +7,12 @@ import type { Context } from "hono";
 export function answerWithEtag(context: Context, text: string, contentType: string): Response {
   const etag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 27)}"`;
   const headers = { etag, "cache-control": "private, no-cache", vary: "authorization" };
-  if (isKnown(context.req.header("if-none-match"), etag)) return new Response(null, { status: 304, headers });
-  return new Response(text, { headers: { ...headers, "content-type": contentType } });
+  if (isKnown(context.req.header("if-none-match"), etag)) return context.body(null, 304, headers);
+  return context.body(text, 200, { ...headers, "content-type": contentType });
 }
 
 /** Compared weakly, as RFC 9110 §13.1.2 asks. */
-export function isKnown(ifNoneMatch: string | undefined, etag: string): boolean {
+function isKnown(ifNoneMatch: string | undefined, etag: string): boolean {
   if (ifNoneMatch === undefined) return false;
   const known = ifNoneMatch.split(",").map((one) => one.trim().replace(/^W\//, ""));
   return known.includes("*") || known.includes(etag);

@@ -1,5 +1,5 @@
 // The parts of pageferry behind the queue, by name, for those who build their own host: stores and the conformance suite
-// have entries of their own (`./stores/*`, `./conformance`), and so has the host for one process (`./hosts/local`).
+// have entries of their own (`./stores/*`, `./conformance`), and so have the routes of the API (`./routes`) and the host for one process (`./hosts/local`).
 
 export type { Authenticate } from "./access.ts";
 export { type AlarmSinks, type AlarmSinksOptions, createAlarmSinks } from "./alarm-sinks.ts";

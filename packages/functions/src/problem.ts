@@ -72,10 +72,13 @@ export interface ProblemOptions {
   /** Whether it stands in what was sent. */
   readonly isAboutRequest: boolean;
   readonly requestId: string;
+  /** Where another one than the code's says it better. */
+  readonly status?: number;
 }
 
 /** Turns an error into an answer. What nobody foresaw says nothing of itself; the host's log does. */
-export function problemOf(error: unknown, { isAboutRequest, requestId }: ProblemOptions): Problem {
+export function problemOf(error: unknown, options: ProblemOptions): Problem {
+  const { isAboutRequest, requestId } = options;
   if (!isPageferryError(error)) {
     return answer(500, {
       requestId,
@@ -85,7 +88,7 @@ export function problemOf(error: unknown, { isAboutRequest, requestId }: Problem
     });
   }
   const { code, message, hint } = error;
-  const status = statusOf(code, isAboutRequest);
+  const status = options.status ?? statusOf(code, isAboutRequest);
   const seconds = askedSeconds(error);
   const retry: Record<string, string> = seconds === undefined ? {} : { "retry-after": String(seconds) };
   return answer(status, { requestId, title: errorTable[code].when, code, detail: message, hint }, retry);

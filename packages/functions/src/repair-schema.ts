@@ -28,7 +28,7 @@ const replicaRepairSchema = z.object({
   error: z.string().nullable(),
 });
 
-export const repairReportSchema = z
+const repairReportSchema = z
   .object({
     ...{ database: z.string(), dryRun: z.boolean(), points: countJson },
     isWhole: z
@@ -83,7 +83,7 @@ const verifyCursorSchema = z.object({
   ),
 });
 
-export const verifyReportSchema = z
+const verifyReportSchema = z
   .object({
     ...{ database: z.string(), depth: z.enum(["chain", "drill", "full"]) },
     isSound: z.boolean().meta({ description: "Whether all was verified, and every verdict is FOUND." }),
@@ -106,7 +106,7 @@ export const verifyRoute = route({
   errors: ["not-found"],
 });
 
-export const replayReportSchema = z
+const replayReportSchema = z
   .object({
     replayed: z.array(z.object({ replica: z.string(), messages: countJson })),
     forks: countJson.meta({ description: "Generations that are taken again." }),

@@ -49,12 +49,39 @@ export function createBodyReader(): BodyReader {
   };
 }
 
-/** The body as it comes; a connection that breaks is `unavailable`. */
-export async function* chunksOf(context: Context): AsyncGenerator<Uint8Array> {
+/** How slow a body may be. */
+export interface Pace {
+  /** Of waiting for it: time in which nobody takes what came is not the sender's. */
+  readonly windowMs: number;
+  readonly bytesMin: number;
+}
+
+/** Some 500 bytes a second: any line is faster, and whoever sends byte by byte holds a connection for half a minute. */
+const slowestPace: Pace = { windowMs: 30_000, bytesMin: 16 * 1024 };
+
+/** The body as it comes. One that breaks, or comes too slowly, is `unavailable`. */
+export async function* chunksOf(context: Context, pace: Pace = slowestPace): AsyncGenerator<Uint8Array> {
+  const chunks = bodyOf(context)[Symbol.asyncIterator]();
+  let waitedMs = 0;
+  let came = 0;
   try {
-    yield* bodyOf(context);
-  } catch (cause) {
-    throw new PageferryError("unavailable", "the body broke off", { cause });
+    for (;;) {
+      const askedAtMs = performance.now();
+      const { done, value } = await chunks.next().catch((cause: unknown) => {
+        throw new PageferryError("unavailable", "the body broke off", { cause });
+      });
+      if (done === true) return;
+      waitedMs += performance.now() - askedAtMs;
+      came += value.length;
+      if (waitedMs >= pace.windowMs) {
+        if (came < pace.bytesMin) throw new PageferryError("unavailable", "the body comes too slowly");
+        waitedMs = 0;
+        came = 0;
+      }
+      yield value;
+    }
+  } finally {
+    await chunks.return?.();
   }
 }
 

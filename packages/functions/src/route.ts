@@ -56,6 +56,20 @@ export type QueryOf<Declared extends Route> = Declared["query"] extends z.ZodTyp
   ? z.output<Declared["query"]>
   : Readonly<Record<never, never>>;
 
+/** The same as it is sent. */
+export type QueryInputOf<Declared extends Route> = Declared["query"] extends z.ZodType
+  ? z.input<Declared["query"]>
+  : Readonly<Record<never, never>>;
+
+/** What stands in a route's path. */
+export type ParamsOf<Path extends string> = Path extends `${string}:${infer Name}/${infer Rest}`
+  ? Readonly<Record<Bare<Name>, string>> & ParamsOf<`/${Rest}`>
+  : Path extends `${string}:${infer Name}`
+    ? Readonly<Record<Bare<Name>, string>>
+    : Readonly<Record<never, never>>;
+
+type Bare<Name extends string> = Name extends `${infer Word}{${string}` ? Word : Name;
+
 /** The JSON that a route answers with. */
 export type AnswerOf<Declared extends Route> = {
   [Status in keyof Declared["answers"]]: Declared["answers"][Status] extends z.ZodType
@@ -66,6 +80,11 @@ export type AnswerOf<Declared extends Route> = {
 export type DeepReadonly<Value> = Value extends string | number | boolean | bigint | null | undefined
   ? Value
   : { readonly [Key in keyof Value]: DeepReadonly<Value[Key]> };
+
+/** The schema of the JSON that a route answers with; `undefined` where it answers with something else. */
+export function answerSchema({ answers }: Route): z.ZodType | undefined {
+  return Object.values(answers).find((answer) => answer instanceof z.ZodType);
+}
 
 /** A text that one of the format's parsers reads. What it throws keeps its code, and gets the name of the parameter. */
 export function parsedBy<Value>(

@@ -31,7 +31,7 @@ const compactRowSchema = z.object({
   snapshots: z.array(snapshotBuildSchema),
 });
 
-export const compactReportSchema = z
+const compactReportSchema = z
   .object({ database: z.string(), replicas: z.array(compactRowSchema), failures: z.array(failureSchema) })
   .meta({ id: "CompactReport", description: "Windows that were merged, and snapshots that were built." });
 
@@ -59,7 +59,7 @@ const pruneRowSchema = z.object({
   notes: z.array(z.string()),
 });
 
-export const pruneReportSchema = z
+const pruneReportSchema = z
   .object({ database: z.string(), replicas: z.array(pruneRowSchema), failures: z.array(failureSchema) })
   .meta({ id: "PruneReport", description: "What retention lets go, and what it keeps." });
 
@@ -83,11 +83,11 @@ const pinSchema = z.object({
   ...{ note: z.string().nullable(), replicas: z.array(z.string()) },
 });
 
-export const pinsSchema = z
+const pinsSchema = z
   .object({ pins: z.array(pinSchema) })
   .meta({ id: "Pins", description: "What is pinned, and in which replicas." });
 
-export const pinReportSchema = z
+const pinReportSchema = z
   .object({
     ...{ database: z.string(), generation: generationJson, txid: txIdJson },
     replicas: z.array(z.string()).meta({ description: "Those that know it now." }),

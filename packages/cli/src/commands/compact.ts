@@ -4,11 +4,12 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PageferryError } from "@pageferry/format";
-import type { CompactRow, TimeReport } from "@pageferry/functions";
+import { type CompactReportJson, compactRoute } from "@pageferry/functions/routes";
 import { type CommandSpec, jsonOption } from "../command.ts";
+import { asFlag } from "../host-call.ts";
 import type { Io } from "../io.ts";
 import { formatCompact } from "../time-format.ts";
-import { openHostWork, openReplicaWork, postEach, type WorkFlags, workOptions } from "../upkeep-work.ts";
+import { callEach, openHostWork, openReplicaWork, type WorkFlags, workOptions } from "../upkeep-work.ts";
 
 interface CompactFlags extends WorkFlags {
   readonly replica: string;
@@ -16,7 +17,7 @@ interface CompactFlags extends WorkFlags {
   readonly json: boolean;
 }
 
-type Report = TimeReport<CompactRow>;
+type Report = CompactReportJson;
 
 /** The command. */
 export const compactCommand: CommandSpec<CompactFlags> = {
@@ -46,11 +47,9 @@ A host does it by itself, every half minute. Nothing is removed: what was merged
 };
 
 async function byHost(names: readonly string[], flags: Partial<CompactFlags>, io: Io): Promise<Report[]> {
-  const query = new URLSearchParams();
-  if (flags.replica !== undefined) query.set("replica", flags.replica);
-  if (flags.dryRun === true) query.set("dryRun", "true");
+  const query = { replica: flags.replica, dryRun: asFlag(flags.dryRun) };
   const work = await openHostWork(names, flags, io);
-  return postEach<Report>(work, "compact", query, (answer) => "replicas" in answer, io);
+  return callEach(work, compactRoute, query, io);
 }
 
 async function alone(
@@ -68,7 +67,7 @@ async function alone(
   const { signal, now } = io;
   const reports: Report[] = [];
   for (const { database, replicas, unopened } of works) {
-    const rows: CompactRow[] = [];
+    const rows: Report["replicas"][number][] = [];
     for (const replica of replicas.filter(isWanted)) {
       const report = await compactReplica(replica, { levelsMs, now, dryRun, signal });
       const build = () =>
@@ -89,7 +88,7 @@ async function alone(
 }
 
 /** What could not be done is told by the exit code, too. */
-export function throwFailures(reports: readonly TimeReport<unknown>[]): void {
+export function throwFailures(reports: readonly Pick<Report, "database" | "failures">[]): void {
   const failed = reports.flatMap(({ database, failures }) =>
     failures.map(({ replica, why }) => `${replica} of ${database}: ${why}`),
   );

@@ -1,6 +1,7 @@
 // `pageferry pin DB`: keeps a point until somebody lets it go, whatever retention says.
 
 import { formatTxId, PageferryError, parseDatabaseName, parseTxId } from "@pageferry/format";
+import { type AnswerOf, pinRoute, pinsRoute, unpinRoute } from "@pageferry/functions/routes";
 import { type CommandSpec, dataOption, jsonOption } from "../command.ts";
 import { defaultDataDir } from "../data-dir.ts";
 import { createHostClient, hostToken } from "../host-client.ts";
@@ -19,13 +20,7 @@ interface PinFlags {
   readonly json: boolean;
 }
 
-interface PinJson {
-  readonly generation: string;
-  readonly txid: string;
-  readonly createdAtMs: number | null;
-  readonly note: string | null;
-  readonly replicas: readonly string[];
-}
+type PinJson = AnswerOf<typeof pinsRoute>["pins"][number];
 
 /** The command. */
 export const pinCommand: CommandSpec<PinFlags> = {
@@ -55,23 +50,19 @@ A pin keeps one point, and what is needed to restore it, in every replica.`,
     const { data = defaultDataDir, json = false, list = false, remove = false } = flags;
     const origin = await hostOrigin(flags.host, data);
     const client = createHostClient(origin, await hostToken(origin, data, io));
-    const url = `${origin}/v1/databases/${parseDatabaseName(name)}/pins`;
+    const call = { params: { database: parseDatabaseName(name) }, signal: io.signal };
     if (list) {
-      const { pins } = (await client.getJson(url, io.signal)) as { readonly pins: readonly PinJson[] };
+      const { pins } = await client.call(pinsRoute, call);
       io.out(json ? `${JSON.stringify(pins)}\n` : formatPins(pins));
       return;
     }
     if (remove && flags.txid === undefined) throw new PageferryError("bad-request", "--remove needs --txid");
-    const query = new URLSearchParams();
-    if (flags.txid !== undefined) query.set("txid", formatTxId(flags.txid as never));
-    for (const key of ["timestamp", "generation", "note"] as const) {
-      const value = flags[key];
-      if (value !== undefined) query.set(key, value);
-    }
-    const at = `${url}?${query}`;
-    const answer = (await (remove
-      ? client.deleteJson(at, io.signal)
-      : client.postJson(at, io.signal))) as PinJson;
+    const { timestamp, generation, note } = flags;
+    const txid = flags.txid === undefined ? undefined : formatTxId(flags.txid as never);
+    const target = { txid, timestamp, generation };
+    const answer = await (remove
+      ? client.call(unpinRoute, { ...call, query: target })
+      : client.call(pinRoute, { ...call, query: { ...target, note } }));
     if (json) io.out(`${JSON.stringify(answer)}\n`);
     else
       io.out(

@@ -1,12 +1,21 @@
 // `pageferry prune [DB…]`: lets go of what retention does not keep; says only what would go, unless it is confirmed.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { formatDuration, PageferryError, parseDuration, parseGeneration, parseTxId } from "@pageferry/format";
-import type { PruneReport, TimeReport } from "@pageferry/functions";
+import {
+  formatDuration,
+  PageferryError,
+  parseDatabaseName,
+  parseDuration,
+  parseGeneration,
+  parseTxId,
+} from "@pageferry/format";
+import type { KeptPoint, PruneReport, TimeReport } from "@pageferry/functions";
+import { pruneRoute } from "@pageferry/functions/routes";
 import { type CommandSpec, jsonOption } from "../command.ts";
+import { asFlag } from "../host-call.ts";
 import type { Io } from "../io.ts";
 import { formatPrune } from "../time-format.ts";
-import { openHostWork, openReplicaWork, postEach, type WorkFlags, workOptions } from "../upkeep-work.ts";
+import { callEach, openHostWork, openReplicaWork, type WorkFlags, workOptions } from "../upkeep-work.ts";
 import { throwFailures } from "./compact.ts";
 
 interface PruneFlags extends WorkFlags {
@@ -19,12 +28,6 @@ interface PruneFlags extends WorkFlags {
 type Report = TimeReport<PruneReport>;
 
 /** As the host's API writes it: transaction ids are text. */
-interface ReportJson extends Omit<Report, "replicas"> {
-  readonly replicas: readonly (Omit<PruneReport, "kept"> & {
-    readonly kept: readonly (Omit<PruneReport["kept"][number], "txId"> & { readonly txid: string })[];
-  })[];
-}
-
 /** Objects are marked so long before they go, unless told. */
 const graceMsDefault = 15 * 60_000;
 
@@ -87,18 +90,21 @@ async function byHost(
   io: Io,
   confirm: boolean,
 ): Promise<Report[]> {
-  const query = new URLSearchParams();
-  if (replica !== undefined) query.set("replica", replica);
-  if (confirm) query.set("confirm", "true");
-  if (grace !== undefined) query.set("grace", formatDuration(grace));
+  const query = {
+    replica,
+    confirm: asFlag(confirm),
+    grace: grace === undefined ? undefined : formatDuration(grace),
+  };
   const work = await openHostWork(names, flags, io);
-  const answers = await postEach<ReportJson>(work, "prune", query, (answer) => "replicas" in answer, io);
+  const answers = await callEach(work, pruneRoute, query, io);
   return answers.map((report) => ({
     ...report,
+    database: parseDatabaseName(report.database),
     replicas: report.replicas.map((row) => ({
       ...row,
-      kept: row.kept.map(({ txid, generation, ...point }) => ({
+      kept: row.kept.map(({ txid, generation, reasons, ...point }) => ({
         ...point,
+        reasons: reasons as KeptPoint["reasons"],
         generation: parseGeneration(generation),
         txId: parseTxId(txid),
       })),

@@ -2,11 +2,12 @@
 // serves them, or straight from a configuration.
 
 import { PageferryError } from "@pageferry/format";
-import type { RepairReport } from "@pageferry/functions";
+import { type RepairReportJson, repairRoute } from "@pageferry/functions/routes";
 import { type CommandSpec, jsonOption } from "../command.ts";
+import { asFlag } from "../host-call.ts";
 import type { Io } from "../io.ts";
 import { formatRepair } from "../repair-format.ts";
-import { openHostWork, openReplicaWork, postEach, type WorkFlags, workOptions } from "../upkeep-work.ts";
+import { callEach, openHostWork, openReplicaWork, type WorkFlags, workOptions } from "../upkeep-work.ts";
 
 interface RepairFlags extends WorkFlags {
   readonly replica: string;
@@ -56,14 +57,11 @@ async function byHost(
   names: readonly string[],
   flags: Partial<RepairFlags>,
   io: Io,
-): Promise<RepairReport[]> {
+): Promise<RepairReportJson[]> {
   const { replica, verify = false, dryRun = false } = flags;
-  const query = new URLSearchParams();
-  if (replica !== undefined) query.set("replica", replica);
-  if (verify) query.set("verify", "true");
-  if (dryRun) query.set("dryRun", "true");
+  const query = { replica, verify: asFlag(verify), dryRun: asFlag(dryRun) };
   const work = await openHostWork(names, flags, io);
-  return postEach<RepairReport>(work, "repair", query, (answer) => "replicas" in answer, io);
+  return callEach(work, repairRoute, query, io);
 }
 
 async function alone(
@@ -71,13 +69,13 @@ async function alone(
   flags: Partial<RepairFlags>,
   io: Io,
   path: string,
-): Promise<RepairReport[]> {
+): Promise<RepairReportJson[]> {
   const { repairDatabase, retentionPolicy } = await import("@pageferry/functions");
   await using opened = await openReplicaWork(names, path, flags.replica, io);
   const { config, works, isWanted } = opened;
   if (config.replicas.length < 2)
     throw new PageferryError("bad-config", `${path}: names one replica, repair needs two`);
-  const reports: RepairReport[] = [];
+  const reports: RepairReportJson[] = [];
   for (const { database, replicas, unopened } of works) {
     const report = await repairDatabase({
       ...{ database, replicas, isTarget: isWanted, now: io.now, signal: io.signal },

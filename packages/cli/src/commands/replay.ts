@@ -1,8 +1,9 @@
 // `pageferry replay`: another chance for messages that were set aside.
 
-import { PageferryError } from "@pageferry/format";
+import { type AnswerOf, replayRoute } from "@pageferry/functions/routes";
 import { type CommandSpec, dataOption, jsonOption } from "../command.ts";
 import { defaultDataDir } from "../data-dir.ts";
+import { asFlag } from "../host-call.ts";
 import { createHostClient, hostToken } from "../host-client.ts";
 import { hostOrigin } from "../host-origin.ts";
 
@@ -12,11 +13,6 @@ interface ReplayOptions {
   readonly forks: boolean;
   readonly json: boolean;
   readonly data: string;
-}
-
-interface ReplayAnswer {
-  readonly replayed: readonly { readonly replica: string; readonly messages: number }[];
-  readonly forks: number;
 }
 
 /** The command. */
@@ -42,23 +38,13 @@ The token is PAGEFERRY_TOKEN; for a host on this machine, DIR/token.`,
   async run([host], { replica, database, forks = false, json, data = defaultDataDir }, io) {
     const origin = await hostOrigin(host, data);
     const client = createHostClient(origin, await hostToken(origin, data, io));
-    const query = new URLSearchParams();
-    if (replica !== undefined) query.set("replica", replica);
-    if (database !== undefined) query.set("database", database);
-    if (forks) query.set("forks", "true");
-    const answer = await client.postJson(`${origin}/v1/replay?${query}`, io.signal);
-    io.out(json ? `${JSON.stringify(answer)}\n` : formatReplay(parseReplay(answer, origin)));
+    const query = { replica, database, forks: asFlag(forks) };
+    const answer = await client.call(replayRoute, { params: {}, query, signal: io.signal });
+    io.out(json ? `${JSON.stringify(answer)}\n` : formatReplay(answer));
   },
 };
 
-function parseReplay(answer: unknown, origin: string): ReplayAnswer {
-  const { replayed, forks = 0 } = (answer ?? {}) as Partial<ReplayAnswer>;
-  if (!Array.isArray(replayed))
-    throw new PageferryError("unavailable", `${origin}: the answer is not one of a host`);
-  return { replayed, forks };
-}
-
-function formatReplay({ replayed, forks }: ReplayAnswer): string {
+function formatReplay({ replayed, forks }: AnswerOf<typeof replayRoute>): string {
   const lines = replayed.map(({ replica, messages }) =>
     messages === 0 ? `${replica}: nothing was set aside` : `${replica}: ${messages} are tried again`,
   );

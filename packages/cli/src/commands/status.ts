@@ -1,10 +1,11 @@
 // `pageferry status [HOST]`: how each database stands in each replica, and what is wrong.
 
+import { databasesRoute } from "@pageferry/functions/routes";
 import { type CommandSpec, dataOption, jsonOption } from "../command.ts";
 import { defaultDataDir } from "../data-dir.ts";
 import { createHostClient, hostToken } from "../host-client.ts";
 import { hostOrigin } from "../host-origin.ts";
-import { formatStatus, parseStatus } from "../status-format.ts";
+import { formatStatus } from "../status-format.ts";
 
 /** The command. */
 export const statusCommand: CommandSpec<{ json: boolean; data: string }> = {
@@ -22,7 +23,7 @@ The token is PAGEFERRY_TOKEN; for a host on this machine, DIR/token.`,
   async run([host], { json, data = defaultDataDir }, io) {
     const origin = await hostOrigin(host, data);
     const client = createHostClient(origin, await hostToken(origin, data, io));
-    const answer = await client.getJson(`${origin}/v1/databases`, io.signal);
-    io.out(json ? `${JSON.stringify(answer)}\n` : formatStatus(parseStatus(answer)));
+    const answer = await client.call(databasesRoute, { params: {}, signal: io.signal });
+    io.out(json ? `${JSON.stringify(answer)}\n` : formatStatus(answer));
   },
 };

@@ -4,10 +4,12 @@
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import { PageferryError, parseConfig } from "@pageferry/format";
-import type { Replica, RetentionPolicy, VerifyReport } from "@pageferry/functions";
+import type { Replica, RetentionPolicy } from "@pageferry/functions";
+import { type VerifyReportJson, verifyRoute } from "@pageferry/functions/routes";
 import { type CommandSpec, jsonOption } from "../command.ts";
+import { asFlag } from "../host-call.ts";
 import type { Io } from "../io.ts";
-import { openHostWork, openReplicaWork, postEach, type WorkFlags, workOptions } from "../upkeep-work.ts";
+import { callEach, openHostWork, openReplicaWork, type WorkFlags, workOptions } from "../upkeep-work.ts";
 import { failureOf, formatVerify } from "../verify-format.ts";
 
 interface VerifyFlags extends WorkFlags {
@@ -67,7 +69,11 @@ The exit code is 0 only where every replica is FOUND; else LATE 9, LOST 7, CORRU
   },
 };
 
-function reportsOf(args: readonly string[], flags: Partial<VerifyFlags>, io: Io): Promise<VerifyReport[]> {
+function reportsOf(
+  args: readonly string[],
+  flags: Partial<VerifyFlags>,
+  io: Io,
+): Promise<VerifyReportJson[]> {
   const froms = args.filter((arg) => /[/\\]/.test(arg) || arg === "." || arg === "..");
   if (froms.length > 0 && froms.length < args.length)
     throw new PageferryError("bad-request", "names of databases and places of replicas cannot be mixed", {
@@ -81,14 +87,11 @@ async function byHost(
   names: readonly string[],
   flags: Partial<VerifyFlags>,
   io: Io,
-): Promise<VerifyReport[]> {
+): Promise<VerifyReportJson[]> {
   const { replica, chain = false, full = false } = flags;
-  const query = new URLSearchParams();
-  if (replica !== undefined) query.set("replica", replica);
-  if (chain) query.set("chain", "true");
-  if (full) query.set("full", "true");
+  const query = { replica, chain: asFlag(chain), full: asFlag(full) };
   const work = await openHostWork(names, flags, io);
-  return postEach<VerifyReport>(work, "verify", query, (answer) => "replicas" in answer, io);
+  return callEach(work, verifyRoute, query, io);
 }
 
 /** Each place is the root of one database's archive, whatever that is called. */
@@ -96,7 +99,7 @@ async function ofPlaces(
   froms: readonly string[],
   flags: Partial<VerifyFlags>,
   io: Io,
-): Promise<VerifyReport[]> {
+): Promise<VerifyReportJson[]> {
   const { createReplica, openStore } = await import("@pageferry/functions");
   await using opened = new AsyncDisposableStack();
   const replicas: Replica[] = [];
@@ -123,11 +126,11 @@ async function ofConfig(
   flags: Partial<VerifyFlags>,
   io: Io,
   path: string,
-): Promise<VerifyReport[]> {
+): Promise<VerifyReportJson[]> {
   const { retentionPolicy } = await import("@pageferry/functions");
   await using opened = await openReplicaWork(names, path, flags.replica, io);
   const retention = retentionPolicy(opened.config);
-  const reports: VerifyReport[] = [];
+  const reports: VerifyReportJson[] = [];
   for (const { database, replicas, unopened } of opened.works) {
     const report = await verifyAlone(database, replicas, flags, io, { retention });
     const unlisted = [...report.unlisted, ...unopened];
@@ -144,7 +147,7 @@ async function verifyAlone(
   more: {
     readonly retention?: RetentionPolicy | undefined;
   },
-): Promise<VerifyReport> {
+): Promise<VerifyReportJson> {
   const { verifyDatabase } = await import("@pageferry/functions");
   const { replica: wanted, chain, full, evidence = false, scratch = tmpdir() } = flags;
   const isTarget = ({ name }: Replica): boolean =>
