@@ -50,6 +50,7 @@ function pagesOf(
   const asked: number[] = [];
   return {
     ...{ pageSize, highWaterMark: meta.highWaterMark, root: meta.root, asked },
+    heldBytes: () => 0,
     fetched: () => ({ reads: asked.length, bytes: asked.length * pageSize }),
     async page(id, { signal } = {}) {
       signal?.throwIfAborted();

@@ -79,6 +79,7 @@ export {
   type WalkOptions,
   walkTree,
 } from "./bolt/tree.ts";
+export { bytesOfName, nameOfBytes, parseBucketPath } from "./bucket-path.ts";
 export {
   type BucketEntry,
   type BucketListing,

@@ -32,6 +32,8 @@ export interface PointPages {
   page(pageId: number, options?: ReadOptions): Promise<PointPage>;
   /** What was read of the archive so far. */
   fetched(): { readonly reads: number; readonly bytes: number };
+  /** About what it takes in memory, beside the cache. */
+  heldBytes(): number;
 }
 
 /** How to open a point. */
@@ -78,6 +80,7 @@ export async function openPointPages(
   options: OpenPointOptions = {},
 ): Promise<PointPages> {
   const fetched = { reads: 0, bytes: 0 };
+  let heldBytes = 0;
   const source: PointSource = {
     plan,
     ranking: options.ranking ?? createReaderRanking(readers),
@@ -88,6 +91,9 @@ export async function openPointPages(
       fetched.reads += 1;
       fetched.bytes += bytes;
     },
+    onHold(bytes) {
+      heldBytes += bytes;
+    },
   };
   const objects = openObjects(source);
   const { pageSize, highWaterMark, root } = await objects.root(options.signal);
@@ -96,6 +102,7 @@ export async function openPointPages(
     highWaterMark,
     root,
     fetched: () => ({ ...fetched }),
+    heldBytes: () => heldBytes,
     async page(pageId, { signal } = {}) {
       if (!(pageId >= 2 && pageId < highWaterMark))
         throw new PageferryError("corrupt", `page ${pageId} is outside of [2, ${highWaterMark})`);

@@ -5,7 +5,7 @@ import { type DerivedMeta, type MetaFields, metaSlot } from "./bolt/meta.ts";
 import type { Weighed } from "./byte-cache.ts";
 import { checkRuns } from "./chain.ts";
 import { PageferryError } from "./errors.ts";
-import { fromObject, type ObjectSource, type PointSource } from "./point-source.ts";
+import { fromObject, type ObjectSource, type PointSource, placeBytes } from "./point-source.ts";
 import { readRawBytes, tableFrames } from "./raw-frames.ts";
 import { checkName, decodePartsAsync, metaOf, type Part, type PartFacts, partFacts } from "./restore-part.ts";
 import type { PlanStep } from "./restore-plan.ts";
@@ -79,6 +79,7 @@ async function openWhole(source: PointSource, step: PlanStep, first: ObjectSourc
       return { value, bytes: value.reduce((sum, { frames }) => sum + bytesOf(frames), 0) };
     });
   const parts = (await load(first)).map(({ facts }) => facts);
+  for (const { runs } of parts) source.onHold(runs.byteLength);
   return {
     parts,
     async page(at, pageId, from) {
@@ -123,6 +124,7 @@ async function openRanged(
       }),
     );
   const known = partFacts(header, runs, undefined);
+  source.onHold(known.runs.byteLength + offsets.byteLength + frames.length * placeBytes);
   const page: OpenedCopy["page"] = async (_part, pageId, from) => {
     const run = findRun(known.runs, pageId);
     if (run === undefined) return undefined;

@@ -5,7 +5,13 @@ import type { Meta } from "./bolt/meta.ts";
 import type { Weighed } from "./byte-cache.ts";
 import { PageferryError } from "./errors.ts";
 import { pageIdMax, pageSizeMax, pageSizeMin, seekFrameBytes } from "./limits.ts";
-import { fromObject, type ObjectSource, type PointSource, restoreInstead } from "./point-source.ts";
+import {
+  fromObject,
+  type ObjectSource,
+  type PointSource,
+  placeBytes,
+  restoreInstead,
+} from "./point-source.ts";
 import { evenFrames, type RawFrame, readRawBytes, tableFrames } from "./raw-frames.ts";
 import { checkSnapshot, metaOfHead } from "./restore-snapshot.ts";
 import { readFrame } from "./seek-reader.ts";
@@ -67,6 +73,7 @@ async function openCopy(source: PointSource, first: ObjectSource): Promise<Opene
   checkHeader(source, header, rawBytes);
   if (!ranges.isSeekable) return wholeCopy(source, header, rawBytes);
   const isPacked = ranges.frames.length > 0;
+  source.onHold(ranges.frames.length * placeBytes);
   const frames = isPacked ? tableFrames(ranges.frames) : evenFrames(rawBytes, stretchBytes);
   const load = (frame: RawFrame, { parts }: ObjectSource): Promise<Uint8Array> => {
     const place = ranges.frames[frame.index];

@@ -19,6 +19,8 @@ export interface PointSource {
   readonly wholeBytesMax: number;
   /** Told of every read. */
   readonly onRead: (bytes: number) => void;
+  /** Told of what is held as long as the point is, beside the cache. */
+  readonly onHold: (bytes: number) => void;
 }
 
 /** An object of the plan. */
@@ -38,6 +40,9 @@ export interface ObjectSource {
   /** All of it, as it comes. */
   stream(): Promise<AsyncIterable<Uint8Array>>;
 }
+
+/** What a frame's place takes in memory. */
+export const placeBytes = 128;
 
 /** What to do where something is too large to be looked into part by part. */
 export const restoreInstead = {

@@ -54,6 +54,7 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
     ...{ compact: reach("compact"), prune: reach("prune"), lease: reach("lease") },
     pins: { list: reach("pins"), add: reach("pin"), remove: reach("unpin") },
     alarms: () => [],
+    inspect: { onUse: reach("inspect") },
     onUnexpected: (error) => assert.fail(String(error)),
     ...more,
   });
@@ -109,6 +110,8 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases/:database/points": ["read", "restore"],
   "GET /v1/databases/:database/manifest": ["restore"],
   "GET /v1/databases/:database/objects/:name{.+}": ["restore"],
+  "GET /v1/databases/:database/inspect/ls": ["inspect"],
+  "GET /v1/databases/:database/inspect/get": ["inspect"],
   "GET /v1/databases/:database/pins": ["read", "restore"],
   "GET /metrics": ["read"],
 };

@@ -22,6 +22,8 @@ interface Rule {
 const atOnceBounds = {
   plans: { perHost: 8, perToken: 4 },
   streams: { perHost: 256, perToken: 128 },
+  /** Each may fetch and decode an object of some hundred MB, where an archive was never compacted. */
+  inspections: { perHost: 4, perToken: 2 },
 };
 
 const database = "/v1/databases/:database";
@@ -41,6 +43,8 @@ const rules: Readonly<Record<string, Rule>> = {
   "GET /metrics": { scopes: ["read"], database: "all" },
   [`GET ${database}/manifest`]: { scopes: ["restore"], database: "path", atOnce: "plans" },
   [`GET ${database}/objects/:name{.+}`]: { scopes: ["restore"], database: "path", atOnce: "streams" },
+  [`GET ${database}/inspect/ls`]: { scopes: ["inspect"], database: "path", atOnce: "inspections" },
+  [`GET ${database}/inspect/get`]: { scopes: ["inspect"], database: "path", atOnce: "inspections" },
   [`POST ${database}/repair`]: operate,
   [`POST ${database}/verify`]: operate,
   [`POST ${database}/compact`]: operate,
@@ -76,6 +80,7 @@ export function guardRoutes(app: Hono, authenticate: Authenticate): void {
   const atOnce = {
     plans: createAtOnce("plans of restores", atOnceBounds.plans),
     streams: createAtOnce("objects", atOnceBounds.streams),
+    inspections: createAtOnce("looks inside", atOnceBounds.inspections),
   };
   for (const [route, rule] of Object.entries(rules)) {
     const [method = "", path = ""] = route.split(" ");

@@ -20,6 +20,7 @@ import {
 import { type Context, Hono } from "hono";
 import { type Authenticate, grantOfCall, guardRoutes } from "./access.ts";
 import { createObjectServer, planManifest, pointsJson, timelineAnswer } from "./archive-api.ts";
+import { addInspectRoutes, type InspectApiOptions } from "./inspect-api.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import type { MetricsText } from "./metrics.ts";
 import { problemOf } from "./problem.ts";
@@ -45,7 +46,7 @@ const healthAgeMs = 1000;
 /** A request's target is as long as names are, ten times over. */
 const pathLengthMax = 16 * 1024;
 
-export interface ApiOptions extends TimeApiOptions {
+export interface ApiOptions extends TimeApiOptions, InspectApiOptions {
   /** Asked of every call but `/healthz`. */
   readonly authenticate: Authenticate;
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
@@ -99,6 +100,7 @@ export function createApi(options: ApiOptions): Hono {
   addArchive(app, options);
   addRepair(app, options);
   addTimeRoutes(app, options, { known: (context) => known(context, options), targetOf });
+  addInspectRoutes(app, options, { known: (context) => known(context, options), targetOf });
   addMetrics(app, options);
   addVerify(app, options);
   return app;

@@ -73,6 +73,7 @@ export type LocalHostConfig = { readonly dataDir: string } & Partial<
     | "verifyIntervalMs"
     | "dataLossWindowThresholdMs"
     | "storageBytesMax"
+    | "inspect"
     | "alarms"
   >
 >;
@@ -182,6 +183,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     alarms: () => alarms.list().map(alarmStatus),
+    inspect: config.inspect === true ? { onUse: (use) => options.logger?.info(use, "inspect") } : undefined,
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
   });
   const server = options.http === false ? undefined : await listen(api.fetch, config.listen);
