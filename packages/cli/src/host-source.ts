@@ -21,8 +21,12 @@ import type { Io } from "./io.ts";
 /** A host waits for its replicas itself, and asks another one: it is given time for that. */
 const hostStallMs = 45_000;
 
-/** Opens `http(s)://HOST/v1/databases/NAME`. `dataDir` is where a host on this machine keeps its token. */
-export async function openHostSource(from: string, dataDir: string, io: Io): Promise<BackupSource> {
+/** A host's database, by its URL, and how to ask for it. Errors: `bad-request`. */
+export async function openHostDatabase(
+  from: string,
+  dataDir: string,
+  io: Io,
+): Promise<{ readonly base: string; readonly client: HostClient }> {
   const url = URL.parse(from);
   const path = url?.pathname.replace(/\/+$/, "") ?? "";
   if (url === null || !/\/v1\/databases\/[^/]+$/.test(path) || url.search !== "") {
@@ -36,7 +40,12 @@ export async function openHostSource(from: string, dataDir: string, io: Io): Pro
     });
   }
   const base = `${url.origin}${path}`;
-  const client = createHostClient(url.origin, await hostToken(from, dataDir, io));
+  return { base, client: createHostClient(url.origin, await hostToken(from, dataDir, io)) };
+}
+
+/** Opens `http(s)://HOST/v1/databases/NAME`. `dataDir` is where a host on this machine keeps its token. */
+export async function openHostSource(from: string, dataDir: string, io: Io): Promise<BackupSource> {
+  const { base, client } = await openHostDatabase(from, dataDir, io);
   const places = new Map<string, string>();
   const readers = [objectReader(base, client, places)];
   return {
@@ -71,11 +80,17 @@ export async function openHostSource(from: string, dataDir: string, io: Io): Pro
   };
 }
 
-function queryOf(target: RestoreTarget, without: ReadonlySet<string>): string {
+/** A point as the API's parameters name it. */
+export function pointQuery(target: RestoreTarget): URLSearchParams {
   const query = new URLSearchParams();
   if (target.txId !== undefined) query.set("txid", formatTxId(target.txId));
   if (target.timestampMs !== undefined) query.set("timestamp", new Date(target.timestampMs).toISOString());
   if (target.generation !== undefined) query.set("generation", target.generation);
+  return query;
+}
+
+function queryOf(target: RestoreTarget, without: ReadonlySet<string>): string {
+  const query = pointQuery(target);
   for (const name of without) query.append("without", name);
   return query.size === 0 ? "" : `?${query}`;
 }
