@@ -9,6 +9,7 @@ const benches: Record<string, () => Promise<unknown>> = {
   restore: async () => (await import("./restore.ts")).benchRestore(),
   plan: async () => (await import("./time.ts")).benchPlan(),
   compaction: async () => (await import("./time.ts")).benchCompaction(),
+  inspect: async () => (await import("./inspect.ts")).benchInspect(),
   newest: async () => (await import("./newest.ts")).benchNewest(),
   large: async () => (await import("./time.ts")).benchLarge(),
   kept: async () => (await import("./time.ts")).benchKept(),

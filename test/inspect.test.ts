@@ -12,6 +12,8 @@ import {
   planFromArchive,
 } from "@pageferry/format";
 import { directoryReader } from "@pageferry/format/node";
+import { run } from "../packages/cli/src/main.ts";
+import { capturedIo } from "../packages/cli/testing/captured-io.ts";
 import { type BucketTree, boltImage } from "../packages/format/testing/bolt-image.ts";
 import { generation, layersOf } from "../packages/format/testing/layers.ts";
 import { listedHash } from "../packages/format/testing/listing.ts";
@@ -123,6 +125,17 @@ suite("names of any bytes", () => {
     assert.deepEqual([off.code, missing.code], [6, 3]);
     assert.match(off.stderr, /inspect: true/);
     assert.equal(host.isRunning(), true);
+  });
+
+  test("are values too, which are not written to a terminal", async () => {
+    await using directory = await temporaryDirectory();
+    await writeReplica(directory.file("app"));
+    const path = `app/${typed("a/b")}/${typed("\x1b[2J\x07")}`;
+    const io = { ...capturedIo(), isOutTerminal: true };
+
+    assert.equal(await run(["get", directory.file("app"), path], io), 2);
+    assert.equal(io.said.out, "");
+    assert.match(io.said.err, /hint: .*-o FILE/);
   });
 });
 

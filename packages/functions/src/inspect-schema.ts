@@ -6,7 +6,7 @@ import { z } from "zod";
 const textMax = 16 * 1024;
 
 /** Entries of one answer. */
-export const inspectLimitMax = 1000;
+const inspectLimitMax = 1000;
 
 const pathSchema = z
   .string()

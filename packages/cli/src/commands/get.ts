@@ -7,6 +7,7 @@ import { inspectNotes, inspectOptions, parseInspectPath } from "../inspect-path.
 import { openInspector } from "../inspector.ts";
 import type { Io } from "../io.ts";
 import { type RestoreOptions, restoreTarget } from "../restore-options.ts";
+import { terminalText } from "../terminal-text.ts";
 
 interface GetFlags
   extends Pick<RestoreOptions, "txid" | "timestamp" | "generation" | "data" | "config" | "json"> {
@@ -85,21 +86,9 @@ async function show(value: AsyncIterable<Uint8Array>, io: Io): Promise<void> {
     bytes += piece.length;
     if (bytes > shownBytesMax) throw notShown("it is large");
   }
-  const text = textOf(Buffer.concat(pieces));
+  const text = terminalText(Buffer.concat(pieces));
   if (text === undefined) throw notShown("it is no text");
   io.out(text.endsWith("\n") ? text : `${text}\n`);
-}
-
-/** Of the controls a terminal gets tabs and line ends alone; the others move its cursor, or more. */
-const unprintable = /[^\P{C}\t\n]|[\p{Zl}\p{Zp}]/u;
-
-function textOf(bytes: Uint8Array): string | undefined {
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-    return unprintable.test(text) ? undefined : text;
-  } catch {
-    return undefined;
-  }
 }
 
 function notShown(why: string): PageferryError {
