@@ -139,7 +139,7 @@ suite("names of any bytes", () => {
   });
 });
 
-test("what a bolt writer wrote is listed, at every tenth point, as its own checker lists the restored file", async () => {
+test("what a bolt writer wrote is listed, at a dozen points, as its own checker lists the restored file", async () => {
   await using directory = await temporaryDirectory();
   const path = directory.file("app.db");
   await using host = await startUp([path], {
@@ -158,7 +158,9 @@ test("what a bolt writer wrote is listed, at every tenth point, as its own check
   const root = host.replica("app");
   await until("all of it is stored", async () => (await newestStored(root)) === txid);
   const archive = await openArchive([directoryReader(root)]);
-  const points = (await listPoints(root)).filter((_, at) => at % 10 === 0);
+  const all = await listPoints(root);
+  // On a busy machine commits share points.
+  const points = all.filter((_, at) => at % Math.ceil(all.length / 12) === 0);
 
   for (const { generation: id, txid: point } of points) {
     const out = directory.file(`${point}.db`);
@@ -169,5 +171,5 @@ test("what a bolt writer wrote is listed, at every tenth point, as its own check
 
     assert.equal(await listedHash(pages, 40), (await checkFile(out)).logicalSha256, point);
   }
-  assert.ok(points.length >= 5, `${points.length} points`);
+  assert.ok(points.length >= 3, `${points.length} of ${all.length} points`);
 });
