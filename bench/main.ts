@@ -11,6 +11,7 @@ const benches: Record<string, () => Promise<unknown>> = {
   "api-latency": async () => (await import("./api.ts")).benchApiLatency(),
   plan: async () => (await import("./time.ts")).benchPlan(),
   compaction: async () => (await import("./time.ts")).benchCompaction(),
+  inspect: async () => (await import("./inspect.ts")).benchInspect(),
   newest: async () => (await import("./newest.ts")).benchNewest(),
   large: async () => (await import("./time.ts")).benchLarge(),
   day: async () => (await import("./time.ts")).benchDay(),

@@ -70,7 +70,8 @@ async function sizesUnder(root: string): Promise<{ name: string; size: number }[
 const sum = (files: readonly { readonly size: number }[]): number =>
   files.reduce((all, { size }) => all + size, 0);
 
-async function compacted(root: string, path: string, more: object): Promise<Record<string, number>> {
+/** Compacts the archive in `root`/app by the command. */
+export async function compacted(root: string, path: string, more: object): Promise<Record<string, number>> {
   const config = `${path}.yml`;
   const databases = [{ path, name: "app" }];
   await writeFile(config, JSON.stringify({ databases, replicas: [root], dataDir: `${path}.data`, ...more }));

@@ -28,12 +28,15 @@ export interface HostSourceOptions {
   readonly read: ReadManifest;
 }
 
-/** Opens `http(s)://HOST/v1/databases/NAME`. */
-export async function openHostSource(
-  from: string,
-  { dataDir, read }: HostSourceOptions,
-  io: Io,
-): Promise<BackupSource> {
+/** A database of a host, and how to ask for it. */
+export interface HostPlace {
+  readonly name: string;
+  readonly client: HostClient;
+  readonly params: { readonly database: string };
+}
+
+/** A host's database, by its URL `http(s)://HOST/v1/databases/NAME`. Errors: `bad-request`. */
+export async function openHostDatabase(from: string, dataDir: string, io: Io): Promise<HostPlace> {
   const url = URL.parse(from);
   const path = url?.pathname.replace(/\/+$/, "") ?? "";
   if (url === null || !/\/v1\/databases\/[^/]+$/.test(path) || url.search !== "") {
@@ -48,10 +51,19 @@ export async function openHostSource(
   }
   const name = `${url.origin}${path}`;
   const [host, database = ""] = name.split(/\/v1\/databases\/(?=[^/]+$)/) as [string, string?];
-  const params = { database };
-  const client = createHostClient(host, await hostToken(from, dataDir, io));
+  return { name, client: createHostClient(host, await hostToken(from, dataDir, io)), params: { database } };
+}
+
+/** Opens `http(s)://HOST/v1/databases/NAME`. */
+export async function openHostSource(
+  from: string,
+  { dataDir, read }: HostSourceOptions,
+  io: Io,
+): Promise<BackupSource> {
+  const at = await openHostDatabase(from, dataDir, io);
+  const { name, client, params } = at;
+  const { database } = params;
   const places = new Map<string, string>();
-  const at: Place = { name, client, params };
   const readers = [objectReader(at, { places, warn: (text) => io.err(`warning: ${text}\n`) })];
   return {
     name,
@@ -86,27 +98,24 @@ export async function openHostSource(
   };
 }
 
-/** A database of a host. */
-interface Place {
-  readonly name: string;
-  readonly client: HostClient;
-  readonly params: { readonly database: string };
-}
-
-function queryOf({ txId, timestampMs, generation }: RestoreTarget, without: ReadonlySet<string>) {
+/** A point as the API's parameters name it. */
+export function pointQuery({ txId, timestampMs, generation }: RestoreTarget) {
   return {
     ...(txId === undefined ? {} : { txid: formatTxId(txId) }),
     ...(timestampMs === undefined ? {} : { timestamp: new Date(timestampMs).toISOString() }),
     ...(generation === undefined ? {} : { generation }),
-    ...(without.size === 0 ? {} : { without: [...without] }),
   };
+}
+
+function queryOf(target: RestoreTarget, without: ReadonlySet<string>) {
+  return { ...pointQuery(target), ...(without.size === 0 ? {} : { without: [...without] }) };
 }
 
 /**
  * Each replica by itself, for an object that the host gave and that does not hold: another replica may have it whole. A host that does not
  * say is read as it is.
  */
-async function replicaReaders(at: Place, signal: AbortSignal): Promise<ArchiveReader[]> {
+async function replicaReaders(at: HostPlace, signal: AbortSignal): Promise<ArchiveReader[]> {
   const { client, params } = at;
   try {
     const { replicas } = await client.call(databaseRoute, { params, signal });
@@ -127,7 +136,7 @@ async function replicaReaders(at: Place, signal: AbortSignal): Promise<ArchiveRe
 }
 
 function objectUrl(
-  { client, params }: Place,
+  { client, params }: HostPlace,
   name: string,
   query: { readonly replica?: string } = {},
 ): string {
@@ -150,7 +159,7 @@ interface Places {
 }
 
 /** Gives objects from the store where the manifest has URLs for that, and from the host where such a URL does not serve. */
-function objectReader(at: Place, { places, warn }: Places): ArchiveReader {
+function objectReader(at: HostPlace, { places, warn }: Places): ArchiveReader {
   const { client } = at;
   const { origin } = new URL(at.name);
   const unfit = new Set<string>();

@@ -5,6 +5,10 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Writes to standard output: results, and nothing else. */
   out(text: string): void;
+  /** Writes bytes as they are to standard output; resolves when there is room for more. */
+  outBytes(bytes: Uint8Array): Promise<void>;
+  /** Whether standard output goes to a terminal, which takes control characters as orders. */
+  readonly isOutTerminal: boolean;
   /** Writes to standard error: errors, alarms, progress. */
   err(text: string): void;
   /** Whether a person watches standard error. */
@@ -33,6 +37,12 @@ export function processIo(): Io {
   return {
     env: process.env,
     out: (text) => void process.stdout.write(text),
+    outBytes: (bytes) =>
+      new Promise((resolve) => {
+        // Also when the reader left: what is written then is nobody's.
+        process.stdout.write(bytes, () => resolve());
+      }),
+    isOutTerminal: process.stdout.isTTY === true,
     err: (text) => void process.stderr.write(text),
     isTerminal: process.stderr.isTTY === true,
     signal: controller.signal,

@@ -6,6 +6,8 @@ import type { CommandSpec } from "./command.ts";
 import { checkCommand } from "./commands/check.ts";
 import { compactCommand } from "./commands/compact.ts";
 import { demoCommand } from "./commands/demo.ts";
+import { getCommand } from "./commands/get.ts";
+import { lsCommand } from "./commands/ls.ts";
 import { pinCommand } from "./commands/pin.ts";
 import { pointsCommand } from "./commands/points.ts";
 import { pruneCommand } from "./commands/prune.ts";
@@ -25,6 +27,8 @@ const commands = [
   upCommand,
   restoreCommand,
   pointsCommand,
+  lsCommand,
+  getCommand,
   statusCommand,
   replayCommand,
   checkCommand,

@@ -33,9 +33,8 @@ export interface RestoreOptions {
 /** Objects that may be under way at a time: more only fills memory. */
 const parallelismMax = 64;
 
-/** The flags. */
-export const restoreOptions: readonly OptionSpec[] = [
-  { flags: "-o, --output <file>", description: "the file to write", isRequired: true },
+/** Those that name a point. */
+export const pointOptions: readonly OptionSpec[] = [
   {
     flags: "--txid <txid>",
     description: "the transaction: 16 hex digits, or a shorter decimal",
@@ -51,6 +50,12 @@ export const restoreOptions: readonly OptionSpec[] = [
     description: "in this generation only",
     parse: named("--generation", parseGeneration),
   },
+];
+
+/** The flags. */
+export const restoreOptions: readonly OptionSpec[] = [
+  { flags: "-o, --output <file>", description: "the file to write", isRequired: true },
+  ...pointOptions,
   { flags: "--force", description: "replace a file that is there" },
   { flags: "--dry-run", description: "only say what would be fetched" },
   { flags: "--if-db-not-exists", description: "do nothing, successfully, when the file is there" },
@@ -75,7 +80,9 @@ export const restoreOptions: readonly OptionSpec[] = [
 ];
 
 /** What to restore. Two targets at once are `bad-request`. */
-export function restoreTarget(options: Partial<RestoreOptions>): RestoreTarget {
+export function restoreTarget(
+  options: Partial<Pick<RestoreOptions, "txid" | "timestamp" | "generation">>,
+): RestoreTarget {
   const { txid, timestamp, generation } = options;
   if (txid !== undefined && timestamp !== undefined) {
     throw new PageferryError("bad-request", "--txid and --timestamp name two targets: give one");

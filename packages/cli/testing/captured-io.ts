@@ -18,6 +18,10 @@ export function capturedIo(env: Readonly<Record<string, string>> = {}): Captured
     out: (text) => {
       said.out += text;
     },
+    async outBytes(bytes) {
+      said.out += Buffer.from(bytes).toString("latin1");
+    },
+    isOutTerminal: false,
     err: (text) => {
       said.err += text;
     },

@@ -31,20 +31,23 @@ export function checkChain(fromTxId: TxId, segments: Iterable<Link>): ChainResul
  * Throws `corrupt` unless the segment is one that a restore may apply: `txId` above its parent, as many frames as the
  * header says, and every page below the high-water mark. Decoding alone does not ask this.
  */
-export function checkSegment(segment: Segment): void {
-  const { header, pages } = segment;
+export function checkSegment({ header, pages }: Segment): void {
+  const last = pages.at(-1);
+  checkRuns(header, pages.length, last === undefined ? 0n : last.id + BigInt(last.overflow) + 1n);
+}
+
+/** The same of a segment of which only this is known: how many runs it has, and where the last one ends. */
+export function checkRuns(header: Segment["header"], runs: number, end: bigint): void {
   const where = `segment ${formatTxId(header.txId)}`;
   if (header.txId <= header.parentTxId) {
     throw new PageferryError("corrupt", `${where}: is not above its parent ${formatTxId(header.parentTxId)}`);
   }
-  if (header.pageCount !== BigInt(pages.length)) {
+  if (header.pageCount !== BigInt(runs)) {
     throw new PageferryError(
       "corrupt",
-      `${where}: holds ${pages.length} frames, its header says ${header.pageCount}`,
+      `${where}: holds ${runs} frames, its header says ${header.pageCount}`,
     );
   }
-  const last = pages.at(-1);
-  const end = last === undefined ? 0n : last.id + BigInt(last.overflow) + 1n;
   if (end > header.highWaterMark) {
     throw new PageferryError(
       "corrupt",

@@ -181,6 +181,7 @@ export const configSchema = keyed({
   maxReadRate: byteCount(),
   baseDeadline: duration(),
   storageBytesMax: byteCount(),
+  inspect: flag.default(false),
   alarms: keyed(alarmsKeys).default({ webhooks: [], allowPrivate: false }),
 });
 

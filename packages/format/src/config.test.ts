@@ -50,6 +50,7 @@ suite("a configuration", () => {
       maxReadRate: 256 * 2 ** 20,
       baseDeadlineMs: 600_000,
       storageBytesMax: 0,
+      inspect: false,
       alarms: { webhooks: [], allowPrivate: false },
     });
   });

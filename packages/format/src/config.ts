@@ -83,6 +83,8 @@ export interface Config {
   readonly baseDeadlineMs: number;
   /** Above this much of one database in one replica the alarm `storage` is raised; 0 is no ceiling. */
   readonly storageBytesMax: number;
+  /** Whether a host shows buckets, keys and values to tokens with the scope `inspect`. Default false. */
+  readonly inspect: boolean;
   readonly alarms: AlarmsConfig;
 }
 
@@ -170,6 +172,7 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
     maxReadRate: written.maxReadRate ?? 256 * 2 ** 20,
     baseDeadlineMs: written.baseDeadline || 10 * minuteMs,
     storageBytesMax: written.storageBytesMax ?? 0,
+    inspect: written.inspect,
     alarms: { ...given(written.alarms), webhooks: written.alarms.webhooks.map(given) },
   };
 }

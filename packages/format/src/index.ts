@@ -79,6 +79,17 @@ export {
   type WalkOptions,
   walkTree,
 } from "./bolt/tree.ts";
+export { bytesOfName, nameOfBytes, parseBucketPath } from "./bucket-path.ts";
+export {
+  type BucketEntry,
+  type BucketListing,
+  type BucketPath,
+  type BucketValue,
+  getValue,
+  type ListOptions,
+  listBucket,
+} from "./bucket-walk.ts";
+export { type ByteCache, createByteCache } from "./byte-cache.ts";
 export { canonicalJson } from "./canonical-json.ts";
 export { decodeCbor, encodeCbor } from "./cbor.ts";
 export { type ChainResult, checkChain, checkSegment, type Link } from "./chain.ts";
@@ -175,6 +186,7 @@ export {
 } from "./names.ts";
 export { formatNeeds, type GenerationNeeds, type Needs, parseNeeds } from "./needs.ts";
 export { decodePack, decodePackIndex, encodePack, type PackEntry } from "./pack.ts";
+export { type OpenPointOptions, openPointPages, type PointPages } from "./point-pages.ts";
 export { type Point, points, pointsOf, type Reach, reachOf } from "./points.ts";
 export { type EndJson, type PointJson, pointJson, type TimelineJson, timelineJson } from "./points-json.ts";
 export { type Profile, type ProfileName, profileNames, profileOf } from "./profiles.ts";

@@ -14,16 +14,23 @@ interface Reached {
   readonly stateHash: StateHash | undefined;
 }
 
+/** What of a snapshot a chain is held against. */
+type ChainBase = Pick<MetaFields, "txId" | "pageSize" | "highWaterMark">;
+
 /** Follows a chain from its end to its snapshot. */
 export interface ChainWalk {
   /** Takes the next older part. `derive` is asked only where the part holds no meta page and one is still needed. */
   part(name: string, facts: PartFacts, derive: () => Promise<DerivedMeta>): Promise<void>;
   /** Takes the snapshot, which ends the chain. */
   snapshot(name: string, meta: MetaFields, stateHash: StateHash | undefined): void;
+  /** As `snapshot`, where its meta is not read, nor needed. */
+  base(name: string, header: ChainBase, stateHash: StateHash | undefined): void;
   /** The page size, the high-water mark and the state hash of the end: known after the first part, or the snapshot. */
   end():
     | { readonly pageSize: number; readonly highWaterMark: number; readonly stateHash: StateHash | undefined }
     | undefined;
+  /** The root page of the end, as soon as it is known. */
+  root(): number | undefined;
   /** The meta of the end, known after the snapshot. */
   meta(): MetaFields;
 }
@@ -59,7 +66,12 @@ export function createChainWalk(
     }
   };
 
+  const base: ChainWalk["base"] = (name, header, stateHash) =>
+    reach({ name, txId: header.txId, pageSize: header.pageSize, stateHash }, header.highWaterMark);
+
   return {
+    base,
+    root: () => root,
     async part(name, facts, derive) {
       reach({ name, txId: facts.txId, pageSize: facts.pageSize, stateHash: facts.post }, facts.highWaterMark);
       younger = { name, facts };
@@ -75,7 +87,7 @@ export function createChainWalk(
       }
     },
     snapshot(name, meta, stateHash) {
-      reach({ name, txId: meta.txId, pageSize: meta.pageSize, stateHash }, meta.highWaterMark);
+      base(name, meta, stateHash);
       fields ??= meta;
       root ??= meta.root;
       sequence ??= meta.sequence;

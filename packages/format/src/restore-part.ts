@@ -7,8 +7,8 @@ import { PageferryError } from "./errors.ts";
 import { pageIdMax } from "./limits.ts";
 import { decodePack } from "./pack.ts";
 import type { PlanStep } from "./restore-plan.ts";
-import { decodeSegment, type PageFrame, type Segment } from "./segment.ts";
-import { segmentState, segmentWords } from "./segment-header.ts";
+import { decodeSegment, decodeSegmentAsync, type PageFrame, type Segment } from "./segment.ts";
+import { type SegmentHeader, segmentState, segmentWords } from "./segment-header.ts";
 import type { StateHash } from "./state-hash.ts";
 import type { TxId } from "./txid.ts";
 
@@ -56,31 +56,60 @@ export type PartOrder = Pick<PlanStep, "kind" | "name" | "parentTxId" | "lastTxI
  * when it is not what its name says), `too-large`, `unsupported-version`.
  */
 export function decodeParts(order: PartOrder, bytes: Uint8Array): Part[] {
-  if (order.kind === "segment") {
-    const part = partOf(decodeSegment(bytes));
-    checkName(order, part.facts.parentTxId, part.facts.txId);
-    return [part];
-  }
-  const items = decodePack(bytes);
-  checkName(order, items[0]?.entry.parentTxId, items.at(-1)?.entry.txId);
-  const parts: Part[] = [];
-  for (const { entry, bytes: file } of items) {
-    if (entry.txId <= order.from || entry.txId > order.to) continue;
-    const part = partOf(decodeSegment(file));
-    checkName(
-      { ...order, parentTxId: entry.parentTxId, lastTxId: entry.txId },
-      part.facts.parentTxId,
-      part.facts.txId,
-    );
-    parts.push(part);
-  }
-  if (parts.at(-1)?.facts.txId !== order.to) {
-    throw new PageferryError("corrupt", `${order.name}: holds no transaction ${order.to}`);
-  }
-  return parts;
+  const files = filesOf(order, bytes);
+  return checkedEnd(
+    order,
+    files.map((file) => namedPart(file.order, decodeSegment(file.bytes))),
+  );
 }
 
-function checkName(order: PartOrder, parentTxId: TxId | undefined, txId: TxId | undefined): void {
+/** As `decodeParts`, decompressing on libuv threads; more than `rawBytesMax` bytes of pages are `too-large`. */
+export async function decodePartsAsync(
+  order: PartOrder,
+  bytes: Uint8Array,
+  rawBytesMax: number,
+): Promise<Part[]> {
+  const parts: Part[] = [];
+  let left = rawBytesMax;
+  for (const file of filesOf(order, bytes)) {
+    const part = namedPart(file.order, await decodeSegmentAsync(file.bytes, { rawBytesMax: left }));
+    left -= part.frames.reduce((sum, frame) => sum + frame.length, 0);
+    if (left < 0)
+      throw new PageferryError("too-large", `${order.name}: holds more than ${rawBytesMax} bytes of pages`);
+    parts.push(part);
+  }
+  return checkedEnd(order, parts);
+}
+
+/** The segment files in an object that lead from `from` to `to`, with what each must be. */
+function filesOf(
+  order: PartOrder,
+  bytes: Uint8Array,
+): { readonly order: PartOrder; readonly bytes: Uint8Array }[] {
+  if (order.kind === "segment") return [{ order, bytes }];
+  const items = decodePack(bytes);
+  checkName(order, items[0]?.entry.parentTxId, items.at(-1)?.entry.txId);
+  return items
+    .filter(({ entry }) => entry.txId > order.from && entry.txId <= order.to)
+    .map(({ entry, bytes: file }) => ({
+      order: { ...order, parentTxId: entry.parentTxId, lastTxId: entry.txId },
+      bytes: file,
+    }));
+}
+
+function namedPart(order: PartOrder, segment: Segment): Part {
+  const part = partOf(segment);
+  checkName(order, part.facts.parentTxId, part.facts.txId);
+  return part;
+}
+
+function checkedEnd(order: PartOrder, parts: Part[]): Part[] {
+  if (order.kind === "segment" || parts.at(-1)?.facts.txId === order.to) return parts;
+  throw new PageferryError("corrupt", `${order.name}: holds no transaction ${order.to}`);
+}
+
+/** Throws `corrupt` unless an object holds the range that its name tells. */
+export function checkName(order: PartOrder, parentTxId: TxId | undefined, txId: TxId | undefined): void {
   if (order.parentTxId === parentTxId && order.lastTxId === txId) return;
   throw new PageferryError(
     "corrupt",
@@ -91,6 +120,22 @@ function checkName(order: PartOrder, parentTxId: TxId | undefined, txId: TxId | 
 function partOf(segment: Segment): Part {
   checkSegment(segment);
   const { header, pages } = segment;
+  let meta: MetaFields | undefined;
+  for (const page of pages) if (page.id < 2n) meta = metaOf(header, page);
+  const runs = pages.map((page) => ({ pageId: page.id, count: BigInt(page.overflow) + 1n }));
+  return {
+    facts: partFacts(header, runs, meta),
+    frames: pages.map((page) => page.data),
+    deriveMeta: () => deriveMeta({ ...header, frames: pages }),
+  };
+}
+
+/** The facts of a segment whose runs lie below its high-water mark. Throws `too-large` for a mark that no page id reaches. */
+export function partFacts(
+  header: SegmentHeader,
+  pages: readonly { readonly pageId: bigint; readonly count: bigint }[],
+  meta: MetaFields | undefined,
+): PartFacts {
   const { pre, post } = segmentState(header);
   if (header.highWaterMark > BigInt(pageIdMax)) {
     throw new PageferryError(
@@ -99,27 +144,19 @@ function partOf(segment: Segment): Part {
     );
   }
   const runs = new Uint32Array(pages.length * 2);
-  const frames: Uint8Array[] = [];
-  let meta: MetaFields | undefined;
-  for (const page of pages) {
-    if (page.id < 2n) meta = metaOf(segment, page);
-    runs[frames.length * 2] = Number(page.id);
-    runs[frames.length * 2 + 1] = page.overflow + 1;
-    frames.push(page.data);
+  for (const [at, { pageId, count }] of pages.entries()) {
+    runs[at * 2] = Number(pageId);
+    runs[at * 2 + 1] = Number(count);
   }
   return {
-    facts: {
-      txId: header.txId,
-      parentTxId: header.parentTxId,
-      pageSize: header.pageSize,
-      highWaterMark: Number(header.highWaterMark),
-      pre,
-      post,
-      runs,
-      meta,
-    },
-    frames,
-    deriveMeta: () => deriveMeta({ ...header, frames: pages }),
+    txId: header.txId,
+    parentTxId: header.parentTxId,
+    pageSize: header.pageSize,
+    highWaterMark: Number(header.highWaterMark),
+    pre,
+    post,
+    runs,
+    meta,
   };
 }
 
@@ -127,8 +164,7 @@ function partOf(segment: Segment): Part {
  * The meta page of the segment's own transaction, out of the frame that holds it: alone as we write it, joined with what follows as others
  * may. Its pages 0 and 1 are never applied as they are. A frame there without that meta breaks the segment.
  */
-function metaOf(segment: Segment, frame: PageFrame): MetaFields {
-  const { header } = segment;
+export function metaOf(header: SegmentHeader, frame: Pick<PageFrame, "id" | "data">): MetaFields {
   const { pageSize } = header;
   const place = metaSlot(header.txId) - Number(frame.id);
   const page = place < 0 ? new Uint8Array(0) : frame.data.subarray(place * pageSize, (place + 1) * pageSize);

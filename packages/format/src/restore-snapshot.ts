@@ -74,7 +74,7 @@ async function unpackSnapshot(
   if (!ranges.isSeekable) return unpackOneFrame(attempt, reader, ranges, given);
   const { header, data } = ranges;
   const head = await ranges.read(0, Math.min(ranges.rawBytes, 2 * pageSizeMax));
-  const meta = metaOf(head, true);
+  const meta = metaOfHead(head, true);
   checkSnapshot(snapshot, header, meta, ranges.rawBytes);
   const claims = given ?? (await beginWhole(attempt, meta));
   const { words, pageCount } = claims;
@@ -129,7 +129,7 @@ async function unpackOneFrame(
     if (isPageferryError(error, "disk-full")) throw error;
     return undefined;
   }
-  const meta = metaOf(found.head, true);
+  const meta = metaOfHead(found.head, true);
   if (meta === undefined || found.rawBytes !== rawBytes) return undefined;
   checkSnapshot(snapshot, header, meta, rawBytes);
   if (found.crc !== undefined) checkSnapshotSum(header, found.crc);
@@ -181,7 +181,7 @@ async function beginWhole(attempt: Attempt, meta: Meta): Promise<PageClaims> {
 }
 
 /** Holds what was found against the header and the name. */
-function checkSnapshot(
+export function checkSnapshot(
   snapshot: SnapshotObject,
   header: SnapshotHeader,
   meta: Meta | undefined,
@@ -233,7 +233,7 @@ function createSnapshotWriter(attempt: Attempt, given: PageClaims | undefined): 
     async write(raw) {
       if (meta === undefined) {
         head = joined(head, raw);
-        meta = metaOf(head, false);
+        meta = metaOfHead(head, false);
         if (meta === undefined) return;
         claims ??= await beginWhole(attempt, meta);
         await place(head, meta.pageSize, claims);
@@ -250,7 +250,7 @@ function createSnapshotWriter(attempt: Attempt, given: PageClaims | undefined): 
 }
 
 /** The newest meta, once both meta pages have come. Undefined: more bytes are needed, or there is none in all of them. */
-function metaOf(head: Uint8Array, isAll: boolean): Meta | undefined {
+export function metaOfHead(head: Uint8Array, isAll: boolean): Meta | undefined {
   const pageSize = parseMeta(head)?.pageSize;
   if (pageSize !== undefined) {
     return head.length < 2 * pageSize ? undefined : newestMeta(head, head.subarray(pageSize));

@@ -40,6 +40,27 @@ export async function openSeekReader(
   };
 }
 
+/** A frame that is larger was not written to be read by itself. Ours hold 1 MiB. */
+const frameBytesMax = 16 * 1024 * 1024;
+
+/** One frame of the payload at `data`, decoded and verified by its own checksum. Throws `corrupt`, or `too-large`. */
+export async function readFrame(
+  reader: RandomReader,
+  data: DataPlace,
+  frame: FramePlace,
+  what: string,
+): Promise<Uint8Array> {
+  const length = frame.rawEnd - frame.rawStart;
+  const storedBytes = frame.storedEnd - frame.storedStart;
+  if (length > frameBytesMax || storedBytes > frameBytesMax) {
+    throw new PageferryError(
+      "too-large",
+      `${what}: a frame of ${storedBytes} bytes, ${length} decoded; at most ${frameBytesMax} are read for a page`,
+    );
+  }
+  return readFrames(reader, data, [frame], { offset: frame.rawStart, length, what });
+}
+
 async function readTable(
   reader: RandomReader,
   place: DataPlace,

@@ -52,10 +52,14 @@ export function decodeBareSegment(data: Uint8Array): BareSegment {
 }
 
 /** As `decodeBareSegment`, decompressing on libuv threads; `data` must not change meanwhile. */
-export async function decodeBareSegmentAsync(data: Uint8Array): Promise<BareSegment> {
+export async function decodeBareSegmentAsync(
+  data: Uint8Array,
+  outputBytesMax: number = segmentRawBytesMax,
+): Promise<BareSegment> {
   checkSize(data.length);
   const isZstd = beginsWith(data, zstdHead) === true;
-  return bareSegmentOf(data, isZstd ? await zstdDecompress(data, bounds) : data, isZstd);
+  const raw = isZstd ? await zstdDecompress(data, { ...bounds, outputBytesMax }) : data;
+  return bareSegmentOf(data, raw, isZstd);
 }
 
 /** Reads what a bare segment says of itself; that lies at the end of its payload, so all of it is read. */

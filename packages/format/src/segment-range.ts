@@ -1,9 +1,9 @@
 // Reads what a segment says of itself, and single pages of a large one, without reading all of its data: in a store, or on
 // disk. See docs/format.md#seekable.
 import { PageferryError } from "./errors.ts";
-import { headerBytesMax, segmentBytesMax } from "./limits.ts";
+import { cborElementsMax, headerBytesMax, segmentBytesMax } from "./limits.ts";
 import type { RandomReader } from "./ports.ts";
-import { openSeekReader } from "./seek-reader.ts";
+import { type FramePlace, openSeekReader } from "./seek-reader.ts";
 import { type PageIndexEntry, readPageIndex } from "./seekable.ts";
 import { isBareSegment, readBareSegmentHeader } from "./segment-bare.ts";
 import { type DataPlace, decodeKeyedHeader, headerKey, parseDataPlace } from "./segment-file.ts";
@@ -14,12 +14,19 @@ import { checkPageSize } from "./segment-payload.ts";
 export interface SegmentRanges {
   readonly header: SegmentHeader;
   /** Its runs, ascending by page id. */
-  readonly runs: readonly { readonly pageId: bigint; readonly count: bigint }[];
+  readonly runs: readonly PageIndexEntry[];
+  /** Where the payload lies in the object. */
+  readonly data: DataPlace;
+  /** The payload's frames, in order, the skippable ones included. */
+  readonly frames: readonly FramePlace[];
   /** One page; `undefined` where the segment does not hold it. Its zstd frame is verified, the whole segment is not. */
   readPage(pageId: bigint): Promise<Uint8Array | undefined>;
 }
 
 const headBytesMax = 15;
+
+/** Three numbers for each of the most runs that a segment may have, and room for its frame's head. */
+const indexBytesMax = cborElementsMax * 24 + 64;
 
 /**
  * Reads the header of a segment, with two small reads; the checksum is not verified, since the data is not looked at. A bare
@@ -43,12 +50,17 @@ export async function openSegment(reader: RandomReader): Promise<SegmentRanges |
   if (payload === undefined || last === undefined || last.rawEnd > last.rawStart) {
     return undefined;
   }
-  const stored = await reader.read(place.offset + last.storedStart, last.storedEnd - last.storedStart);
+  const indexBytes = last.storedEnd - last.storedStart;
+  if (indexBytes > indexBytesMax)
+    throw new PageferryError("corrupt", `${what}: a page index of ${indexBytes} bytes`);
+  const stored = await reader.read(place.offset + last.storedStart, indexBytes);
   const runs = readPageIndex(stored, what);
   checkRuns(runs, payload.rawBytes, header);
   return {
     header,
     runs,
+    data: place,
+    frames: payload.frames,
     async readPage(pageId) {
       const run = runs.find((one) => one.pageId <= pageId && pageId < one.pageId + one.count);
       return run === undefined

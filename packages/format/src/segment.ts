@@ -140,8 +140,11 @@ function finishDecode(file: SegmentFile, raw: Uint8Array): Segment {
   return { header: file.header, pages };
 }
 
-function rawBounds(header: SegmentHeader): { readonly outputBytesMax: number; readonly what: string } {
-  return { outputBytesMax: rawBytesMax(header), what: segmentWords(header) };
+function rawBounds(
+  header: SegmentHeader,
+  bytesMax: number = segmentRawBytesMax,
+): { readonly outputBytesMax: number; readonly what: string } {
+  return { outputBytesMax: Math.min(rawBytesMax(header), bytesMax), what: segmentWords(header) };
 }
 
 /**
@@ -158,15 +161,21 @@ export function decodeSegment(bytes: Uint8Array): Segment {
   return finishDecode(file, isPacked ? zstdDecompressSync(file.data, rawBounds(file.header)) : file.data);
 }
 
-/** As `decodeSegment`, decompressing on libuv threads; `bytes` must not change meanwhile. */
-export async function decodeSegmentAsync(bytes: Uint8Array): Promise<Segment> {
+/**
+ * As `decodeSegment`, decompressing on libuv threads; `bytes` must not change meanwhile. More than `rawBytesMax` decoded bytes (default: as many
+ * as a segment may have) are `too-large`.
+ */
+export async function decodeSegmentAsync(
+  bytes: Uint8Array,
+  options: { readonly rawBytesMax?: number } = {},
+): Promise<Segment> {
   if (isBareSegment(bytes) === true) {
-    const bare = await decodeBareSegmentAsync(bytes);
+    const bare = await decodeBareSegmentAsync(bytes, options.rawBytesMax);
     return finishDecode(bare, bare.raw);
   }
   const file = decodeSegmentFile(bytes);
-  const isPacked = isCompressed(file.header, segmentWords(file.header));
-  return finishDecode(file, isPacked ? await zstdDecompress(file.data, rawBounds(file.header)) : file.data);
+  if (!isCompressed(file.header, segmentWords(file.header))) return finishDecode(file, file.data);
+  return finishDecode(file, await zstdDecompress(file.data, rawBounds(file.header, options.rawBytesMax)));
 }
 
 /** Collects a segment file from a stream, refusing a hostile length with its first bytes, and decodes it. */

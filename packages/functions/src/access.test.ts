@@ -56,6 +56,7 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
     images: { open: reach("images"), peek: () => undefined, close: async () => undefined },
     pins: { list: reach("pins"), add: reach("pin"), remove: reach("unpin") },
     alarms: () => [],
+    inspect: { onUse: reach("inspect") },
     onUnexpected: (error) => assert.fail(String(error)),
     ...more,
   });
@@ -115,6 +116,8 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases/:database/objects/:name{.+}": ["restore"],
   "GET /v1/databases/:database/restore": ["restore"],
   "GET /v1/manifest-key": ["read", "restore"],
+  "GET /v1/databases/:database/inspect/ls": ["inspect"],
+  "GET /v1/databases/:database/inspect/get": ["inspect"],
   "GET /v1/databases/:database/pins": ["read", "restore"],
   "GET /metrics": ["read"],
   "GET /": ["read", "restore"],

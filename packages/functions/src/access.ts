@@ -27,6 +27,8 @@ const atOnceBounds = {
   plans: { perHost: 8, perToken: 4 },
   streams: { perHost: 256, perToken: 128 },
   databases: { perHost: 32, perToken: 16 },
+  /** Each may fetch and decode an object of some hundred MB, where an archive was never compacted. */
+  inspections: { perHost: 4, perToken: 2 },
 };
 
 const database = "/v1/databases/:database";
@@ -51,6 +53,8 @@ const rules: Readonly<Record<string, Rule>> = {
   [`GET ${database}/objects/:name{.+}`]: { scopes: ["restore"], database: "path", atOnce: "streams" },
   "GET /v1/manifest-key": { scopes: ["read", "restore"], database: "inside" },
   [`GET ${database}/restore`]: { scopes: ["restore"], database: "path", atOnce: "databases" },
+  [`GET ${database}/inspect/ls`]: { scopes: ["inspect"], database: "path", atOnce: "inspections" },
+  [`GET ${database}/inspect/get`]: { scopes: ["inspect"], database: "path", atOnce: "inspections" },
   [`POST ${database}/repair`]: operate,
   [`POST ${database}/verify`]: operate,
   [`POST ${database}/compact`]: operate,
@@ -108,6 +112,7 @@ export function guardRoutes(app: Hono, authenticate: Authenticate, sessions?: Pi
     plans: createAtOnce("plans of restores", atOnceBounds.plans),
     streams: createAtOnce("objects", atOnceBounds.streams),
     databases: createAtOnce("databases", atOnceBounds.databases),
+    inspections: createAtOnce("looks inside", atOnceBounds.inspections),
   };
   for (const [route, rule] of Object.entries(rules)) {
     const [method = "", path = ""] = route.split(" ");

@@ -11,6 +11,7 @@ import { addDatabasesRoutes, type DatabasesApiOptions } from "./databases-api.ts
 import { addDocsRoutes } from "./docs-api.ts";
 import { addHealthRoutes, type HealthApiOptions } from "./health-api.ts";
 import { addIngestRoutes, type IngestApiOptions } from "./ingest-api.ts";
+import { addInspectRoutes, type InspectApiOptions } from "./inspect-api.ts";
 import { methodsAt } from "./methods.ts";
 import { openDoor } from "./page/door.ts";
 import { addPageRoutes, type PageApiOptions } from "./page/page-api.ts";
@@ -33,6 +34,7 @@ export interface ApiOptions
     RestoreApiOptions,
     RepairApiOptions,
     TimeApiOptions,
+    InspectApiOptions,
     Pick<PageApiOptions, "page"> {
   /** Asked of every call but `/healthz` and the reference. */
   readonly authenticate: Authenticate;
@@ -79,6 +81,7 @@ export function createApi(options: ApiOptions): Hono {
   addRestoreRoutes(app, options, { ...parsed, archive });
   addRepairRoutes(app, options, parsed);
   addTimeRoutes(app, options, parsed);
+  addInspectRoutes(app, options, parsed);
   addDocsRoutes(app);
   addPageRoutes(app, options, { ...parsed, archive });
   return app;

@@ -13,7 +13,7 @@ import {
 } from "@pageferry/format";
 import { makeDirectoryDurable } from "@pageferry/format/node";
 import type { Alarm, Alarms } from "../alarms.ts";
-import { createApi } from "../api.ts";
+import { type ApiOptions, createApi } from "../api.ts";
 import { createRepairs, type Repairs } from "../behind.ts";
 import { startConsumer } from "../consumer.ts";
 import { createDatabases, type Databases } from "../databases.ts";
@@ -68,6 +68,7 @@ export type LocalHostConfig = { readonly dataDir: string } & Partial<
     | "verifyIntervalMs"
     | "dataLossWindowThresholdMs"
     | "storageBytesMax"
+    | "inspect"
     | "alarms"
   >
 >;
@@ -180,7 +181,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     alarms: () => alarms.list().map(alarmStatus),
     page,
-    onUnexpected: (err, where) => options.logger?.error({ err, ...where }, "unexpected error"),
+    ...writtenDown(config, options),
   });
   const server = options.http === false ? undefined : await listen(api.fetch, config.listen);
   if (server !== undefined) undo.defer(() => server.close(0));
@@ -209,6 +210,17 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     ...{ raise: alarms.raise, clear: alarms.clear },
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
     [Symbol.asyncDispose]: () => close(closeDeadlineMs),
+  };
+}
+
+/** What goes to the log and nowhere else. */
+function writtenDown(
+  config: LocalHostConfig,
+  { logger }: LocalHostOptions,
+): Pick<ApiOptions, "inspect" | "onUnexpected"> {
+  return {
+    inspect: config.inspect === true ? { onUse: (use) => logger?.info(use, "inspect") } : undefined,
+    onUnexpected: (err, where) => logger?.error({ err, ...where }, "unexpected error"),
   };
 }
 

@@ -1,0 +1,199 @@
+// Looking inside a backup over HTTP: buckets and keys of a point, and one value. Off unless the configuration turns it on, and every use is
+// told with everything but what was looked at: backups hold secrets. docs/operations.md#look-inside.
+
+import {
+  type BucketEntry,
+  bytesOfName,
+  type DatabaseName,
+  formatTxId,
+  getValue,
+  listBucket,
+  nameOfBytes,
+  PageferryError,
+  parseBucketPath,
+  type RestorePlan,
+} from "@pageferry/format";
+import type { Context, Hono } from "hono";
+import { grantOfCall } from "./access.ts";
+import { askedRange } from "./http-range.ts";
+import {
+  createInspectPoints,
+  type InspectPoints,
+  type InspectPointsOptions,
+  type PointOrder,
+} from "./inspect-points.ts";
+import { type InspectLs, inspectGetRoute, inspectLsRoute } from "./inspect-schema.ts";
+import type { Parsed } from "./parsed.ts";
+import { targetOf } from "./route.ts";
+import { addRoute, type Call } from "./serve-route.ts";
+
+/** One answer holds so much of a value; more is asked for by ranges. */
+const valueBytesMax = 64 * 1024 * 1024;
+
+/** One use, as it is logged. */
+export interface InspectUse {
+  readonly database: DatabaseName;
+  readonly generation: string;
+  readonly txid: string;
+  /** Buckets in the path. */
+  readonly depth: number;
+  readonly call: "ls" | "get";
+  /** The token's id. */
+  readonly token: string;
+}
+
+export interface InspectApiOptions {
+  /** Absent: nobody may look inside. */
+  readonly inspect?: { readonly onUse: (use: InspectUse) => void } | undefined;
+}
+
+export function addInspectRoutes(
+  app: Hono,
+  options: InspectApiOptions & Pick<InspectPointsOptions, "lease">,
+  { placeOf }: Pick<Parsed, "placeOf">,
+): void {
+  const points = createInspectPoints({ lease: options.lease, now: () => performance.now() });
+  addRoute(app, inspectLsRoute, async (call) =>
+    answerLs(call, options, points, await orderOf(call, placeOf)),
+  );
+  addRoute(app, inspectGetRoute, async (call) =>
+    answerGet(call, options, points, await orderOf(call, placeOf)),
+  );
+}
+
+async function answerLs(
+  { context, query, signal }: Call<typeof inspectLsRoute>,
+  options: InspectApiOptions,
+  points: InspectPoints,
+  order: PointOrder,
+): Promise<Response> {
+  const onUse = requireOn(options);
+  const { path, after, prefix, limit } = query;
+  const buckets = parseBucketPath(path);
+  const listOptions = { limit, signal, after: nameOf(after), prefix: nameOf(prefix) };
+  const { plan, listing } = await points.use(order, { signal }, async ({ plan, pages }) => {
+    onUse(useOf(context, order, plan, buckets.length, "ls"));
+    return { plan, listing: await listBucket(pages, buckets, listOptions) };
+  });
+  if (listing === undefined) throw nothing(`no bucket of this path, ${buckets.length} names long`);
+  const { generation, txId, stampMs } = plan;
+  const answer: InspectLs = {
+    ...{ generation, txid: formatTxId(txId), path: buckets.map(nameOfBytes).join("/") },
+    time: stampMs === null ? null : new Date(stampMs).toISOString(),
+    entries: listing.entries.map(entryJson),
+    next: listing.next === undefined ? null : nameOfBytes(listing.next),
+  };
+  return context.json(answer, 200, noStore);
+}
+
+function entryJson(entry: BucketEntry): InspectLs["entries"][number] {
+  const key = nameOfBytes(entry.key);
+  if (entry.kind === "key") return { key, kind: "key", bytes: entry.valueBytes };
+  return { key, kind: "bucket", root: entry.root, sequence: entry.sequence.toString() };
+}
+
+async function answerGet(
+  { context, query, signal }: Call<typeof inspectGetRoute>,
+  options: InspectApiOptions,
+  points: InspectPoints,
+  order: PointOrder,
+): Promise<Response> {
+  const onUse = requireOn(options);
+  const buckets = parseBucketPath(query.path);
+  const name = bytesOfName(query.key);
+  const found = await points.use(order, { signal }, async ({ plan, pages }) => {
+    onUse(useOf(context, order, plan, buckets.length, "get"));
+    const value = await getValue(pages, buckets, name, { signal });
+    if (value === undefined || value === "bucket") return value;
+    const range = askedRange({ range: context.req.header("range"), ifRange: undefined }, value.bytes, "");
+    if (range === "unsatisfiable") return { none: value.bytes };
+    const { offset: start, length } = range ?? { offset: 0, length: value.bytes };
+    const end = start + length;
+    if (end - start > valueBytesMax) throw tooLarge(value.bytes);
+    const pieces = value.read(start, end);
+    // What is broken is told by the status, not in the middle of an answer, as far as the first piece can tell.
+    const first = await pieces.next();
+    return {
+      body: firstThenRest(first, pieces),
+      bytes: value.bytes,
+      start,
+      end,
+      isPart: range !== undefined,
+    };
+  });
+  if (found === undefined)
+    throw nothing(`no such key in a bucket of this path, ${buckets.length} names long`);
+  if (found === "bucket")
+    throw new PageferryError("bad-request", "this key is a bucket", { hint: "List it with …/inspect/ls." });
+  if ("none" in found) {
+    const headers = { ...valueHeaders, "content-range": `bytes */${found.none}`, "content-length": "0" };
+    return new Response(null, { status: 416, headers });
+  }
+  const { start, end, bytes, isPart } = found;
+  const partial = { "content-range": `bytes ${start}-${end - 1}/${bytes}` };
+  return new Response(ReadableStream.from(found.body) as ReadableStream, {
+    status: isPart ? 206 : 200,
+    headers: { ...valueHeaders, "content-length": String(end - start), ...(isPart ? partial : {}) },
+  });
+}
+
+function tooLarge(bytes: number): PageferryError {
+  return new PageferryError("too-large", `a value of ${bytes} bytes, one answer has ${valueBytesMax}`, {
+    hint: "Ask for it by parts, with a Range header.",
+  });
+}
+
+async function* firstThenRest(
+  first: IteratorResult<Uint8Array, void>,
+  rest: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  if (first.done === true) return;
+  yield first.value;
+  yield* rest;
+}
+
+const noStore = { "cache-control": "no-store" };
+
+/** A value may be a page of HTML, and is never shown as one. */
+const valueHeaders = {
+  ...noStore,
+  "content-type": "application/octet-stream",
+  "content-disposition": 'attachment; filename="value"',
+  "x-content-type-options": "nosniff",
+  "accept-ranges": "bytes",
+};
+
+function requireOn({ inspect }: InspectApiOptions): (use: InspectUse) => void {
+  if (inspect !== undefined) return inspect.onUse;
+  throw new PageferryError("forbidden", "this host does not let anybody look inside its backups", {
+    hint: "Set `inspect: true` in its configuration; docs/operations.md#look-inside says what that means.",
+  });
+}
+
+async function orderOf(
+  { context, query }: Call<typeof inspectLsRoute> | Call<typeof inspectGetRoute>,
+  placeOf: Parsed["placeOf"],
+): Promise<PointOrder> {
+  const { replica } = query;
+  return { ...(await placeOf(context, replica)), target: targetOf(query), replica };
+}
+
+function nameOf(text: string | undefined): Uint8Array | undefined {
+  return text === undefined ? undefined : bytesOfName(text);
+}
+
+function useOf(
+  context: Context,
+  { database }: PointOrder,
+  { generation, txId }: RestorePlan,
+  depth: number,
+  call: InspectUse["call"],
+): InspectUse {
+  return { database, generation, txid: formatTxId(txId), depth, call, token: grantOfCall(context).id };
+}
+
+function nothing(what: string): PageferryError {
+  return new PageferryError("not-found", `${what}, at this point`, {
+    hint: "List what there is with …/inspect/ls, from the empty path on.",
+  });
+}
