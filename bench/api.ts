@@ -91,7 +91,7 @@ const objectCount = 100_000;
 const pageSize = 512;
 
 /** An archive of small segments and a snapshot for each thousand of them; what their pages hold is never looked at. */
-async function placeArchive(root: string): Promise<void> {
+export async function placeArchive(root: string): Promise<void> {
   const put = async (name: string, bytes: Uint8Array): Promise<void> => writeFile(`${root}/${name}`, bytes);
   for (const kind of ["segments", "snapshots"])
     await mkdir(`${root}/${generation}/${kind}`, { recursive: true });
