@@ -18,15 +18,17 @@ import { type Context, Hono } from "hono";
 import { type Authenticate, grantOfCall, guardRoutes } from "./access.ts";
 import { createArchiveApi } from "./archive-api.ts";
 import { createArchives } from "./archives.ts";
+import { addDownloadRoutes, type DownloadApiOptions } from "./download-api.ts";
 import type { HostReader } from "./host-reader.ts";
 import { answerInTheEnd } from "./late-answer.ts";
+import { type ArchiveParsed, addManifestRoutes, type ManifestApiOptions } from "./manifest-api.ts";
 import type { MetricsText } from "./metrics.ts";
+import { createObjectServer } from "./object-server.ts";
 import { problemOf } from "./problem.ts";
 import type { RepairReport } from "./repair.ts";
 import type { RepairRequest } from "./repairer.ts";
 import type { ReplayReport, ReplayRequest } from "./replay.ts";
 import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
-import { addRestoreRoutes, type RestoreApiOptions } from "./restore-api.ts";
 import { covers, requireDatabase } from "./scopes.ts";
 import type { Stage } from "./stage.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
@@ -42,7 +44,7 @@ const healthAgeMs = 1000;
 /** A request's target is as long as names are, ten times over. */
 const pathLengthMax = 16 * 1024;
 
-export interface ApiOptions extends TimeApiOptions, RestoreApiOptions {
+export interface ApiOptions extends TimeApiOptions, ManifestApiOptions, DownloadApiOptions {
   /** Asked of every call but `/healthz`. */
   readonly authenticate: Authenticate;
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
@@ -194,7 +196,9 @@ function addArchive(app: Hono, options: ApiOptions): void {
     const answer = context.req.query("timeline") === "true" ? archive.timeline : archive.points;
     return context.json(await answer(await place(context), { signal }));
   });
-  addRestoreRoutes(app, options, { placeOf: place, targetOf, archive });
+  const parsed: ArchiveParsed = { placeOf: place, targetOf, archive, objects: createObjectServer() };
+  addManifestRoutes(app, options, parsed);
+  addDownloadRoutes(app, options, parsed);
 }
 
 function addRepair(app: Hono, options: ApiOptions): void {

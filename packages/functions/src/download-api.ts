@@ -1,123 +1,45 @@
-// The HTTP side of a restore: the manifest of a point, the objects it names, and the database itself. docs/operations.md#restore-over-http.
+// The HTTP side of a download: objects of an archive, and a restored database itself, whole or in ranges. docs/operations.md#restore-over-http.
 
 import { createHash } from "node:crypto";
 import {
-  type DatabaseName,
   formatStateHash,
   formatTxId,
-  manifestJson,
-  manifestOf,
   PageferryError,
-  predictRestore,
   type RestorePlan,
   type RestoreTarget,
   type TxId,
 } from "@pageferry/format";
 import { restoreFile } from "@pageferry/format/node";
 import type { Context, Hono } from "hono";
-import type { ArchiveApi, ArchivePlace, PlannedPoint } from "./archive-api.ts";
-import type { HostReader } from "./host-reader.ts";
+import type { ArchiveApi, ArchivePlace } from "./archive-api.ts";
 import { askedRange, contentRange } from "./http-range.ts";
 import { withoutIdleTimeout } from "./idle-timeout.ts";
 import { streamImage } from "./image-stream.ts";
-import type { ManifestSigner } from "./manifest-key.ts";
-import { placesOf } from "./manifest-places.ts";
-import { createObjectServer, type ObjectServer } from "./object-server.ts";
-import { manifestQuerySchema } from "./restore-schema.ts";
+import { type ArchiveParsed, parsedQuery } from "./manifest-api.ts";
+import { restoreQuerySchema } from "./manifest-schema.ts";
 import type { ImageFacts, RestoredImages } from "./restored-images.ts";
 import { isMutableName } from "./store.ts";
 
-/** How long a manifest is good where no replica took a lease. */
-const validMs = 60 * 60_000;
-
-/** A point that prune leaves alone until then. */
-export interface Lease {
-  readonly id: string;
-  readonly expiresAtMs: number;
-}
-
-export interface RestoreApiOptions {
-  /** Keeps prune away from a point that somebody is about to restore; `undefined`: no replica took it. */
-  readonly lease: (
-    database: DatabaseName,
-    point: Pick<RestorePlan, "generation" | "txId">,
-  ) => Promise<Lease | undefined>;
+export interface DownloadApiOptions {
   /** Without it the host sends no databases, but manifests and objects. */
   readonly images?: RestoredImages;
   /** A larger database is not sent: where the host cannot. Default: any size is. */
   readonly streamBytesMax?: number;
-  readonly now?: () => number;
-  /** Without it manifests are not signed. */
-  readonly signer?: ManifestSigner;
 }
 
-/** What the rest of the API knows of a request. */
-interface Parsed {
-  /** The database in the path, and the replicas in the query. */
-  readonly placeOf: (context: Context) => Promise<ArchivePlace & { readonly database: DatabaseName }>;
-  readonly targetOf: (context: Context) => RestoreTarget;
-  readonly archive: ArchiveApi;
-}
-
-export function addRestoreRoutes(app: Hono, options: RestoreApiOptions, parsed: Parsed): void {
-  const objects = createObjectServer();
-  app.get("/v1/databases/:database/manifest", (context) => answerManifest(context, objects, options, parsed));
-  app.get("/v1/databases/:database/objects/:name{.+}", (context) => answerObject(context, objects, parsed));
-  const { images, signer } = options;
-  if (signer !== undefined) {
-    const { publicKey, keyId } = signer;
-    app.get("/v1/manifest-key", (context) => context.json({ algorithm: "ed25519", keyId, publicKey }));
-  }
+export function addDownloadRoutes(
+  app: Hono,
+  { images, ...more }: DownloadApiOptions,
+  parsed: ArchiveParsed,
+): void {
+  app.get("/v1/databases/:database/objects/:name{.+}", (context) => answerObject(context, parsed));
   if (images === undefined) return;
   app.get("/v1/databases/:database/restore", (context) =>
-    answerRestore(context, { ...options, images }, parsed),
+    answerRestore(context, { ...more, images }, parsed),
   );
 }
 
-async function answerManifest(
-  context: Context,
-  objects: ObjectServer,
-  { lease, signer, now = Date.now }: RestoreApiOptions,
-  { placeOf, targetOf, archive }: Parsed,
-): Promise<Response> {
-  const { signal } = context.req.raw;
-  const place = await placeOf(context);
-  const { urls, without, replica } = parseManifestQuery(context);
-  const { plan, ends } = await archive.plan(place, targetOf(context), { signal, without: new Set(without) });
-  const issuedAtMs = now();
-  const leased = await lease(place.database, plan);
-  const expiresAtMs = leased?.expiresAtMs ?? issuedAtMs + validMs;
-  const expiresSeconds = Math.max(1, Math.floor((expiresAtMs - issuedAtMs) / 1000));
-  const { readers } = place;
-  const places = await placesOf(plan, { readers, replica, expiresSeconds, kind: urls });
-  const sizes = [plan.snapshot, ...plan.steps].map(({ size }) => size);
-  const { requests, seconds } = predictRestore(sizes, objects.speedOf(readers, readers[0]?.name ?? ""));
-  const manifest = manifestOf(plan, {
-    ...{ database: place.database, issuedAtMs, expiresAtMs, lease: leased },
-    ...{ predictedRequests: requests, predictedSeconds: seconds },
-    ...{ stateHash: ends.stateHash, pageSize: ends.pageSize },
-    factsOf: (name) => ({ ...places.get(name), ...checksumOf(name, ends) }),
-  });
-  const json = manifestJson(manifest);
-  return context.json(signer === undefined ? json : signer.sign(json), 200, { "cache-control": "no-store" });
-}
-
-function parseManifestQuery(context: Context) {
-  const without = context.req.queries("without") ?? [];
-  const found = manifestQuerySchema.safeParse({ ...context.req.query(), without });
-  if (found.success) return found.data;
-  const [issue] = found.error.issues;
-  throw new PageferryError("bad-request", `${issue?.path.join(".")}: ${issue?.message}`, {
-    cause: found.error,
-  });
-}
-
-function checksumOf(name: string, { crc64 }: PlannedPoint["ends"]): { readonly crc64?: string } {
-  const checksum = crc64?.get(name);
-  return checksum === undefined ? {} : { crc64: checksum.toString(16).padStart(16, "0") };
-}
-
-async function answerObject(context: Context, objects: ObjectServer, { placeOf }: Parsed): Promise<Response> {
+async function answerObject(context: Context, { placeOf, objects }: ArchiveParsed): Promise<Response> {
   const { signal } = context.req.raw;
   const { readers } = await placeOf(context);
   const found = await objects.find(readers, context.req.param("name") ?? "", { signal });
@@ -172,12 +94,13 @@ async function answerRestore(
   {
     images,
     streamBytesMax = Number.POSITIVE_INFINITY,
-  }: RestoreApiOptions & { readonly images: RestoredImages },
-  { placeOf, targetOf, archive }: Parsed,
+  }: DownloadApiOptions & { readonly images: RestoredImages },
+  { placeOf, targetOf, archive }: ArchiveParsed,
 ): Promise<Response> {
   const { signal } = context.req.raw;
   const place = await placeOf(context);
   const target = targetOf(context);
+  const { replica } = parsedQuery(context, restoreQuerySchema);
   refuseLooseResume(context, target);
   const { plan, ends } = await archive.plan(place, target, { signal });
   const { pages, pageSize, stateHash } = ends;
@@ -187,7 +110,7 @@ async function answerRestore(
       throw tooLarge(place.database, plan, size, streamBytesMax);
   };
   check(bytes);
-  const key = [place.database, plan.generation, plan.txId, context.req.query("replica") ?? ""].join("\n");
+  const key = [place.database, plan.generation, plan.txId, replica ?? ""].join("\n");
   if (context.req.method === "HEAD") {
     const known = images.peek(key);
     const facts = known ?? (bytes === undefined ? undefined : factsOf(plan, { bytes, stateHash }));
@@ -234,7 +157,7 @@ function tooLarge(database: string, { generation, txId }: RestorePlan, size: num
 
 async function restoreImage(
   plan: RestorePlan,
-  place: ArchivePlace & { readonly readers: readonly HostReader[] },
+  place: ArchivePlace,
   archive: ArchiveApi,
   output: string,
   signal: AbortSignal,
