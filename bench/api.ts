@@ -61,7 +61,7 @@ export async function benchApiRestore(): Promise<Record<string, number>> {
     return JSON.parse(text.trim().split("\n").at(-1) ?? "") as { ms: number; bytes: number };
   };
   await curl(host, "/v1/databases/app/manifest", out);
-  return medians(3, async (run) => {
+  return await medians(3, async (run) => {
     const id = String(newest - 1 - run);
     const path = `/v1/databases/app/restore?txid=${id}`;
     const direct = await restored(root, id);

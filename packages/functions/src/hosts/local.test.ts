@@ -83,12 +83,14 @@ suite("the local host", () => {
     await until(isStored(dataDir, history.snapshot(4).name));
 
     assert.deepEqual((await readdir(dataDir)).filter((name) => !name.startsWith("queue.db-")).sort(), [
+      "manifest-key.pem",
+      "manifest-key.pub",
       "queue.db",
       "replica",
       "stage",
       "token",
     ]);
-    for (const name of ["queue.db", "token"])
+    for (const name of ["queue.db", "token", "manifest-key.pem"])
       assert.equal((await stat(join(dataDir, name))).mode & 0o777, 0o600);
     for (const name of ["stage", "replica"])
       assert.equal((await stat(join(dataDir, name))).mode & 0o777, 0o700);
