@@ -61,7 +61,7 @@ export async function benchApiRestore(): Promise<Record<string, number>> {
     return JSON.parse(text.trim().split("\n").at(-1) ?? "") as { ms: number; bytes: number };
   };
   await curl(host, "/v1/databases/app/manifest", out);
-  return medians(3, async (run) => {
+  return await medians(3, async (run) => {
     const id = String(newest - 1 - run);
     const path = `/v1/databases/app/restore?txid=${id}`;
     const direct = await restored(root, id);
@@ -91,7 +91,7 @@ const objectCount = 100_000;
 const pageSize = 512;
 
 /** An archive of small segments and a snapshot for each thousand of them; what their pages hold is never looked at. */
-async function placeArchive(root: string): Promise<void> {
+export async function placeArchive(root: string): Promise<void> {
   const put = async (name: string, bytes: Uint8Array): Promise<void> => writeFile(`${root}/${name}`, bytes);
   for (const kind of ["segments", "snapshots"])
     await mkdir(`${root}/${generation}/${kind}`, { recursive: true });

@@ -3,7 +3,7 @@
 import type { ArchiveListing, GenerationIndex } from "./archive-listing.ts";
 import { generationsNewestFirst } from "./lineage.ts";
 import type { Generation } from "./names.ts";
-import { type Edge, edgesOf, reachableTxIds } from "./restore-route.ts";
+import { type Edge, edgesOf, firstAbove, reachableTxIds } from "./restore-route.ts";
 import type { TxId } from "./txid.ts";
 
 /** A state that can be restored. */
@@ -89,8 +89,10 @@ export function pointsOf(listing: ArchiveListing, index: GenerationIndex): Point
 
 function pointsIn(index: GenerationIndex, reach: Pick<Reach, "edges" | "txIds">): Point[] {
   const points: Point[] = [];
-  let edgeAt = 0;
-  let snapshotAt = 0;
+  // Of one point of a million the others are not looked at.
+  const below = (reach.txIds[0] ?? 0n) - 1n;
+  let edgeAt = firstAbove(reach.edges, below);
+  let snapshotAt = firstAbove(index.snapshots, below);
   for (const id of reach.txIds) {
     let stampMs: number | null = null;
     let receivedMs: number | null = null;
@@ -127,8 +129,8 @@ function pointsIn(index: GenerationIndex, reach: Pick<Reach, "edges" | "txIds">)
 
 /** One point of a generation; undefined where it cannot be restored, or is none. */
 export function pointAt(listing: ArchiveListing, index: GenerationIndex, id: TxId): Point | undefined {
-  const found = { ...reachOf(listing, index), txIds: [id] };
-  return reachOf(listing, index).txIds.includes(id) ? pointsIn(index, found)[0] : undefined;
+  const { edges, txIds } = reachOf(listing, index);
+  return hasTxId(txIds, id) ? pointsIn(index, { edges, txIds: [id] })[0] : undefined;
 }
 
 /**

@@ -5,7 +5,7 @@ import type { ArchiveListing, RangeObject } from "./archive-listing.ts";
 import { type Ancestor, lineage } from "./lineage.ts";
 import { reachOf } from "./points.ts";
 import type { RestoreTarget } from "./restore-plan.ts";
-import type { Edge } from "./restore-route.ts";
+import { type Edge, endsIn } from "./restore-route.ts";
 import type { TxId } from "./txid.ts";
 
 /** What to read next; both empty: the plan can be made. */
@@ -55,10 +55,7 @@ function seamPacks(
 }
 
 function endsAt(listing: ArchiveListing, index: Ancestor["index"], id: TxId): boolean {
-  return (
-    reachOf(listing, index).edges.some((edge) => edge.txId === id) ||
-    index.snapshots.some((snapshot) => snapshot.txId === id)
-  );
+  return endsIn(reachOf(listing, index).edges, id) || endsIn(index.snapshots, id);
 }
 
 interface Answer {
@@ -118,15 +115,22 @@ interface StampedEnd {
 
 /** Each end of a range or snapshot once, ascending, with the best known time and, where that is unknown, an object to ask. */
 function stampedEnds(listing: ArchiveListing, index: Ancestor["index"]): StampedEnd[] {
-  const ends = new Map<TxId, StampedEnd>();
-  for (const edge of reachOf(listing, index).edges) {
-    const known = ends.get(edge.txId);
-    if (known === undefined || known.stampMs === null)
-      ends.set(edge.txId, { txId: edge.txId, stampMs: edge.stampMs, edge });
+  const { edges } = reachOf(listing, index);
+  const ends: StampedEnd[] = [];
+  const add = (end: StampedEnd): void => {
+    const last = ends.at(-1);
+    if (last?.txId !== end.txId) ends.push(end);
+    else if (last.stampMs === null) ends[ends.length - 1] = end;
+  };
+  let snapshotAt = 0;
+  // Of one transaction the edge comes first: both lists ascend.
+  for (const edge of edges) {
+    for (let one = index.snapshots[snapshotAt]; one !== undefined && one.txId < edge.txId; ) {
+      add({ txId: one.txId, stampMs: one.stampMs, edge: undefined });
+      one = index.snapshots[++snapshotAt];
+    }
+    add({ txId: edge.txId, stampMs: edge.stampMs, edge });
   }
-  for (const { txId, stampMs } of index.snapshots) {
-    const known = ends.get(txId);
-    if (known === undefined || known.stampMs === null) ends.set(txId, { txId, stampMs, edge: undefined });
-  }
-  return [...ends.values()].sort((a, b) => (a.txId < b.txId ? -1 : 1));
+  for (const { txId, stampMs } of index.snapshots.slice(snapshotAt)) add({ txId, stampMs, edge: undefined });
+  return ends;
 }

@@ -12,7 +12,7 @@ import { PageferryError } from "./errors.ts";
 import { type Ancestor, generationIn, highestTxId, lineage } from "./lineage.ts";
 import type { Generation } from "./names.ts";
 import { pointAt, pointsOf, type Reach, reachOf } from "./points.ts";
-import { earliestStart, type RouteStep, shortestRoute } from "./restore-route.ts";
+import { earliestStart, endsIn, type RouteStep, shortestRoute } from "./restore-route.ts";
 import type { StateHash } from "./state-hash.ts";
 import { formatTxId, type TxId } from "./txid.ts";
 
@@ -132,10 +132,7 @@ function planTime(listing: ArchiveListing, ancestors: readonly Ancestor[], times
 
 /** Whether some object of a generation ends at a transaction; it may be out of reach all the same. */
 function endsAt(listing: ArchiveListing, index: GenerationIndex, id: TxId): boolean {
-  return (
-    index.snapshots.some((snapshot) => snapshot.txId === id) ||
-    reachOf(listing, index).edges.some((edge) => edge.txId === id)
-  );
+  return endsIn(index.snapshots, id) || endsIn(reachOf(listing, index).edges, id);
 }
 
 /** What a parent holds above the point at which its child left it is another history, not the one that goes on. */

@@ -3,7 +3,7 @@
 import { expectedMs, type ReaderSpeed } from "./reader-speed.ts";
 
 /** A reader that nobody measured: an object store far away, over a line that nobody is proud of (10 MB/s). */
-export const speedAssumed: ReaderSpeed = { latencyMs: 50, bytesPerMs: 10_000 };
+const speedAssumed: ReaderSpeed = { latencyMs: 50, bytesPerMs: 10_000 };
 
 /** Objects that a restore has under way at a time. */
 const atOnce = 8;

@@ -65,12 +65,28 @@ export function reachableTxIds(edges: readonly Edge[], bases: Iterable<TxId>): T
   return reached;
 }
 
+/** Where, in a list that ascends by txid, the first one above `id` is. There may be a million. */
+export function firstAbove(list: readonly { readonly txId: TxId }[], id: bigint): number {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((list[middle] as { readonly txId: TxId }).txId > id) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** Whether one of a list that ascends by txid is at `id`. */
+export function endsIn(list: readonly { readonly txId: TxId }[], id: TxId): boolean {
+  return list[firstAbove(list, id) - 1]?.txId === id;
+}
+
 /** The oldest state from which edges (ascending) lead to `target`: any state between the two does as well. */
 export function earliestStart(edges: readonly Edge[], target: TxId): TxId {
   let earliest = target;
-  for (let at = edges.length - 1; at >= 0; at -= 1) {
+  for (let at = firstAbove(edges, target) - 1; at >= 0; at -= 1) {
     const edge = edges[at] as Edge;
-    if (edge.txId > target) continue;
     if (edge.txId < earliest) break;
     if (edge.parentTxId < earliest) earliest = edge.parentTxId;
   }
@@ -82,7 +98,7 @@ export function earliestStart(edges: readonly Edge[], target: TxId): TxId {
  * where there is no way.
  */
 export function shortestRoute(edges: readonly Edge[], from: TxId, to: TxId): RouteStep[] | undefined {
-  const ahead = edges.filter((edge) => edge.txId > from && edge.txId <= to);
+  const ahead = edges.slice(firstAbove(edges, from), firstAbove(edges, to));
   ahead.sort((a, b) => byBigInt(a.parentTxId, b.parentTxId));
   const route: RouteStep[] = [];
   let reached = from;

@@ -9,10 +9,13 @@ import { createArchiveApi } from "./archive-api.ts";
 import { createArchives } from "./archives.ts";
 import { addDatabasesRoutes, type DatabasesApiOptions } from "./databases-api.ts";
 import { addDocsRoutes } from "./docs-api.ts";
+import { addDownloadRoutes, type DownloadApiOptions } from "./download-api.ts";
 import { addHealthRoutes, type HealthApiOptions } from "./health-api.ts";
 import { addIngestRoutes, type IngestApiOptions } from "./ingest-api.ts";
 import { addInspectRoutes, type InspectApiOptions } from "./inspect-api.ts";
+import { addManifestRoutes, type ManifestApiOptions } from "./manifest-api.ts";
 import { methodsAt } from "./methods.ts";
+import { createObjectServer } from "./object-server.ts";
 import { openDoor } from "./page/door.ts";
 import { addPageRoutes, type PageApiOptions } from "./page/page-api.ts";
 import { createParsed } from "./parsed.ts";
@@ -20,7 +23,6 @@ import { requirePlainBody } from "./plain-body.ts";
 import { problemOf } from "./problem.ts";
 import { addRepairRoutes, type RepairApiOptions } from "./repair-api.ts";
 import { addRequestIds, requestIdOf } from "./request-id.ts";
-import { addRestoreRoutes, type RestoreApiOptions } from "./restore-api.ts";
 import { addTimeRoutes, type TimeApiOptions } from "./time-api.ts";
 import { addUnexpected, type OnUnexpected, tellUnexpected } from "./unexpected.ts";
 
@@ -31,7 +33,8 @@ export interface ApiOptions
   extends HealthApiOptions,
     IngestApiOptions,
     DatabasesApiOptions,
-    RestoreApiOptions,
+    ManifestApiOptions,
+    DownloadApiOptions,
     RepairApiOptions,
     TimeApiOptions,
     InspectApiOptions,
@@ -77,12 +80,14 @@ export function createApi(options: ApiOptions): Hono {
   addHealthRoutes(app, options);
   addIngestRoutes(app, options);
   const archive = createArchiveApi({ archives: createArchives(), now: options.now ?? Date.now });
-  addDatabasesRoutes(app, options, { ...parsed, archive });
-  addRestoreRoutes(app, options, { ...parsed, archive });
+  const archived = { ...parsed, archive, objects: createObjectServer() };
+  addDatabasesRoutes(app, options, archived);
+  addManifestRoutes(app, options, archived);
+  addDownloadRoutes(app, options, archived);
   addRepairRoutes(app, options, parsed);
   addTimeRoutes(app, options, parsed);
   addInspectRoutes(app, options, parsed);
   addDocsRoutes(app);
-  addPageRoutes(app, options, { ...parsed, archive });
+  addPageRoutes(app, options, archived);
   return app;
 }

@@ -47,7 +47,7 @@ export function hostReader(
   store: RootedStore,
   { index, now }: HostReaderParts,
 ): HostReader {
-  const { presign } = store;
+  const { presign, pathOf } = store;
   const ready = ({ signal }: CallOptions) =>
     withDeadline(listingWaitMs, signal, (until) => index.ready({ signal: until }));
   let triedMs = Number.NEGATIVE_INFINITY;
@@ -90,5 +90,6 @@ export function hostReader(
       return marks.names;
     },
     ...(presign && { presign }),
+    ...(pathOf && { pathOf }),
   };
 }

@@ -16,13 +16,15 @@ export interface RootedStore {
   replace(name: string, bytes: Uint8Array, options?: CallOptions): Promise<void>;
   /** As a store's. */
   presign?(name: string, options: { readonly expiresSeconds: number }): Promise<string>;
+  /** As a store's. */
+  pathOf?(name: string): string;
 }
 
 /** `root` is "" for the whole store, else a path without a slash at its end. */
 export function rootedStore(store: Store, root: string): RootedStore {
   const prefix = root === "" ? "" : `${root}/`;
   const get = (name: string, options?: RangeOptions) => store.get(prefix + name, options);
-  const { presign } = store;
+  const { presign, pathOf } = store;
   return {
     name: root === "" ? store.name : `${store.name}/${root}`,
     put: (name, body, options) => store.put(prefix + name, body, options),
@@ -39,6 +41,7 @@ export function rootedStore(store: Store, root: string): RootedStore {
       return retained.map(({ name, reason }) => ({ name: name.slice(prefix.length), reason }));
     },
     replace: (name, bytes, options) => store.replace(prefix + name, bytes, options),
+    ...(pathOf && { pathOf: (name) => pathOf(prefix + name) }),
     ...(presign && { presign: (name, options) => presign(prefix + name, options) }),
   };
 }

@@ -89,6 +89,9 @@ export interface Store extends AsyncDisposable {
    */
   presign?(name: string, options: { readonly expiresSeconds: number }): Promise<string>;
 
+  /** The file that holds an object, for threads that read it themselves. Only stores on a file system of this machine have it. */
+  pathOf?(name: string): string;
+
   /** Ends what the driver opened. Calling it twice is nothing. */
   close(): Promise<void>;
 }

@@ -12,9 +12,9 @@ import {
   type RestoreTarget,
 } from "@pageferry/format";
 import { withDeadline } from "../deadline.ts";
+import type { Lease } from "../manifest-api.ts";
 import { pinPoint, pinsOf, unpinPoint } from "../pins.ts";
 import type { Replica } from "../replica.ts";
-import type { Lease } from "../restore-api.ts";
 import type { WantedPoint } from "../retention.ts";
 import { type Schedule, startSchedule } from "../schedule.ts";
 import { sweepScratch } from "../scratch.ts";

@@ -73,6 +73,7 @@ export function fileStore(options: FileStoreOptions): Store {
       await prepareDirectory(store, name);
       await writeFileDurable(join(root, name), bytes, { overwrite: true, ...given(call.signal) });
     },
+    pathOf: (name) => join(root, checkObjectName(name)),
     async close() {},
     async [Symbol.asyncDispose]() {},
   };

@@ -1,114 +1,47 @@
-// The HTTP side of a restore: the manifest of a point, the objects it names, and the database itself. docs/operations.md#restore-over-http.
+// The HTTP side of a download: objects of an archive, and a restored database itself, whole or in ranges. docs/operations.md#restore-over-http.
 
 import { createHash } from "node:crypto";
 import {
-  type DatabaseName,
   formatStateHash,
   formatTxId,
-  manifestJson,
-  manifestOf,
   PageferryError,
-  predictRestore,
   type RestorePlan,
   type RestoreTarget,
   type TxId,
 } from "@pageferry/format";
 import { restoreFile } from "@pageferry/format/node";
 import type { Context, Hono } from "hono";
-import type { ArchiveApi, ArchivePlace, PlannedPoint } from "./archive-api.ts";
-import type { HostReader } from "./host-reader.ts";
+import type { ArchiveApi, ArchivePlace } from "./archive-api.ts";
 import { askedRange, contentRange } from "./http-range.ts";
 import { withoutIdleTimeout } from "./idle-timeout.ts";
 import { streamImage } from "./image-stream.ts";
-import type { ManifestSigner } from "./manifest-key.ts";
-import { placesOf } from "./manifest-places.ts";
-import { createObjectServer, type ObjectServer } from "./object-server.ts";
-import type { Parsed as RequestParsed } from "./parsed.ts";
-import { manifestKeyRoute, manifestRoute, objectRoute, restoreRoute } from "./restore-schema.ts";
+import type { ArchiveParsed } from "./manifest-api.ts";
+import { objectRoute, restoreRoute } from "./manifest-schema.ts";
 import type { ImageFacts, RestoredImages } from "./restored-images.ts";
 import { targetOf } from "./route.ts";
 import { addRoute, type Call } from "./serve-route.ts";
 import { isMutableName } from "./store.ts";
 
-/** How long a manifest is good where no replica took a lease. */
-const validMs = 60 * 60_000;
-
-/** A point that prune leaves alone until then. */
-export interface Lease {
-  readonly id: string;
-  readonly expiresAtMs: number;
-}
-
-export interface RestoreApiOptions {
-  /** Keeps prune away from a point that somebody is about to restore; `undefined`: no replica took it. */
-  readonly lease: (
-    database: DatabaseName,
-    point: Pick<RestorePlan, "generation" | "txId">,
-  ) => Promise<Lease | undefined>;
+export interface DownloadApiOptions {
   /** Without it the host sends no databases, but manifests and objects. */
   readonly images?: RestoredImages;
   /** A larger database is not sent: where the host cannot. Default: any size is. */
   readonly streamBytesMax?: number;
-  readonly now?: () => number;
-  /** Without it manifests are not signed. */
-  readonly signer?: ManifestSigner;
 }
 
-/** What the rest of the API knows of a request. */
-interface Parsed extends Pick<RequestParsed, "placeOf"> {
-  readonly archive: ArchiveApi;
-}
-
-export function addRestoreRoutes(app: Hono, options: RestoreApiOptions, parsed: Parsed): void {
-  const objects = createObjectServer();
-  addRoute(app, manifestRoute, (call) => answerManifest(call, objects, options, parsed));
-  addRoute(app, objectRoute, (call) => answerObject(call, objects, parsed));
-  const { images, signer } = options;
-  if (signer !== undefined) {
-    const { publicKey, keyId } = signer;
-    addRoute(app, manifestKeyRoute, () => ({ algorithm: "ed25519" as const, keyId, publicKey }));
-  }
+export function addDownloadRoutes(
+  app: Hono,
+  { images, ...more }: DownloadApiOptions,
+  parsed: ArchiveParsed,
+): void {
+  addRoute(app, objectRoute, (call) => answerObject(call, parsed));
   if (images === undefined) return;
-  addRoute(app, restoreRoute, (call) => answerRestore(call, { ...options, images }, parsed));
-}
-
-async function answerManifest(
-  { context, query, signal }: Call<typeof manifestRoute>,
-  objects: ObjectServer,
-  { lease, signer, now = Date.now }: RestoreApiOptions,
-  { placeOf, archive }: Parsed,
-): Promise<Response> {
-  const { urls, replica } = query;
-  const place = await placeOf(context, replica);
-  const without = new Set(query.without ?? []);
-  const { plan, ends } = await archive.plan(place, targetOf(query), { signal, without });
-  const issuedAtMs = now();
-  const leased = await lease(place.database, plan);
-  const expiresAtMs = leased?.expiresAtMs ?? issuedAtMs + validMs;
-  const expiresSeconds = Math.max(1, Math.floor((expiresAtMs - issuedAtMs) / 1000));
-  const { readers } = place;
-  const places = await placesOf(plan, { readers, replica, expiresSeconds, kind: urls });
-  const sizes = [plan.snapshot, ...plan.steps].map(({ size }) => size);
-  const { requests, seconds } = predictRestore(sizes, objects.speedOf(readers, readers[0]?.name ?? ""));
-  const manifest = manifestOf(plan, {
-    ...{ database: place.database, issuedAtMs, expiresAtMs, lease: leased },
-    ...{ predictedRequests: requests, predictedSeconds: seconds },
-    ...{ stateHash: ends.stateHash, pageSize: ends.pageSize },
-    factsOf: (name) => ({ ...places.get(name), ...checksumOf(name, ends) }),
-  });
-  const json = manifestJson(manifest);
-  return context.json(signer === undefined ? json : signer.sign(json), 200, { "cache-control": "no-store" });
-}
-
-function checksumOf(name: string, { crc64 }: PlannedPoint["ends"]): { readonly crc64?: string } {
-  const checksum = crc64?.get(name);
-  return checksum === undefined ? {} : { crc64: checksum.toString(16).padStart(16, "0") };
+  addRoute(app, restoreRoute, (call) => answerRestore(call, { ...more, images }, parsed));
 }
 
 async function answerObject(
   { context, query, signal }: Call<typeof objectRoute>,
-  objects: ObjectServer,
-  { placeOf }: Parsed,
+  { placeOf, objects }: ArchiveParsed,
 ): Promise<Response> {
   const { readers } = await placeOf(context, query.replica);
   const found = await objects.find(readers, context.req.param("name") ?? "", { signal });
@@ -163,10 +96,11 @@ async function answerRestore(
   {
     images,
     streamBytesMax = Number.POSITIVE_INFINITY,
-  }: RestoreApiOptions & { readonly images: RestoredImages },
-  { placeOf, archive }: Parsed,
+  }: DownloadApiOptions & { readonly images: RestoredImages },
+  { placeOf, archive }: ArchiveParsed,
 ): Promise<Response> {
-  const place = await placeOf(context, query.replica);
+  const { replica } = query;
+  const place = await placeOf(context, replica);
   const target = targetOf(query);
   refuseLooseResume(context, target);
   const { plan, ends } = await archive.plan(place, target, { signal });
@@ -177,7 +111,7 @@ async function answerRestore(
       throw tooLarge(place.database, plan, size, streamBytesMax);
   };
   check(bytes);
-  const key = [place.database, plan.generation, plan.txId, query.replica ?? ""].join("\n");
+  const key = [place.database, plan.generation, plan.txId, replica ?? ""].join("\n");
   if (context.req.method === "HEAD") {
     const known = images.peek(key);
     const facts = known ?? (bytes === undefined ? undefined : factsOf(plan, { bytes, stateHash }));
@@ -224,7 +158,7 @@ function tooLarge(database: string, { generation, txId }: RestorePlan, size: num
 
 async function restoreImage(
   plan: RestorePlan,
-  place: ArchivePlace & { readonly readers: readonly HostReader[] },
+  place: ArchivePlace,
   archive: ArchiveApi,
   output: string,
   signal: AbortSignal,
