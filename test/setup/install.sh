@@ -2,7 +2,8 @@
 # Installs what the system tests need beyond npm's packages, and says what it does:
 #   - the Go test programs (test/apps, test/codec), built into test/.cache/bin when their sources changed;
 #   - etcd-server, by apt-get where this runs as root;
-#   - the servers that the replicas' tests talk to (servers.sh).
+#   - the servers that the replicas' tests talk to (servers.sh);
+#   - schemathesis, which fuzzes the API (schemathesis.sh).
 # Does nothing, in a tenth of a second, when all is there. Ends with 1 and a list when something cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -63,12 +64,15 @@ need() {
 
 # shellcheck source=servers.sh
 source setup/servers.sh
+# shellcheck source=schemathesis.sh
+source setup/schemathesis.sh
 
 mkdir -p "$bin"
 build_go apps boltapp
 build_go codec goreader
 install_etcd
 install_servers
+install_schemathesis
 need setpriv "Debian: apt-get install util-linux; runs an agent as another user"
 need mount "Debian: apt-get install mount; a small tmpfs stands for a full disk"
 
