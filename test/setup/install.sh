@@ -3,7 +3,8 @@
 #   - the Go test programs (test/apps, test/codec), built into test/.cache/bin when their sources changed;
 #   - etcd-server, by apt-get where this runs as root;
 #   - zstd, likewise;
-#   - the servers that the replicas' tests talk to (servers.sh).
+#   - the servers that the replicas' tests talk to (servers.sh);
+#   - schemathesis, which fuzzes the API (schemathesis.sh).
 # Does nothing, in a tenth of a second, when all is there. Ends with 1 and a list when something cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -74,12 +75,15 @@ need() {
 
 # shellcheck source=servers.sh
 source setup/servers.sh
+# shellcheck source=schemathesis.sh
+source setup/schemathesis.sh
 
 mkdir -p "$bin"
 build_go apps boltapp
 build_go codec goreader
 install_etcd
 install_servers
+install_schemathesis
 install_zstd
 need python3 "Debian: apt-get install python3; runs docs/restore-by-hand/restore.py"
 need curl "Debian: apt-get install curl; downloads what a host restores"

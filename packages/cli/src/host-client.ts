@@ -72,10 +72,10 @@ function isLoopback(hostname: string): boolean {
 
 /**
  * Makes a client of the host at `base`: its origin, and a path where a proxy adds one. The token goes to its origin only: objects may lie
- * elsewhere, under URLs that need none.
+ * elsewhere, under URLs that need none. Without a base it takes absolute URLs only.
  */
 export function createHostClient(base: string, token: string | undefined): HostClient {
-  const { origin } = new URL(base);
+  const origin = URL.parse(base)?.origin;
   async function request(
     url: string,
     headers: Record<string, string>,

@@ -61,6 +61,7 @@ export function createApi(options: ApiOptions): Hono {
     const { method, path } = context.req;
     const call = `${method} ${path.slice(0, 200)}`;
     const methods = methodsAt(app, path);
+    // What the router does not take by the method that is there is no object either, such as a name with a line break.
     if (methods.length === 0 || methods.includes(method))
       throw new PageferryError("not-found", `${call} is not part of this API`);
     context.header("allow", methods.join(", "));

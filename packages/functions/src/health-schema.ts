@@ -1,8 +1,7 @@
 // What the host tells of itself.
 
-import { parseDuration } from "@pageferry/format";
 import { z } from "zod";
-import { countJson, parsedBy, route } from "./route.ts";
+import { countJson, durationSchema, route } from "./route.ts";
 
 const healthSchema = z
   .object({
@@ -22,7 +21,7 @@ export const healthRoute = route({
   summary: "Whether it is well",
   // Those who ask in an interval add parameters of their own.
   query: z.object({
-    maxLag: parsedBy(parseDuration, { lengthMax: 40, example: "5m" })
+    maxLag: durationSchema("5m")
       .optional()
       .meta({ description: "A longer data-loss window than this is not well." }),
   }),

@@ -2,7 +2,7 @@
 
 import { parseDatabaseName } from "@pageferry/format";
 import { z } from "zod";
-import { countJson, parsedBy, route, txIdJson } from "./route.ts";
+import { countJson, databaseText, parsedBy, route, txIdJson } from "./route.ts";
 
 export const ingestRoute = route({
   ...{ method: "post", path: "/v1/ingest", tag: "agent" },
@@ -18,7 +18,7 @@ export const stageRoute = route({
   ...{ method: "put", path: "/v1/stage/:digest", tag: "agent" },
   summary: "Take a large body, which an envelope will name by its digest",
   query: z.strictObject({
-    database: parsedBy(parseDatabaseName, { lengthMax: 8192, example: "app" }).meta({
+    database: parsedBy(parseDatabaseName, databaseText).meta({
       description: "The database that it is for.",
     }),
   }),

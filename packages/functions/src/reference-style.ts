@@ -24,7 +24,7 @@ p { margin: .25rem 0; }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
 pre { background: var(--shade); padding: .75rem; overflow: auto; }
 table { width: 100%; border-collapse: collapse; margin: .75rem 0; font-size: .9rem; }
-th { text-align: left; color: var(--soft); font-weight: 600; }
+th { text-align: left; white-space: nowrap; color: var(--soft); font-weight: 600; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .75rem .3rem 0; vertical-align: top; overflow-wrap: anywhere; }
 @media (max-width: 52rem) { body { display: block; } nav { position: static; max-height: none; } table { display: block; overflow-x: auto; } }
 @media print { nav { display: none; } body { display: block; } }

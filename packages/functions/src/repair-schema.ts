@@ -5,6 +5,7 @@ import { z } from "zod";
 import { verdictSchema } from "./databases-schema.ts";
 import {
   countJson,
+  databaseText,
   flag,
   generationJson,
   parsedBy,
@@ -123,7 +124,7 @@ export const replayRoute = route({
   description: "Doing it twice is harmless. Without `database` it needs a token for all databases.",
   query: z.strictObject({
     replica: replicaSchema,
-    database: parsedBy(parseDatabaseName, { lengthMax: 8192, example: "app" })
+    database: parsedBy(parseDatabaseName, databaseText)
       .optional()
       .meta({ description: "Only the messages of this database." }),
     forks: flag("`true`: also takes envelopes again of generations that were refused as forked."),

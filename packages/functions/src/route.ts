@@ -4,6 +4,8 @@
 import {
   type ErrorCode,
   isPageferryError,
+  PageferryError,
+  parseDuration,
   parseGeneration,
   parseTxId,
   type RestoreTarget,
@@ -86,15 +88,14 @@ export function answerSchema({ answers }: Route): z.ZodType | undefined {
   return Object.values(answers).find((answer) => answer instanceof z.ZodType);
 }
 
-/** A text that one of the format's parsers reads. What it throws keeps its code, and gets the name of the parameter. */
+/** A text that a parser reads, and the pattern that says what it takes. What it throws keeps its code, and gets the name of the parameter. */
 export function parsedBy<Value>(
   parse: (text: string) => Value,
-  { lengthMax, example }: { readonly lengthMax: number; readonly example: string },
+  { pattern, example }: { readonly pattern: string; readonly example: string },
 ) {
   return z
     .string()
-    .max(lengthMax)
-    .meta({ examples: [example] })
+    .meta({ pattern, examples: [example] })
     .transform((text, context) => {
       try {
         return parse(text);
@@ -115,6 +116,22 @@ export function flag(description: string) {
     .meta({ description });
 }
 
+/** What a database may be called. */
+export const databaseText = { pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", example: "app" };
+
+/** In addresses durations are short: some decades at most, and no fractions of milliseconds. */
+const durationPattern = "^([0-9]{1,5}(\\.[0-9]{1,3})?(ms|s|m|h)|[0-9]{1,4}d){1,3}$";
+
+/** A duration, in milliseconds. */
+export function durationSchema(example: string) {
+  const parse = (text: string): number => {
+    if (new RegExp(durationPattern).test(text)) return parseDuration(text);
+    const given = JSON.stringify(text.slice(0, 40));
+    throw new PageferryError("bad-request", `${given} is not a duration such as "5m", "1h30m" or "7d"`);
+  };
+  return parsedBy(parse, { pattern: durationPattern, example });
+}
+
 export const replicaSchema = z
   .string()
   .min(1)
@@ -124,18 +141,21 @@ export const replicaSchema = z
 
 /** Which point is meant; nothing is the newest. */
 export const targetShape = {
-  txid: parsedBy(parseTxId, { lengthMax: 16, example: "00000000000004d2" })
+  txid: parsedBy(parseTxId, { pattern: "^([0-9a-fA-F]{16}|[0-9]{1,15})$", example: "00000000000004d2" })
     .optional()
-    .meta({ description: "The transaction: 16 hex digits, or a decimal of at most 15." }),
+    .meta({
+      description:
+        "The transaction: 16 hex digits, or a decimal of at most 15. Not together with `timestamp`.",
+    }),
   timestamp: z.iso
-    .datetime({ offset: true })
+    .datetime({ offset: true, error: "RFC 3339 is expected, such as 2026-11-22T13:07:11Z" })
     .max(40)
     .optional()
     .meta({
       description: "The newest point that is not later, RFC 3339.",
       examples: ["2026-11-22T13:07:11Z"],
     }),
-  generation: parsedBy(parseGeneration, { lengthMax: 16, example: "9f86d081884c7d65" })
+  generation: parsedBy(parseGeneration, { pattern: "^[0-9a-f]{16}$", example: "9f86d081884c7d65" })
     .optional()
     .meta({ description: "Of this generation: 16 hex digits." }),
 };

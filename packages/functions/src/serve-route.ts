@@ -8,7 +8,14 @@ import { accessOf } from "./access.ts";
 import { answerWithEtag } from "./etag.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import { problemSchema, statusOf } from "./problem.ts";
-import type { AnswerOf, PlainAnswer, QueryOf, Route } from "./route.ts";
+import {
+  type AnswerOf,
+  databaseText,
+  type PlainAnswer,
+  parsedBy,
+  type QueryOf,
+  type Route,
+} from "./route.ts";
 
 /** A request, as far as its route parses it. */
 export interface Call<Declared extends Route> {
@@ -33,18 +40,12 @@ const commonErrors: readonly ErrorCode[] = ["bad-request", "unsupported-media", 
 const guardErrors: readonly ErrorCode[] = ["unauthorized", "forbidden", "too-many"];
 
 const paramSchemas = {
-  database: z
-    .string()
-    .max(8192)
-    .transform(parseDatabaseName)
-    .meta({
-      description: "The name of a database: a letter or digit, then at most 63 of A-Z a-z 0-9 . _ -",
-      examples: ["app"],
-      pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-    }),
+  database: parsedBy(parseDatabaseName, databaseText).meta({
+    description: "The name of a database: a letter or digit, then at most 63 of A-Z a-z 0-9 . _ -",
+  }),
   digest: z.string().meta({
     description: "The SHA-256 of the body, in hex.",
-    examples: ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+    examples: ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     pattern: "^[0-9a-f]{64}$",
   }),
   name: z.string().meta({
@@ -190,5 +191,10 @@ function problems(codes: readonly ErrorCode[], method: Route["method"]) {
     const content = { "application/problem+json": { schema: resolver(problemSchema) } };
     return [status, { description: lines.join("\n\n"), content }];
   });
-  return Object.fromEntries(entries);
+  return { ...Object.fromEntries(entries), 431: tooLong };
 }
+
+const tooLong = {
+  description: "`too-large`: The address and the headers together are longer than 16 KiB.",
+  content: { "application/problem+json": { schema: resolver(problemSchema) } },
+};

@@ -1,12 +1,11 @@
 // The routes of time: what they take and answer.
 
-import { parseDuration } from "@pageferry/format";
 import { z } from "zod";
 import {
   countJson,
+  durationSchema,
   flag,
   generationJson,
-  parsedBy,
   replicaSchema,
   route,
   targetShape,
@@ -69,7 +68,7 @@ export const pruneRoute = route({
   query: z.strictObject({
     replica: replicaSchema,
     confirm: flag("`true`: marks it, and deletes what was marked for `grace`."),
-    grace: parsedBy(parseDuration, { lengthMax: 40, example: "15m" }).optional().meta({
+    grace: durationSchema("15m").optional().meta({
       description: "How long it is marked before it goes; 15 minutes unless told.",
     }),
   }),
