@@ -19,6 +19,7 @@ import { tokenCommand } from "./commands/token.ts";
 import { upCommand } from "./commands/up.ts";
 import { verifyCommand } from "./commands/verify.ts";
 import { versionCommand } from "./commands/version.ts";
+import { waitCommand } from "./commands/wait.ts";
 import type { Io } from "./io.ts";
 
 const commands = [
@@ -26,6 +27,7 @@ const commands = [
   restoreCommand,
   pointsCommand,
   statusCommand,
+  waitCommand,
   replayCommand,
   checkCommand,
   repairCommand,

@@ -53,6 +53,8 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
     ...{ repair: reach("repair"), verify: reach("verify") },
     ...{ compact: reach("compact"), prune: reach("prune"), lease: reach("lease") },
     pins: { list: reach("pins"), add: reach("pin"), remove: reach("unpin") },
+    waitFor: reach("wait"),
+    closing: new AbortController().signal,
     alarms: () => [],
     onUnexpected: (error) => assert.fail(String(error)),
     ...more,
@@ -110,6 +112,9 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases/:database/manifest": ["restore"],
   "GET /v1/databases/:database/objects/:name{.+}": ["restore"],
   "GET /v1/databases/:database/pins": ["read", "restore"],
+  "GET /v1/databases/:database/wait": ["read", "restore"],
+  "GET /v1/events": ["read"],
+  "GET /v1/events/stream": ["read"],
   "GET /metrics": ["read"],
 };
 

@@ -22,7 +22,12 @@ interface Rule {
 const atOnceBounds = {
   plans: { perHost: 8, perToken: 4 },
   streams: { perHost: 256, perToken: 128 },
+  // They hold a line, and next to nothing else.
+  waits: { perHost: 128, perToken: 64 },
 };
+
+/** Beyond the time of an answer, until its line is taken to be gone. */
+const lineGraceMs = 60_000;
 
 const database = "/v1/databases/:database";
 const operate: Rule = { scopes: ["operate"], database: "path" };
@@ -38,6 +43,7 @@ const rules: Readonly<Record<string, Rule>> = {
   "GET /v1/databases": { scopes: ["read"], database: "inside" },
   [`GET ${database}`]: { scopes: ["read", "restore"], database: "path" },
   [`GET ${database}/points`]: { scopes: ["read", "restore"], database: "path", atOnce: "plans" },
+  [`GET ${database}/wait`]: { scopes: ["read", "restore"], database: "path", atOnce: "waits" },
   "GET /metrics": { scopes: ["read"], database: "all" },
   [`GET ${database}/manifest`]: { scopes: ["restore"], database: "path", atOnce: "plans" },
   [`GET ${database}/objects/:name{.+}`]: { scopes: ["restore"], database: "path", atOnce: "streams" },
@@ -76,6 +82,7 @@ export function guardRoutes(app: Hono, authenticate: Authenticate): void {
   const atOnce = {
     plans: createAtOnce("plans of restores", atOnceBounds.plans),
     streams: createAtOnce("objects", atOnceBounds.streams),
+    waits: createAtOnce("waits", atOnceBounds.waits),
   };
   for (const [route, rule] of Object.entries(rules)) {
     const [method = "", path = ""] = route.split(" ");
@@ -118,6 +125,11 @@ async function within(atOnce: AtOnce, context: Context, next: () => Promise<void
   } finally {
     if (outgoing === undefined || outgoing.closed) end();
   }
+}
+
+/** Keeps a call's line open, though nothing moves on it, for somewhat longer than its answer may take. */
+export function keepLineFor(context: Context, ms: number): void {
+  nodeOf(context).outgoing?.setTimeout(ms + lineGraceMs);
 }
 
 /** Behind a proxy it is the proxy's; elsewhere than on Node's own server all calls count as one address. */

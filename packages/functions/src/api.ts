@@ -35,6 +35,7 @@ import { addTimeRoutes, type TimeApiOptions } from "./time-api.ts";
 import type { VerifyRequest } from "./verifier.ts";
 import type { VerifyReport } from "./verify-report.ts";
 import { alarmsFor, statusFor } from "./views.ts";
+import { addWaitRoutes, type WaitApiOptions } from "./wait-api.ts";
 
 /** Names left out of one manifest: what a restore found missing on its way. */
 const withoutMax = 1000;
@@ -45,7 +46,7 @@ const healthAgeMs = 1000;
 /** A request's target is as long as names are, ten times over. */
 const pathLengthMax = 16 * 1024;
 
-export interface ApiOptions extends TimeApiOptions {
+export interface ApiOptions extends TimeApiOptions, WaitApiOptions {
   /** Asked of every call but `/healthz`. */
   readonly authenticate: Authenticate;
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
@@ -99,6 +100,7 @@ export function createApi(options: ApiOptions): Hono {
   addArchive(app, options);
   addRepair(app, options);
   addTimeRoutes(app, options, { known: (context) => known(context, options), targetOf });
+  addWaitRoutes(app, options, { known: (context) => known(context, options) });
   addMetrics(app, options);
   addVerify(app, options);
   return app;

@@ -36,7 +36,8 @@ export interface ReplicaIndex {
   readBegin(generation: Generation, options?: CallOptions): Promise<GenerationJson | null>;
 }
 
-export function createReplicaIndex(store: RootedStore): ReplicaIndex {
+/** `onChange` is called whenever the holdings are others than before. */
+export function createReplicaIndex(store: RootedStore, onChange?: () => void): ReplicaIndex {
   let holdings: Holdings | undefined;
   let loading: Promise<Holdings> | undefined;
   /** What was stored while a listing runs; a listing may or may not show it. */
@@ -45,11 +46,13 @@ export function createReplicaIndex(store: RootedStore): ReplicaIndex {
   const note = (change: (into: Holdings) => void): void => {
     if (holdings !== undefined) change(holdings);
     if (loading !== undefined) meanwhile.push(change);
+    onChange?.();
   };
   const load = async (): Promise<Holdings> => {
     const fresh = await readHoldings(store);
     for (const change of meanwhile) change(fresh);
     holdings = fresh;
+    onChange?.();
     return fresh;
   };
   const refresh = (): Promise<Holdings> => {

@@ -60,6 +60,8 @@ export interface Sources {
 export interface SourcesOptions {
   readonly now: () => number;
   readonly alarms: Alarms;
+  /** Told of a database that an agent told of. */
+  readonly onHeard?: (database: DatabaseName) => void;
   readonly notes: { setNote(name: string, value: string): void; notes(prefix: string): Map<string, string> };
 }
 
@@ -88,6 +90,7 @@ export function createSources(options: SourcesOptions): Sources {
       noteItems(source, envelope, receivedAtMs);
       noteNewest(source, envelope);
       changed.add(database);
+      options.onHeard?.(database);
     },
     lagMs(database, storedTxId) {
       const source = sources.get(database);

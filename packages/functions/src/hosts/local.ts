@@ -2,13 +2,11 @@
 // together; what they decide is decided in them.
 
 import { join } from "node:path";
-import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import {
   type Config,
   type DatabaseName,
   isPageferryError,
   type Needs,
-  PageferryError,
   parseDatabaseName,
   type ReplicaConfig,
   replicaLabel,
@@ -41,18 +39,14 @@ import type { CompactRow, PruneRequest, TimeReport, TimeRequest } from "../timek
 import { createVerified } from "../verified.ts";
 import type { VerifyRequest } from "../verifier.ts";
 import type { VerifyReport } from "../verify-report.ts";
+import { listen } from "./listen.ts";
 import { openLocalAuth } from "./local-auth.ts";
 import { createSignals } from "./local-signals.ts";
 import { startLocalTime } from "./local-time.ts";
-
-/** Where the host listens when nobody says where, if that port is free. */
-const portDefault = 7373;
+import { createWatch, type Watch } from "./local-watch.ts";
 
 /** How long `close` waits for what waits in the queue; it is durable, and goes on at the next start. */
 const closeDeadlineMs = 10_000;
-
-/** A connection on which nothing moves for this long is gone. */
-const idleConnectionMs = 120_000;
 
 /** For waits: a clock that is set back must not leave a replica alone for that long. */
 const monotonic = (): number => performance.now();
@@ -149,9 +143,10 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const signals = undo.use(await createSignals({ config, logger: options.logger, now, random: Math.random }));
   const { alarms, metrics } = signals;
   const { token, madeTokenFile, authenticate } = await openAuth(config, options, { alarms, now });
-  const sources = createSources({ now, alarms, notes: queue });
+  const watch = createWatch();
+  const sources = createSources({ now, alarms, notes: queue, onHeard: watch.changes.changed });
   const forks = createForks({ alarms, notes: queue });
-  const sets = await openReplicaSets({ config, options, queue, metrics }, undo);
+  const sets = await openReplicaSets({ config, options, queue, metrics, watch }, undo);
   const waiting = (lane: string) => queue.load(lane).messages;
   const shared = { stagedBody: stage.body, alarms, waiting, onFork: forks.found };
   const targets = sets.map((set) => createTarget(set, { ...shared, now: monotonic, random: Math.random }));
@@ -181,6 +176,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     replay: (request) => replay(request, { queue, targets, forks }),
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
+    ...watch.routes({ ...standing, databases }),
     alarms: () => alarms.list().map(alarmStatus),
     onUnexpected: (err, where) => options.logger?.error({ err, where }, "unexpected error"),
   });
@@ -191,6 +187,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const close = (deadlineMs: number): Promise<void> => {
     closing ??= (async () => {
       const endMs = performance.now() + deadlineMs;
+      watch.end();
       await server?.close(deadlineMs);
       await consumer.drained(Math.max(0, endMs - performance.now()));
       await parts.disposeAsync();
@@ -285,10 +282,11 @@ interface ReplicaParts {
   readonly options: LocalHostOptions;
   readonly queue: DurableQueue;
   readonly metrics: Metrics;
+  readonly watch: Watch;
 }
 
 async function openReplicaSets(
-  { config, options, queue, metrics }: ReplicaParts,
+  { config, options, queue, metrics, watch }: ReplicaParts,
   undo: AsyncDisposableStack,
 ): Promise<ReplicaSet[]> {
   const { now = Date.now, hasDatabases = true } = options;
@@ -300,7 +298,18 @@ async function openReplicaSets(
       set: (database: string) => queue.setNote(note, database),
     };
     const { observe } = metrics;
-    sets.push(undo.use(await openReplicaSet(entry, { now, owner, isOwner: true, hasDatabases, observe })));
+    sets.push(
+      undo.use(
+        await openReplicaSet(entry, {
+          now,
+          owner,
+          isOwner: true,
+          hasDatabases,
+          observe,
+          onChange: watch.changes.changed,
+        }),
+      ),
+    );
   }
   return sets;
 }
@@ -324,55 +333,4 @@ function openAuth(
 
 function settle({ settleMs }: LocalHostOptions): { readonly settleMs?: number } {
   return settleMs === undefined ? {} : { settleMs };
-}
-
-interface Listening {
-  readonly url: string;
-  /** Takes no new calls, gives those under way until the deadline, then cuts them off. */
-  close(deadlineMs: number): Promise<void>;
-}
-
-async function listen(
-  fetch: (request: Request) => Response | Promise<Response>,
-  at: Config["listen"] | undefined,
-): Promise<Listening> {
-  const host = at?.host ?? "127.0.0.1";
-  // A large body on a slow line takes as long as it goes on: only standing still ends it.
-  const server = createAdaptorServer({ fetch, serverOptions: { requestTimeout: 0 } });
-  if ("timeout" in server) server.timeout = idleConnectionMs;
-  const port = await listenOn(server, host, at?.port ?? portDefault, at?.port === undefined);
-  return {
-    url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`,
-    async close(deadlineMs) {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      if ("closeIdleConnections" in server) server.closeIdleConnections();
-      const cut = setTimeout(
-        () => "closeAllConnections" in server && server.closeAllConnections(),
-        deadlineMs,
-      );
-      await closed;
-      clearTimeout(cut);
-    },
-  };
-}
-
-function listenOn(server: ServerType, host: string, port: number, mayMove: boolean): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const failed = (cause: NodeJS.ErrnoException) => {
-      if (cause.code === "EADDRINUSE" && mayMove) return resolve(listenOn(server, host, 0, false));
-      const hint = cause.code === "EADDRINUSE" ? { hint: "Choose another with --port." } : {};
-      reject(
-        new PageferryError("bad-config", `cannot listen on ${host}:${port}: ${cause.code ?? cause.message}`, {
-          cause,
-          ...hint,
-        }),
-      );
-    };
-    server.once("error", failed);
-    server.listen(port, host, () => {
-      server.off("error", failed);
-      const address = server.address();
-      resolve(typeof address === "object" && address !== null ? address.port : port);
-    });
-  });
 }
