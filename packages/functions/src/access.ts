@@ -24,6 +24,7 @@ const atOnceBounds = {
   streams: { perHost: 256, perToken: 128 },
   // They hold a line, and next to nothing else.
   waits: { perHost: 128, perToken: 64 },
+  listeners: { perHost: 128, perToken: 64 },
 };
 
 /** Beyond the time of an answer, until its line is taken to be gone. */
@@ -44,6 +45,8 @@ const rules: Readonly<Record<string, Rule>> = {
   [`GET ${database}`]: { scopes: ["read", "restore"], database: "path" },
   [`GET ${database}/points`]: { scopes: ["read", "restore"], database: "path", atOnce: "plans" },
   [`GET ${database}/wait`]: { scopes: ["read", "restore"], database: "path", atOnce: "waits" },
+  "GET /v1/events": { scopes: ["read"], database: "inside" },
+  "GET /v1/events/stream": { scopes: ["read"], database: "inside", atOnce: "listeners" },
   "GET /metrics": { scopes: ["read"], database: "all" },
   [`GET ${database}/manifest`]: { scopes: ["restore"], database: "path", atOnce: "plans" },
   [`GET ${database}/objects/:name{.+}`]: { scopes: ["restore"], database: "path", atOnce: "streams" },
@@ -83,6 +86,7 @@ export function guardRoutes(app: Hono, authenticate: Authenticate): void {
     plans: createAtOnce("plans of restores", atOnceBounds.plans),
     streams: createAtOnce("objects", atOnceBounds.streams),
     waits: createAtOnce("waits", atOnceBounds.waits),
+    listeners: createAtOnce("streams of events", atOnceBounds.listeners),
   };
   for (const [route, rule] of Object.entries(rules)) {
     const [method = "", path = ""] = route.split(" ");

@@ -20,6 +20,7 @@ import {
 import { type Context, Hono } from "hono";
 import { type Authenticate, grantOfCall, guardRoutes } from "./access.ts";
 import { createObjectServer, planManifest, pointsJson, timelineAnswer } from "./archive-api.ts";
+import { addEventRoutes, type EventsApiOptions } from "./events-api.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import type { MetricsText } from "./metrics.ts";
 import { problemOf } from "./problem.ts";
@@ -46,7 +47,7 @@ const healthAgeMs = 1000;
 /** A request's target is as long as names are, ten times over. */
 const pathLengthMax = 16 * 1024;
 
-export interface ApiOptions extends TimeApiOptions, WaitApiOptions {
+export interface ApiOptions extends TimeApiOptions, WaitApiOptions, EventsApiOptions {
   /** Asked of every call but `/healthz`. */
   readonly authenticate: Authenticate;
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
@@ -101,6 +102,7 @@ export function createApi(options: ApiOptions): Hono {
   addRepair(app, options);
   addTimeRoutes(app, options, { known: (context) => known(context, options), targetOf });
   addWaitRoutes(app, options, { known: (context) => known(context, options) });
+  addEventRoutes(app, options);
   addMetrics(app, options);
   addVerify(app, options);
   return app;

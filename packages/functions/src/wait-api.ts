@@ -1,9 +1,9 @@
 // The HTTP side of waiting: `GET …/wait` answers when so many replicas can restore a transaction, or that they cannot yet.
 
-import { type DatabaseName, PageferryError } from "@pageferry/format";
+import type { DatabaseName } from "@pageferry/format";
 import type { Context, Hono } from "hono";
-import type { z } from "zod";
 import { keepLineFor } from "./access.ts";
+import { parsedQuery } from "./query.ts";
 import type { WaitFor } from "./wait.ts";
 import { waitQuerySchema } from "./wait-schema.ts";
 
@@ -28,12 +28,4 @@ export function addWaitRoutes(app: Hono, { waitFor, closing }: WaitApiOptions, {
     const state = await waitFor(await known(context), request);
     return context.json(state, 200, { "cache-control": "no-store" });
   });
-}
-
-/** The query as a schema reads it. Errors: `bad-request`, which names what does not parse. */
-export function parsedQuery<Schema extends z.ZodType>(schema: Schema, { req }: Context): z.infer<Schema> {
-  const { data, error } = schema.safeParse(req.query());
-  if (error === undefined) return data as z.infer<Schema>;
-  const [first] = error.issues;
-  throw new PageferryError("bad-request", `${first?.path.join(".") ?? "query"}: ${first?.message ?? ""}`);
 }

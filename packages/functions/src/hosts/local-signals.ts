@@ -16,6 +16,7 @@ import type { Target } from "../targets.ts";
 import { packageVersion } from "../version.ts";
 import { gapCount } from "../watch-gaps.ts";
 import type { HostLogger } from "./local.ts";
+import type { Watch } from "./local-watch.ts";
 
 const minuteMs = 60_000;
 
@@ -24,6 +25,8 @@ export interface SignalsOptions {
     Pick<Config, "alarms" | "databases" | "storageBytesMax" | "dataLossWindowThresholdMs">
   >;
   readonly logger: HostLogger | undefined;
+  /** Told of alarms, too. */
+  readonly watch?: Pick<Watch, "alarmed"> | undefined;
   readonly now: () => number;
   /** In [0, 1). */
   readonly random: () => number;
@@ -65,10 +68,12 @@ export async function createSignals(options: SignalsOptions): Promise<Signals> {
     onRaised(alarm) {
       log.raised(alarm);
       sinks.raised(alarm);
+      options.watch?.alarmed(alarm, false);
     },
     onCleared(alarm) {
       log.cleared(alarm);
       sinks.cleared(alarm);
+      options.watch?.alarmed(alarm, true);
     },
   });
   return {

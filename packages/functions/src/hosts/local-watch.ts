@@ -1,25 +1,80 @@
 // What the local host tells those who watch it: who waits for a transaction, and what happened. It ends before the server does, for their lines
 // are open for as long as it goes on.
 
+import { type DatabaseName, type GenerationBegin, parseDatabaseName } from "@pageferry/format";
+import type { Alarm } from "../alarms.ts";
 import { type Changes, createChanges } from "../changes.ts";
+import { createEventLog, type EventKind, type Happening } from "../event-log.ts";
+import type { EventsApiOptions } from "../events-api.ts";
+import { createUpkeep, targetName, type Upkeep, type UpkeepOptions } from "../upkeep.ts";
 import { createWaiting, type WaitingOptions } from "../wait.ts";
 import type { WaitApiOptions } from "../wait-api.ts";
 
 export interface Watch {
   /** Told by the parts whenever something changed. */
   readonly changes: Changes;
+  /** Told of what was done with the archives. */
+  readonly upkeep: Upkeep;
+  heard(database: DatabaseName, begun: GenerationBegin | undefined): void;
+  /** An alarm was raised, or is over. */
+  alarmed(alarm: Alarm, isOver: boolean): void;
   /** What the API is given, once the parts are there. */
-  routes(parts: Omit<WaitingOptions, "changes">): WaitApiOptions;
+  routes(parts: Omit<WaitingOptions, "changes">): WaitApiOptions & EventsApiOptions;
   /** Ends every open line. */
   end(): void;
 }
 
-export function createWatch(): Watch {
+export type WatchOptions = Pick<UpkeepOptions, "now" | "notes">;
+
+export function createWatch({ now, notes }: WatchOptions): Watch {
   const changes = createChanges();
   const closing = new AbortController();
+  const events = createEventLog();
+  const listeners = new Set<() => void>();
+  const happened = (happening: Happening): void => {
+    events.add(happening, now());
+    for (const listener of listeners) listener();
+  };
   return {
     changes,
-    routes: (parts) => ({ waitFor: createWaiting({ ...parts, changes }), closing: closing.signal }),
+    upkeep: createUpkeep({ now, notes, happened, onChange: changes.changed }),
+    heard(database, begun) {
+      changes.changed(database);
+      if (begun === undefined) return;
+      const message = `generation ${begun.generation} begins (${begun.reason}), sent by ${begun.host}`;
+      happened({ kind: "generation", database, message });
+    },
+    alarmed(alarm, isOver) {
+      happened(happeningOf(alarm, isOver));
+      if (alarm.database !== undefined) changes.changed(parseDatabaseName(alarm.database));
+    },
+    routes: (parts) => ({
+      ...{ events, changes, closing: closing.signal },
+      waitFor: createWaiting({ ...parts, changes }),
+      onEvent(listener) {
+        const own = (): void => listener();
+        listeners.add(own);
+        return () => listeners.delete(own);
+      },
+    }),
     end: () => closing.abort(),
+  };
+}
+
+/** Alarms whose beginning and end have words of their own. */
+const kindOfCode: Readonly<Record<string, readonly [EventKind, EventKind]>> = {
+  unavailable: ["replica-down", "replica-back"],
+  "dead-letter": ["dead-letter", "cleared"],
+};
+
+function happeningOf({ code, database, replica, message }: Alarm, isOver: boolean): Happening {
+  const [begins, ends] = kindOfCode[code] ?? ["alarm", "cleared"];
+  // A lane is named for its replica.
+  const lane = replica?.replace(/^(replica|copy):/, "");
+  return {
+    kind: isOver ? ends : begins,
+    message: `${code}: ${message}`,
+    ...(database === undefined ? {} : { database }),
+    ...(lane === undefined ? {} : { replica: database === undefined ? lane : targetName(lane, database) }),
   };
 }

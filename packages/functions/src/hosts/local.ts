@@ -25,7 +25,7 @@ import type { PruneReport } from "../prune.ts";
 import { type DurableQueue, openQueue, queueBytesMaxDefault } from "../queue.ts";
 import { createRelief, laneBounds, type Relief } from "../relief.ts";
 import type { RepairReport } from "../repair.ts";
-import { type RepairRequest, startRepairer } from "../repairer.ts";
+import { type Repairer, type RepairRequest, startRepairer } from "../repairer.ts";
 import { replay } from "../replay.ts";
 import { openReplicaSet, type ReplicaSet } from "../replicas.ts";
 import { createRoom } from "../room.ts";
@@ -42,7 +42,7 @@ import type { VerifyReport } from "../verify-report.ts";
 import { listen } from "./listen.ts";
 import { openLocalAuth } from "./local-auth.ts";
 import { createSignals } from "./local-signals.ts";
-import { startLocalTime } from "./local-time.ts";
+import { type LocalTime, startLocalTime } from "./local-time.ts";
 import { createWatch, type Watch } from "./local-watch.ts";
 
 /** How long `close` waits for what waits in the queue; it is durable, and goes on at the next start. */
@@ -140,11 +140,12 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   await using undo = new AsyncDisposableStack();
   const queue = undo.use(openQueueIn(dataDir, options, now));
   const stage = await openStage({ directory: join(dataDir, "stage"), now });
-  const signals = undo.use(await createSignals({ config, logger: options.logger, now, random: Math.random }));
+  const watch = createWatch({ now, notes: queue });
+  const { logger } = options;
+  const signals = undo.use(await createSignals({ config, logger, watch, now, random: Math.random }));
   const { alarms, metrics } = signals;
   const { token, madeTokenFile, authenticate } = await openAuth(config, options, { alarms, now });
-  const watch = createWatch();
-  const sources = createSources({ now, alarms, notes: queue, onHeard: watch.changes.changed });
+  const sources = createSources({ now, alarms, notes: queue, onHeard: watch.heard });
   const forks = createForks({ alarms, notes: queue });
   const sets = await openReplicaSets({ config, options, queue, metrics, watch }, undo);
   const waiting = (lane: string) => queue.load(lane).messages;
@@ -152,7 +153,8 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const targets = sets.map((set) => createTarget(set, { ...shared, now: monotonic, random: Math.random }));
   const repairs = createRepairs({ queue, targets, alarms });
   const known = (config.databases ?? []).map(({ name }) => parseDatabaseName(name));
-  const standing = { queue, sources, targets, alarms, repairs, verified: createVerified() };
+  const { upkeep } = watch;
+  const standing = { queue, sources, targets, alarms, repairs, upkeep, verified: createVerified() };
   const asked = { snapshotIntervalMs: config.snapshotIntervalMs, ...settle(options) };
   const databases = createDatabases({ ...standing, known, now, ...asked });
   const relief = startRelief({ ...standing, options });
@@ -200,14 +202,24 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     queue: queuePort(server?.url ?? `queue in ${dataDir}`, { take, stage, databases }),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
-    repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
-    compact: (database, request) => time.timekeeper.compact(parseDatabaseName(database), request),
-    prune: (database, request) => time.timekeeper.prune(parseDatabaseName(database), request),
-    verify: (database, request) => time.verifier.verify(parseDatabaseName(database), request),
+    ...byHand(repairer, time),
     alarms: () => alarms.list().map(alarmStatus),
     ...{ raise: alarms.raise, clear: alarms.clear },
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
     [Symbol.asyncDispose]: () => close(closeDeadlineMs),
+  };
+}
+
+/** What is done by itself, when somebody asks for it. */
+function byHand(
+  repairer: Repairer,
+  { timekeeper, verifier }: LocalTime,
+): Pick<LocalHost, "repair" | "compact" | "prune" | "verify"> {
+  return {
+    repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
+    compact: (database, request) => timekeeper.compact(parseDatabaseName(database), request),
+    prune: (database, request) => timekeeper.prune(parseDatabaseName(database), request),
+    verify: (database, request) => verifier.verify(parseDatabaseName(database), request),
   };
 }
 
