@@ -136,6 +136,7 @@ suite("what happened", () => {
       { scopes: ["read"], databases: [parseDatabaseName("app")] },
       Date.now(),
     );
+    await until(async () => (await ask(host, "/v1/events", token)).ok);
     const live = follow(await ask(host, "/v1/events/stream", token));
     for (const name of ["app", "other"].map(parseDatabaseName))
       await host.queue.send(history.envelope([history.snapshot(4)], { ...newest(4), database: name }));
