@@ -21,9 +21,11 @@ import { type Context, Hono } from "hono";
 import { type Authenticate, grantOfCall, guardRoutes } from "./access.ts";
 import { createObjectServer, planManifest, pointsJson, timelineAnswer } from "./archive-api.ts";
 import { addEventRoutes, type EventsApiOptions } from "./events-api.ts";
+import type { LagHistory } from "./lag-history.ts";
 import { answerInTheEnd } from "./late-answer.ts";
 import type { MetricsText } from "./metrics.ts";
 import { problemOf } from "./problem.ts";
+import { parsedQuery } from "./query.ts";
 import type { RepairReport } from "./repair.ts";
 import type { RepairRequest } from "./repairer.ts";
 import type { ReplayReport, ReplayRequest } from "./replay.ts";
@@ -31,11 +33,12 @@ import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
 import { covers, requireDatabase } from "./scopes.ts";
 import type { Stage } from "./stage.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
+import { statusQuerySchema } from "./status-schema.ts";
 import type { CallOptions } from "./store.ts";
 import { addTimeRoutes, type TimeApiOptions } from "./time-api.ts";
 import type { VerifyRequest } from "./verifier.ts";
 import type { VerifyReport } from "./verify-report.ts";
-import { alarmsFor, statusFor } from "./views.ts";
+import { alarmsFor, statusFor, withHistory } from "./views.ts";
 import { addWaitRoutes, type WaitApiOptions } from "./wait-api.ts";
 
 /** Names left out of one manifest: what a restore found missing on its way. */
@@ -58,6 +61,8 @@ export interface ApiOptions extends TimeApiOptions, WaitApiOptions, EventsApiOpt
   readonly needs: (database: DatabaseName, call: CallOptions) => Promise<Needs>;
   readonly databases: () => Promise<readonly DatabaseName[]>;
   readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
+  /** How far behind a replica was in the last hour. */
+  readonly lagHistory: (database: string, replica: string) => LagHistory;
   /** A database's replicas, healthiest first. */
   readonly readers: (database: DatabaseName) => Promise<readonly ArchiveReader[]>;
   /** Keeps prune away from a point that somebody is about to restore. */
@@ -169,7 +174,12 @@ function addDatabases(app: Hono, options: ApiOptions): void {
     });
   });
   app.get("/v1/databases/:database", async (context) =>
-    context.json(statusFor(grantOfCall(context), await options.status(await known(context, options)))),
+    context.json(
+      withHistory(
+        statusFor(grantOfCall(context), await options.status(await known(context, options))),
+        parsedQuery(statusQuerySchema, context).history ? options.lagHistory : undefined,
+      ),
+    ),
   );
   app.get("/v1/databases/:database/needs", async (context) => {
     // A database nobody knows yet needs nothing: its agent asks before it begins.

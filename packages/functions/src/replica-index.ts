@@ -89,12 +89,13 @@ export function createReplicaIndex(store: RootedStore, onChange?: () => void): R
     stored: (name, size, links) =>
       note((into) => {
         into.of(name.generation).add(name, size, links);
-        noteObject(into, name.name, size);
+        noteObject(into, name, size);
       }),
     begun(document) {
       note((into) => {
         into.of(document.generation).begin = document;
-        noteObject(into, generationJsonName(document.generation), formatGenerationJson(document).length);
+        const name = generationJsonName(document.generation);
+        noteObject(into, { kind: "generation", name }, formatGenerationJson(document).length);
       });
     },
     quarantined: () =>
@@ -110,7 +111,7 @@ async function readHoldings(store: RootedStore): Promise<Holdings> {
   const begun: Generation[] = [];
   for await (const { name, size } of store.list("")) {
     const parsed = parseObjectName(name);
-    if (parsed !== undefined) noteObject(holdings, name, size);
+    if (parsed !== undefined) noteObject(holdings, parsed, size);
     if (parsed?.kind === "segment" || parsed?.kind === "pack" || parsed?.kind === "snapshot") {
       holdings.of(parsed.generation).add(parsed, size);
     } else if (parsed?.kind === "generation") {

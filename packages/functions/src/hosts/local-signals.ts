@@ -7,10 +7,11 @@ import { createAlarmSinks, webhookAlarm } from "../alarm-sinks.ts";
 import { type Alarm, type Alarms, createAlarms } from "../alarms.ts";
 import type { Databases } from "../databases.ts";
 import { createHeartbeats } from "../heartbeats.ts";
+import { lagSampleMs } from "../lag-history.ts";
 import { lagMsDefault } from "../maintenance.ts";
 import type { Metrics, MetricsText } from "../metrics.ts";
 import type { DurableQueue } from "../queue.ts";
-import { startSchedule } from "../schedule.ts";
+import { type ScheduledTask, startSchedule } from "../schedule.ts";
 import { createStorage } from "../storage.ts";
 import type { Target } from "../targets.ts";
 import { packageVersion } from "../version.ts";
@@ -26,7 +27,7 @@ export interface SignalsOptions {
   >;
   readonly logger: HostLogger | undefined;
   /** Told of alarms, too. */
-  readonly watch?: Pick<Watch, "alarmed"> | undefined;
+  readonly watch?: Pick<Watch, "alarmed" | "sampleLag"> | undefined;
   readonly now: () => number;
   /** In [0, 1). */
   readonly random: () => number;
@@ -111,7 +112,10 @@ function start({ queue, targets, databases }: SignalSources, options: StartOptio
   });
   const hasHeartbeats =
     pattern !== undefined || (config.databases ?? []).some((one) => one.heartbeat !== undefined);
-  const tasks = [{ name: "storage", intervalMs: minuteMs, firstAfterMs: 0, run: storage.count }];
+  const tasks: ScheduledTask[] = [
+    { name: "storage", intervalMs: minuteMs, firstAfterMs: 0, run: storage.count },
+    { name: "lag", intervalMs: lagSampleMs, firstAfterMs: 0, run: () => options.watch?.sampleLag(databases) },
+  ];
   const beating = hasHeartbeats
     ? [{ name: "heartbeats", intervalMs: minuteMs, firstAfterMs: 0, run: heartbeats.beat }]
     : [];

@@ -20,6 +20,7 @@ import { createDatabases, type Databases } from "../databases.ts";
 import { createForks } from "../forks.ts";
 import { ingest } from "../ingest.ts";
 import { startMaintenance } from "../maintenance.ts";
+import type { Observe } from "../measured-store.ts";
 import type { Metrics } from "../metrics.ts";
 import type { PruneReport } from "../prune.ts";
 import { type DurableQueue, openQueue, queueBytesMaxDefault } from "../queue.ts";
@@ -153,8 +154,8 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const targets = sets.map((set) => createTarget(set, { ...shared, now: monotonic, random: Math.random }));
   const repairs = createRepairs({ queue, targets, alarms });
   const known = (config.databases ?? []).map(({ name }) => parseDatabaseName(name));
-  const { upkeep } = watch;
-  const standing = { queue, sources, targets, alarms, repairs, upkeep, verified: createVerified() };
+  const { upkeep, counts } = watch;
+  const standing = { queue, sources, targets, alarms, repairs, upkeep, counts, verified: createVerified() };
   const asked = { snapshotIntervalMs: config.snapshotIntervalMs, ...settle(options) };
   const databases = createDatabases({ ...standing, known, now, ...asked });
   const relief = startRelief({ ...standing, options });
@@ -309,7 +310,12 @@ async function openReplicaSets(
       get: () => queue.notes(note).get(note),
       set: (database: string) => queue.setNote(note, database),
     };
-    const { observe } = metrics;
+    const observe = (replica: string): Observe => {
+      const both = [metrics.observe(replica), watch.counts.observe(replica)];
+      return (operation) => {
+        for (const one of both) one(operation);
+      };
+    };
     sets.push(
       undo.use(
         await openReplicaSet(entry, {
