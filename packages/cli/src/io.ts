@@ -9,6 +9,8 @@ export interface Io {
   err(text: string): void;
   /** Whether a person watches standard error. */
   readonly isTerminal: boolean;
+  /** Of the terminal that standard output goes to; undefined: it goes elsewhere. */
+  readonly columns?: number | undefined;
   /** Aborted by the first SIGINT or SIGTERM; the reason is the signal's name. */
   readonly signal: AbortSignal;
   /** Milliseconds since the epoch. */
@@ -34,6 +36,7 @@ export function processIo(): Io {
     env: process.env,
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
+    columns: process.stdout.isTTY === true ? process.stdout.columns : undefined,
     isTerminal: process.stderr.isTTY === true,
     signal: controller.signal,
     now: Date.now,
