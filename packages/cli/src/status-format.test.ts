@@ -80,7 +80,7 @@ suite("the status", () => {
     );
     assert.match(
       first,
-      /2\.3s \(2 tx\) +2 \(2\.0 KiB\) +12\.0 MiB, 5m ago +3h ago +47\.7 MiB \(3\.97 x\) +\$0\.41, 12345/,
+      /2\.3s \(2 tx\) +2 \(2\.0 KiB\) +12\.0 MiB, 5m ago +3h ago +47\.7 MiB \(3\.97 x\) +\$0\.41 /,
     );
     assert.match(first, / about 2\.3s +1 gap$/);
     assert.match(second, /^ +s3:\/\/b +1 +0s( +-){6} +ok$/);
@@ -97,6 +97,8 @@ suite("the status", () => {
     assert.match(text, /^app: 00000000000004d2, committed 6s ago\ngap in app: /);
     assert.match(text, /\n {2}s3:\/\/b: 1 gap\n {4}stored {4}00000000000004d0, lag 2\.3s \(2 tx\)\n/);
     assert.match(text, /\n {4}upkeep {4}merged 1s ago\n/);
+    assert.match(text, /\n {4}month {5}\$0\.41, 12345 requests\n/);
+    assert.match(text, /\n {2}s3:\/\/b: ok\n {4}stored {4}1, lag 0s\n$/);
     assert.match(text, /\n {4}restore {3}about 2\.3s: 12\.4 MiB in 14 objects\n/);
   });
 });

@@ -99,7 +99,7 @@ function formatWide(databases: readonly DatabaseLine[], nowMs: number): string {
   const rows = databases.flatMap(({ name, txid, time, replicas }) =>
     replicas.map((replica, at) => [
       // Said once: what follows is of the same database.
-      ...(at === 0 ? [name, txid ?? "-", time ?? "-"] : ["", "", ""]),
+      ...(at === 0 ? [name, txid ?? "-", time === null ? "-" : ageOf(time, nowMs)] : ["", "", ""]),
       replica.name,
       replica.txid ?? "-",
       lagOf(replica),
@@ -107,7 +107,7 @@ function formatWide(databases: readonly DatabaseLine[], nowMs: number): string {
       snapshotOf(replica, nowMs),
       verifiedOf(replica, nowMs),
       sizeOf(replica),
-      monthOf(replica),
+      replica.month?.usd ? `$${replica.month.usd.toFixed(2)}` : monthOf(replica),
       replica.restore ? `about ${durationOf(replica.restore.ms)}` : "-",
       healthOf(replica),
     ]),
@@ -147,7 +147,10 @@ function paragraphOf(replica: ReplicaLine, nowMs: number): string {
         : "-",
     ],
   ];
-  const shown = lines.map(([word, text]) => `    ${word.padEnd(9)} ${text}\n`);
+  // What there is nothing to say of is left out.
+  const shown = lines
+    .filter(([, text]) => text !== "-")
+    .map(([word, text]) => `    ${word.padEnd(9)} ${text}\n`);
   return `  ${replica.name}: ${healthOf(replica)}\n${shown.join("")}`;
 }
 
