@@ -10,6 +10,7 @@ const benches: Record<string, () => Promise<unknown>> = {
   plan: async () => (await import("./time.ts")).benchPlan(),
   compaction: async () => (await import("./time.ts")).benchCompaction(),
   newest: async () => (await import("./newest.ts")).benchNewest(),
+  status: async () => (await import("./status.ts")).benchStatus(),
   large: async () => (await import("./time.ts")).benchLarge(),
   kept: async () => (await import("./time.ts")).benchKept(),
   freelist: async () => (await import("./time.ts")).benchFreelist(),

@@ -26,7 +26,7 @@ suite("the estimate of a restore", () => {
 
     assert.deepEqual(estimateRestore("file:///x", holdings, first.generation), {
       ...{ bytes: 50_002_000, objects: 3 },
-      ms: Math.round(500 + 500.02 + 1.5),
+      ms: Math.round(500 + 250.01 + 1.5),
     });
     const far = estimateRestore("s3://x", holdings, first.generation);
     assert.equal(far?.ms, Math.round(500 + 1000.04 + 15));

@@ -12,7 +12,7 @@ interface Rates {
 }
 
 /** A near disk: decompression and writing are what takes time. */
-const near: Rates = { bytesPerSecond: 100e6, msPerObject: 0.5 };
+const near: Rates = { bytesPerSecond: 200e6, msPerObject: 0.5 };
 
 /** A server: 40 ms of latency, eight at a time, over a line of some 400 Mbit/s. */
 const far: Rates = { bytesPerSecond: 50e6, msPerObject: 5 };
