@@ -72,7 +72,7 @@ export async function benchStatus(): Promise<Record<string, Record<string, numbe
   for (const name of names) {
     const envelope = history.envelope([], { ...newest(6), database: parseDatabaseName(name) });
     await many.queue.send(envelope);
-    if ((await many.status(name)).lagMs !== 0) throw new Error(`${name} is not listed yet`);
+    await until(name, async () => (await many.status(name)).lagMs === 0);
   }
   const all = await ask(many, "/v1/databases", 30);
   return {
