@@ -13,6 +13,7 @@ const benches: Record<string, () => Promise<unknown>> = {
   compaction: async () => (await import("./time.ts")).benchCompaction(),
   inspect: async () => (await import("./inspect.ts")).benchInspect(),
   newest: async () => (await import("./newest.ts")).benchNewest(),
+  status: async () => (await import("./status.ts")).benchStatus(),
   large: async () => (await import("./time.ts")).benchLarge(),
   day: async () => (await import("./time.ts")).benchDay(),
   kept: async () => (await import("./time.ts")).benchKept(),

@@ -13,6 +13,8 @@ export interface Io {
   err(text: string): void;
   /** Whether a person watches standard error. */
   readonly isTerminal: boolean;
+  /** Of the terminal that standard output goes to; undefined: it goes elsewhere. */
+  readonly columns?: number | undefined;
   /** Aborted by the first SIGINT or SIGTERM; the reason is the signal's name. */
   readonly signal: AbortSignal;
   /** Milliseconds since the epoch. */
@@ -44,6 +46,7 @@ export function processIo(): Io {
       }),
     isOutTerminal: process.stdout.isTTY === true,
     err: (text) => void process.stderr.write(text),
+    columns: process.stdout.isTTY === true ? process.stdout.columns : undefined,
     isTerminal: process.stderr.isTTY === true,
     signal: controller.signal,
     now: Date.now,

@@ -21,6 +21,7 @@ import { tokenCommand } from "./commands/token.ts";
 import { upCommand } from "./commands/up.ts";
 import { verifyCommand } from "./commands/verify.ts";
 import { versionCommand } from "./commands/version.ts";
+import { waitCommand } from "./commands/wait.ts";
 import type { Io } from "./io.ts";
 
 const commands = [
@@ -30,6 +31,7 @@ const commands = [
   lsCommand,
   getCommand,
   statusCommand,
+  waitCommand,
   replayCommand,
   checkCommand,
   repairCommand,

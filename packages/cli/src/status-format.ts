@@ -1,58 +1,161 @@
-// A host's status as people read it. What it holds is decided by the host; here it is only laid out.
+// A host's status as people read it. What it holds is decided by the host; here it is only laid out: as a table where that fits, else as a
+// paragraph for each replica.
 
 import { formatDuration } from "@pageferry/format";
 import type { AnswerOf, databasesRoute } from "@pageferry/functions/routes";
 import { formatBytes, formatTable } from "./table.ts";
 
 type HostStatus = AnswerOf<typeof databasesRoute>;
-type ReplicaLine = HostStatus["databases"][number]["replicas"][number];
+type DatabaseLine = HostStatus["databases"][number];
+type ReplicaLine = DatabaseLine["replicas"][number];
+type Done = NonNullable<ReplicaLine["compaction"]>;
+
+export interface StatusFormatOptions {
+  readonly nowMs: number;
+  /** Of the terminal; undefined: as wide as it takes. */
+  readonly columns?: number | undefined;
+}
 
 /** Lays a status out. */
-export function formatStatus({ databases, alarms }: HostStatus): string {
+export function formatStatus({ databases, alarms }: HostStatus, options: StatusFormatOptions): string {
   if (databases.length === 0 && alarms.length === 0) return "no database has been heard of yet\n";
-  const rows = databases.flatMap(({ name, txid, time, replicas }) =>
-    replicas.map((replica) => [
-      name,
-      txid ?? "-",
-      time ?? "-",
-      replica.name,
-      replica.txid ?? "-",
-      replica.lagMs === null ? "unknown" : formatDuration(Math.round(replica.lagMs)),
-      replica.waiting === 0 ? "-" : `${replica.waiting} (${formatBytes(replica.waitingBytes)})`,
-      verifiedOf(replica),
-      healthOf(replica),
-    ]),
-  );
-  const header = [
-    "DATABASE",
-    "NEWEST",
-    "COMMITTED",
-    "REPLICA",
-    "STORED",
-    "LAG",
-    "WAITING",
-    "VERIFIED",
-    "STATE",
-  ];
+  const table = formatWide(databases, options.nowMs);
+  const width = Math.max(...table.split("\n").map((line) => line.length));
+  const isWide = width <= (options.columns ?? Number.POSITIVE_INFINITY);
+  const laidOut = isWide ? table : databases.map((one) => formatNarrow(one, options.nowMs)).join("\n");
   const told = alarms.map(({ code, database, replica, message, hint, since }) => {
     const where = [database, replica].filter((word) => word !== undefined).join(" in ");
     return `alarm since ${since}: ${code}: ${where === "" ? "" : `${where}: `}${message}\n  hint: ${hint}\n`;
   });
-  return `${formatTable(header, rows)}${told.join("")}`;
+  const between = isWide || told.length === 0 ? "" : "\n";
+  return `${laidOut}${isWide ? databases.map(gapsOf).join("") : ""}${between}${told.join("")}`;
 }
 
-/** What was restored last to see whether it can be, and when. */
-function verifiedOf({ verified }: ReplicaLine): string {
+const header = [
+  ...["DATABASE", "NEWEST", "COMMITTED", "REPLICA", "STORED", "LAG", "WAITING", "SNAPSHOT", "VERIFIED"],
+  ...["SIZE", "MONTH", "RESTORE", "STATE"],
+];
+
+function formatWide(databases: readonly DatabaseLine[], nowMs: number): string {
+  const rows = databases.flatMap(({ name, txid, time, replicas }) =>
+    replicas.map((replica, at) => [
+      // Said once: what follows is of the same database.
+      ...(at === 0 ? [name, txid ?? "-", time === null ? "-" : ageOf(time, nowMs)] : ["", "", ""]),
+      replica.name,
+      replica.txid ?? "-",
+      lagOf(replica),
+      waitingOf(replica),
+      snapshotOf(replica, nowMs),
+      verifiedOf(replica, nowMs),
+      sizeOf(replica),
+      replica.month?.usd ? `$${replica.month.usd.toFixed(2)}` : monthOf(replica),
+      replica.restore ? `about ${durationOf(replica.restore.ms)}` : "-",
+      healthOf(replica),
+    ]),
+  );
+  return formatTable(header, rows);
+}
+
+function formatNarrow(database: DatabaseLine, nowMs: number): string {
+  const { name, txid, time, replicas } = database;
+  const newest =
+    txid === null
+      ? "nothing was captured yet"
+      : `${txid}${time === null ? "" : `, committed ${ageOf(time, nowMs)}`}`;
+  return `${name}: ${newest}\n${gapsOf(database)}${replicas.map((one) => paragraphOf(one, nowMs)).join("")}`;
+}
+
+function paragraphOf(replica: ReplicaLine, nowMs: number): string {
+  const { snapshot, verified, compaction, prune, repair, storage, restore } = replica;
+  const done = (what: string, one: Done | null) => (one ? [`${what} ${ageOf(one.time, nowMs)}`] : []);
+  const lines: readonly (readonly [string, string])[] = [
+    ["stored", `${replica.txid ?? "-"}, lag ${lagOf(replica)}`],
+    ["waiting", waitingOf(replica)],
+    ["snapshot", snapshot ? `${snapshot.txid}, ${snapshotOf(replica, nowMs)}` : "-"],
+    ["verified", verified ? `${verified.txid}, ${verifiedOf(replica, nowMs)}` : "-"],
+    [
+      "upkeep",
+      [...done("merged", compaction), ...done("pruned", prune), ...done("repaired", repair)].join(", ") ||
+        "-",
+    ],
+    ["storage", storage ? `${sizeOf(replica)} in ${storage.objects} objects` : "-"],
+    ["month", monthOf(replica)],
+    [
+      "restore",
+      restore
+        ? `about ${durationOf(restore.ms)}: ${formatBytes(restore.bytes)} in ${restore.objects} objects`
+        : "-",
+    ],
+  ];
+  // What there is nothing to say of is left out.
+  const shown = lines
+    .filter(([, text]) => text !== "-")
+    .map(([word, text]) => `    ${word.padEnd(9)} ${text}\n`);
+  return `  ${replica.name}: ${healthOf(replica)}\n${shown.join("")}`;
+}
+
+function gapsOf({ name, gaps, gapCount }: DatabaseLine): string {
+  const [first] = gaps;
+  if (first === undefined) return "";
+  const more = (gapCount ?? 1) > 1 ? `, and ${(gapCount ?? 1) - 1} more` : "";
+  return `gap in ${name}: no replica has (${first.from}, ${first.to}]${more}\n`;
+}
+
+function lagOf({ lagMs, lagTransactions }: ReplicaLine): string {
+  if (lagMs === null) return "unknown";
+  return `${durationOf(lagMs)}${lagTransactions ? ` (${lagTransactions} tx)` : ""}`;
+}
+
+function waitingOf({ waiting, waitingBytes }: ReplicaLine): string {
+  return waiting === 0 ? "-" : `${waiting} (${formatBytes(waitingBytes)})`;
+}
+
+function snapshotOf({ snapshot }: ReplicaLine, nowMs: number): string {
+  return snapshot ? `${formatBytes(snapshot.bytes)}, ${ageOf(snapshot.time, nowMs)}` : "-";
+}
+
+/** When it was restored last to see whether it can be, and what came of it where that was not all right. */
+function verifiedOf({ verified }: ReplicaLine, nowMs: number): string {
   if (verified === null) return "-";
-  const { verdict, txid, time } = verified;
-  return `${verdict === "FOUND" ? "" : `${verdict} `}${txid} at ${time}`;
+  return `${verified.verdict === "FOUND" ? "" : `${verified.verdict} `}${ageOf(verified.time, nowMs)}`;
+}
+
+function sizeOf({ storage }: ReplicaLine): string {
+  if (!storage) return "-";
+  const factor = storage.amplification === null ? "" : ` (${storage.amplification} x)`;
+  return `${formatBytes(storage.bytes)}${factor}`;
+}
+
+function monthOf({ month }: ReplicaLine): string {
+  if (!month) return "-";
+  return `${month.usd === null ? "" : `$${month.usd.toFixed(2)}, `}${month.requests} requests`;
+}
+
+/** Times of a minute and more without what nobody reads of them. */
+function durationOf(ms: number): string {
+  const rounded =
+    ms < 1000 ? Math.round(ms) : ms < 60_000 ? Math.round(ms / 100) * 100 : Math.round(ms / 1000) * 1000;
+  return formatDuration(rounded);
+}
+
+const units: readonly (readonly [string, number])[] = [
+  ["d", 86_400_000],
+  ["h", 3_600_000],
+  ["m", 60_000],
+];
+
+function ageOf(time: string, nowMs: number): string {
+  const ageMs = Math.max(0, nowMs - Date.parse(time));
+  const [word, unitMs] = units.find(([, ms]) => ageMs >= ms) ?? ["s", 1000];
+  return `${Math.floor(ageMs / unitMs)}${word} ago`;
 }
 
 /** What is not as it should be, in a word or two; what to do about it is in the alarms. */
-function healthOf({ breaker, needsRepair, deadLetters }: ReplicaLine): string {
+function healthOf({ breaker, needsRepair, deadLetters, gapCount }: ReplicaLine): string {
   const words = [
     ...(breaker === "open" ? ["away"] : breaker === "half-open" ? ["being asked"] : []),
     ...(needsRepair ? ["needs repair"] : []),
+    ...(gapCount > 0 ? [`${gapCount} ${gapCount === 1 ? "gap" : "gaps"}`] : []),
     ...(deadLetters > 0 ? [`${deadLetters} set aside`] : []),
   ];
   return words.length === 0 ? "ok" : words.join(", ");

@@ -139,6 +139,13 @@ export const errorTable = {
     when: "Too many calls of this kind are under way, or too many wrong tokens came.",
     hint: "Try again a little later.",
   },
+  timeout: {
+    remedy: "retry",
+    status: 504,
+    exitCode: 11,
+    when: "What was waited for did not come in the time that was given.",
+    hint: "Wait again, or longer; `pageferry status` shows what holds it up.",
+  },
   "not-bolt": {
     remedy: "stop",
     exitCode: 4,

@@ -3,6 +3,7 @@ import { suite, test } from "node:test";
 import { type ArchiveReader, PageferryError, parseDatabaseName } from "@pageferry/format";
 import type { Hono } from "hono";
 import { historyOf } from "../testing/history.ts";
+import { unknownDatabase } from "../testing/unknown-status.ts";
 import { type ApiOptions, createApi } from "./api.ts";
 import { everything, type Grant, type Scope, scopes } from "./scopes.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
@@ -11,8 +12,7 @@ const digest = "ab".repeat(32);
 const history = historyOf("a1");
 
 function statusOf(name: string, alarms: readonly AlarmStatus[] = []): DatabaseStatus {
-  const unknown = { generation: null, host: null, epoch: null, txid: null, time: null, lastHeard: null };
-  return { name, ...unknown, lagMs: null, waiting: 0, replicas: [], alarms };
+  return { ...unknownDatabase, name, alarms };
 }
 
 /** The API over parts that note that they were asked; the Authorization header names the grant. */
@@ -55,6 +55,10 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
     signer: { publicKey: "key", keyId: "id", sign: (json) => json },
     images: { open: reach("images"), peek: () => undefined, close: async () => undefined },
     pins: { list: reach("pins"), add: reach("pin"), remove: reach("unpin") },
+    waitFor: reach("wait"),
+    lagHistory: () => ({ everyMs: 60_000, lagMs: [] }),
+    closing: AbortSignal.abort(),
+    ...{ events: { since: () => [] }, changes: { listen: () => () => {} }, onEvent: () => () => {} },
     alarms: () => [],
     inspect: { onUse: reach("inspect") },
     onUnexpected: (error) => assert.fail(String(error)),
@@ -119,6 +123,9 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases/:database/inspect/ls": ["inspect"],
   "GET /v1/databases/:database/inspect/get": ["inspect"],
   "GET /v1/databases/:database/pins": ["read", "restore"],
+  "GET /v1/databases/:database/wait": ["read", "restore"],
+  "GET /v1/events": ["read"],
+  "GET /v1/events/stream": ["read"],
   "GET /metrics": ["read"],
   "GET /": ["read", "restore"],
   "GET /db/:database": ["read", "restore"],

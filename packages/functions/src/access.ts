@@ -29,7 +29,13 @@ const atOnceBounds = {
   databases: { perHost: 32, perToken: 16 },
   /** Each may fetch and decode an object of some hundred MB, where an archive was never compacted. */
   inspections: { perHost: 4, perToken: 2 },
+  // They hold a line, and next to nothing else.
+  waits: { perHost: 128, perToken: 64 },
+  listeners: { perHost: 128, perToken: 64 },
 };
+
+/** Beyond the time of an answer, until its line is taken to be gone. */
+const lineGraceMs = 60_000;
 
 const database = "/v1/databases/:database";
 const operate: Rule = { scopes: ["operate"], database: "path" };
@@ -48,6 +54,9 @@ const rules: Readonly<Record<string, Rule>> = {
   "GET /v1/databases": { scopes: ["read"], database: "inside" },
   [`GET ${database}`]: { scopes: ["read", "restore"], database: "path" },
   [`GET ${database}/points`]: { scopes: ["read", "restore"], database: "path", atOnce: "plans" },
+  [`GET ${database}/wait`]: { scopes: ["read", "restore"], database: "path", atOnce: "waits" },
+  "GET /v1/events": { scopes: ["read"], database: "inside" },
+  "GET /v1/events/stream": { scopes: ["read"], database: "inside", atOnce: "listeners" },
   "GET /metrics": { scopes: ["read"], database: "all" },
   [`GET ${database}/manifest`]: { scopes: ["restore"], database: "path", atOnce: "plans" },
   [`GET ${database}/objects/:name{.+}`]: { scopes: ["restore"], database: "path", atOnce: "streams" },
@@ -113,6 +122,8 @@ export function guardRoutes(app: Hono, authenticate: Authenticate, sessions?: Pi
     streams: createAtOnce("objects", atOnceBounds.streams),
     databases: createAtOnce("databases", atOnceBounds.databases),
     inspections: createAtOnce("looks inside", atOnceBounds.inspections),
+    waits: createAtOnce("waits", atOnceBounds.waits),
+    listeners: createAtOnce("streams of events", atOnceBounds.listeners),
   };
   for (const [route, rule] of Object.entries(rules)) {
     const [method = "", path = ""] = route.split(" ");
@@ -155,6 +166,11 @@ async function within(atOnce: AtOnce, context: Context, next: () => Promise<void
   } finally {
     if (outgoing === undefined || outgoing.closed) end();
   }
+}
+
+/** Keeps a call's line open, though nothing moves on it, for somewhat longer than its answer may take. */
+export function keepLineFor(context: Context, ms: number): void {
+  nodeOf(context).outgoing?.setTimeout(ms + lineGraceMs);
 }
 
 /** Behind a proxy it is the proxy's; elsewhere than on Node's own server all calls count as one address. */

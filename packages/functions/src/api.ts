@@ -10,6 +10,7 @@ import { createArchives } from "./archives.ts";
 import { addDatabasesRoutes, type DatabasesApiOptions } from "./databases-api.ts";
 import { addDocsRoutes } from "./docs-api.ts";
 import { addDownloadRoutes, type DownloadApiOptions } from "./download-api.ts";
+import { addEventRoutes, type EventsApiOptions } from "./events-api.ts";
 import { addHealthRoutes, type HealthApiOptions } from "./health-api.ts";
 import { addIngestRoutes, type IngestApiOptions } from "./ingest-api.ts";
 import { addInspectRoutes, type InspectApiOptions } from "./inspect-api.ts";
@@ -25,6 +26,7 @@ import { addRepairRoutes, type RepairApiOptions } from "./repair-api.ts";
 import { addRequestIds, requestIdOf } from "./request-id.ts";
 import { addTimeRoutes, type TimeApiOptions } from "./time-api.ts";
 import { addUnexpected, type OnUnexpected, tellUnexpected } from "./unexpected.ts";
+import { addWaitRoutes, type WaitApiOptions } from "./wait-api.ts";
 
 /** A request's target is as long as names are, ten times over. */
 const pathLengthMax = 16 * 1024;
@@ -37,6 +39,8 @@ export interface ApiOptions
     DownloadApiOptions,
     RepairApiOptions,
     TimeApiOptions,
+    WaitApiOptions,
+    EventsApiOptions,
     InspectApiOptions,
     Pick<PageApiOptions, "page"> {
   /** Asked of every call but `/healthz` and the reference. */
@@ -87,6 +91,8 @@ export function createApi(options: ApiOptions): Hono {
   addDownloadRoutes(app, options, archived);
   addRepairRoutes(app, options, parsed);
   addTimeRoutes(app, options, parsed);
+  addWaitRoutes(app, options, parsed);
+  addEventRoutes(app, options);
   addInspectRoutes(app, options, parsed);
   addDocsRoutes(app);
   addPageRoutes(app, options, archived);

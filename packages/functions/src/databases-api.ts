@@ -6,16 +6,18 @@ import { grantOfCall } from "./access.ts";
 import type { ArchiveApi } from "./archive-api.ts";
 import { databaseRoute, databasesRoute, pointsRoute } from "./databases-schema.ts";
 import type { HostReader } from "./host-reader.ts";
+import type { LagHistory } from "./lag-history.ts";
 import type { Parsed } from "./parsed.ts";
 import { covers } from "./scopes.ts";
 import { addRoute } from "./serve-route.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
-import { alarmsFor, statusFor } from "./views.ts";
+import { alarmsFor, statusFor, withHistory } from "./views.ts";
 
 export interface DatabasesApiOptions {
   readonly databases: () => Promise<readonly DatabaseName[]>;
   readonly status: (database: DatabaseName) => Promise<DatabaseStatus>;
   readonly alarms: () => readonly AlarmStatus[];
+  readonly lagHistory: (database: string, replica: string) => LagHistory;
   /** A database's replicas, healthiest first. */
   readonly readers: (database: DatabaseName) => Promise<readonly HostReader[]>;
 }
@@ -34,8 +36,11 @@ export function addDatabasesRoutes(
       alarms: alarmsFor(grant, options.alarms()),
     };
   });
-  addRoute(app, databaseRoute, async ({ context }) =>
-    statusFor(grantOfCall(context), await options.status(await parsed.known(context))),
+  addRoute(app, databaseRoute, async ({ context, query }) =>
+    withHistory(
+      statusFor(grantOfCall(context), await options.status(await parsed.known(context))),
+      query.history ? options.lagHistory : undefined,
+    ),
   );
   addRoute(app, pointsRoute, async ({ context, query, signal }) => {
     const place = await parsed.placeOf(context, query.replica);

@@ -22,8 +22,47 @@ export const verdictSchema = z.enum(["FOUND", "LATE", "LOST", "CORRUPT", "FORK"]
 
 const lagJson = z.number().min(0).nullable();
 
+/** A range of transactions that is missing: after `from`, up to `to`. */
+const gapSchema = z.object({ from: txIdJson, to: txIdJson });
+
+const doneSchema = z.object({ time: timeJson, objects: countJson, bytes: z.number() }).nullable();
+
+const historySchema = z
+  .object({ everyMs: countJson, lagMs: z.array(z.number().nullable()) })
+  .meta({ description: "Its lag in the last hour, oldest first." });
+
+/** What stands and happens in one replica, beyond what can be restored. */
+const replicaFigures = {
+  lagTransactions: z.number().min(0).nullable().meta({ description: "How many transactions it lacks." }),
+  ...{ gaps: z.array(gapSchema), gapCount: countJson },
+  lanes: z.array(
+    z.object({
+      ...{ name: z.string(), waiting: countJson, bytes: countJson, deadLetters: countJson },
+      oldest: timeJson.nullable(),
+    }),
+  ),
+  snapshot: z.object({ txid: txIdJson, time: timeJson, bytes: countJson }).nullable(),
+  ...{ compaction: doneSchema, prune: doneSchema, repair: doneSchema },
+  storage: z
+    .object({
+      ...{ objects: countJson, bytes: countJson, amplification: z.number().nullable() },
+      kinds: z.record(z.string(), z.object({ objects: countJson, bytes: countJson })),
+    })
+    .nullable(),
+  month: z
+    .object({ requests: countJson, usd: z.number().nullable() })
+    .nullable()
+    .meta({ description: "What 730 hours cost if it goes on so; null until an hour was counted." }),
+  restore: z
+    .object({ ms: countJson, bytes: countJson, objects: countJson })
+    .nullable()
+    .meta({ description: "What a restore of the newest point takes, about." }),
+  history: historySchema.optional(),
+};
+
 const replicaStatusSchema = z
   .object({
+    ...replicaFigures,
     name: z.string(),
     txid: txIdJson.nullable().meta({ description: "The newest transaction that can be restored from it." }),
     time: timeJson.nullable(),
@@ -56,6 +95,9 @@ const databaseStatusSchema = z
     time: timeJson.nullable(),
     lastHeard: timeJson.nullable(),
     lagMs: lagJson.meta({ description: "The data-loss window: the worst replica's lag; null: unknown." }),
+    queued: txIdJson.nullable().meta({ description: "The newest that is durable in this host's queue." }),
+    lagTransactions: z.number().min(0).nullable(),
+    ...{ gaps: z.array(gapSchema), gapCount: countJson.nullable() },
     waiting: countJson.meta({ description: "Messages that no replica was offered yet." }),
     replicas: z.array(replicaStatusSchema),
     alarms: z.array(alarmSchema),
@@ -139,6 +181,7 @@ export const databasesRoute = route({
 export const databaseRoute = route({
   ...{ method: "get", path: "/v1/databases/:database", tag: "databases" },
   summary: "How one database stands",
+  query: z.strictObject({ history: flag("With each replica's lag in the last hour, a sample a minute.") }),
   answers: { 200: databaseStatusSchema },
   errors: ["not-found"],
   isPolled: true,

@@ -18,7 +18,7 @@ import type { HostReader } from "./host-reader.ts";
 import { computeGenerationNeeds, computeNeeds, settleMsDefault } from "./needs.ts";
 import type { DurableQueue } from "./queue.ts";
 import type { Sources } from "./sources.ts";
-import { type DatabaseStatus, databaseStatus } from "./status.ts";
+import { type DatabaseStatus, databaseStatus, type StatusOptions } from "./status.ts";
 import type { CallOptions } from "./store.ts";
 import type { Target } from "./targets.ts";
 import type { Verified } from "./verified.ts";
@@ -44,6 +44,8 @@ export interface DatabasesOptions {
   readonly known: readonly DatabaseName[];
   readonly repairs: Pick<Repairs, "needsRepair">;
   readonly verified?: Pick<Verified, "of"> | undefined;
+  readonly upkeep?: StatusOptions["upkeep"];
+  readonly counts?: StatusOptions["counts"];
   readonly now: () => number;
   readonly settleMs?: number;
   /** How old the newest snapshot may become, where snapshots are built here. */
@@ -66,7 +68,7 @@ export interface Databases {
 }
 
 export function createDatabases(options: DatabasesOptions): Databases {
-  const { queue, sources, targets, alarms, known, now, repairs, verified } = options;
+  const { queue, sources, targets, alarms, known, now, repairs, verified, upkeep, counts } = options;
   const holes = new Map<DatabaseName, Map<string, number>>();
   const ownHoles = new Map<DatabaseName, Map<string, number>>();
   const discovered = new Set<DatabaseName>();
@@ -83,8 +85,19 @@ export function createDatabases(options: DatabasesOptions): Databases {
     ...{ replicas, source: sources.get(database), isPending: isPending(database, queue, targets) },
     ...{ nowMs: now(), settleMs },
   });
+  const gaps: Databases["gaps"] = (database) => {
+    const source = sources.get(database);
+    const replicas = targets.flatMap(({ set }) => set.opened().get(database)?.holdingsNow() ?? []);
+    if (source === undefined || replicas.length === 0) return undefined;
+    const firstSeen = ownHoles.get(database) ?? new Map<string, number>();
+    ownHoles.set(database, firstSeen);
+    return computeGenerationNeeds(source.generation, { ...facts(database, replicas), firstSeen });
+  };
   const shown = (database: DatabaseName) =>
-    databaseStatus(database, { queue, sources, targets, alarms, repairs, verified });
+    databaseStatus(database, {
+      ...{ queue, sources, targets, alarms, repairs, verified, upkeep, counts },
+      gaps: gaps(database)?.missing.map(([from, to]) => ({ from, to })),
+    });
   return {
     async databases() {
       await firstLook;
@@ -100,14 +113,7 @@ export function createDatabases(options: DatabasesOptions): Databases {
       for (const target of targets) holdingsIn(target, database).catch(() => undefined);
       return shown(database);
     },
-    gaps(database) {
-      const source = sources.get(database);
-      const replicas = targets.flatMap(({ set }) => set.opened().get(database)?.holdingsNow() ?? []);
-      if (source === undefined || replicas.length === 0) return undefined;
-      const firstSeen = ownHoles.get(database) ?? new Map<string, number>();
-      ownHoles.set(database, firstSeen);
-      return computeGenerationNeeds(source.generation, { ...facts(database, replicas), firstSeen });
-    },
+    gaps,
     async needs(database, call) {
       const results = await holdingsOf(database, call);
       call.signal?.throwIfAborted();

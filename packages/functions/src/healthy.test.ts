@@ -1,38 +1,21 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { unknownDatabase, unknownReplica } from "../testing/unknown-status.ts";
 import { ailmentOf } from "./healthy.ts";
-import type { AlarmStatus, DatabaseStatus, ReplicaStatus } from "./status.ts";
+import type { AlarmStatus, DatabaseStatus } from "./status.ts";
+import type { ReplicaStatus } from "./status-replica.ts";
 
 const nowMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 const ago = (ms: number) => new Date(nowMs - ms).toISOString();
 
 const replica: ReplicaStatus = {
-  name: "a",
-  txid: "0000000000000005",
-  time: ago(9000),
-  lagMs: 0,
-  waiting: 0,
-  waitingBytes: 0,
-  deadLetters: 0,
-  quarantined: 0,
-  breaker: "closed",
-  failures: 0,
-  error: null,
-  needsRepair: false,
-  verified: null,
+  ...unknownReplica,
+  ...{ txid: "0000000000000005", time: ago(9000), lagMs: 0, lagTransactions: 0 },
 };
 const well: DatabaseStatus = {
-  name: "app",
-  generation: "a1".padEnd(16, "0"),
-  host: "host",
-  epoch: 1,
-  txid: "0000000000000005",
-  time: ago(9000),
-  lastHeard: ago(9000),
-  lagMs: 0,
-  waiting: 0,
-  replicas: [replica],
-  alarms: [],
+  ...unknownDatabase,
+  ...{ generation: "a1".padEnd(16, "0"), host: "host", epoch: 1 },
+  ...{ txid: "0000000000000005", time: ago(9000), lastHeard: ago(9000), lagMs: 0, replicas: [replica] },
 };
 const alarm = (code: string, more: Partial<AlarmStatus> = {}): AlarmStatus => ({
   ...{ code, message: "", hint: "", since: ago(0) },

@@ -1,7 +1,7 @@
 // What one replica holds of one database, in little memory: per generation the covered transactions, the snapshots, and
 // the newest states with their hashes. Filled from a listing when cold, then kept up to date by what is stored.
 
-import type { Generation, GenerationJson, TxId } from "@pageferry/format";
+import type { Generation, GenerationJson, ObjectName, TxId } from "@pageferry/format";
 import { type Coverage, createCoverage } from "./coverage.ts";
 import type { StateLink, StateObjectName } from "./describe.ts";
 
@@ -29,11 +29,28 @@ export interface GenerationHoldings {
   readonly newestStampMs: number | null;
   /** The commit stamp of the newest snapshot. */
   readonly newestSnapshotMs: number | null;
+  readonly newestSnapshot: HeldSnapshot | null;
+  /** Ranges above the newest snapshot, also those that were merged since: about what a restore reads besides. Null: too many. */
+  readonly aboveSnapshot: Tally | null;
   statesAt(txId: TxId): readonly KnownState[];
   /** Whether some object ends in exactly this state; states too old to be remembered are taken to be there. */
   mayHold(txId: TxId): boolean;
   /** Notes an object and the states in it; the same object again replaces what was known of it. */
   add(name: StateObjectName, size: number, links?: readonly StateLink[]): void;
+}
+
+/** Some objects, and their bytes. */
+export interface Tally {
+  readonly objects: number;
+  readonly bytes: number;
+}
+
+/** A snapshot that is stored. */
+export interface HeldSnapshot {
+  readonly txId: TxId;
+  /** The commit's time. */
+  readonly stampMs: number;
+  readonly bytes: number;
 }
 
 export interface Holdings {
@@ -42,17 +59,28 @@ export interface Holdings {
   quarantined: number;
   /** Every object by its name, with its size; undefined where there are more than is kept in memory. */
   objects: Map<string, number> | undefined;
+  /** How many there are of each kind, and how large they are together. */
+  readonly tallies: Map<ObjectName["kind"], Tally>;
   of(generation: Generation): GenerationHoldings;
 }
 
 /** Names that are kept: some 50 MB. A replica that is compacted and pruned has a tenth of that. */
 const objectsMax = 200_000;
 
-/** Notes an object's name and size, as long as there is room. */
-export function noteObject(holdings: Holdings, name: string, size: number): void {
+/** Notes an object's name and size, as long as there is room, and counts it. */
+export function noteObject(holdings: Holdings, { kind, name }: Named, size: number): void {
+  const before = holdings.objects?.get(name);
+  const tally = holdings.tallies.get(kind) ?? { objects: 0, bytes: 0 };
+  // With more names than are kept, what is stored twice is counted twice, until the next listing.
+  holdings.tallies.set(kind, {
+    objects: tally.objects + (before === undefined ? 1 : 0),
+    bytes: tally.bytes + size - (before ?? 0),
+  });
   holdings.objects?.set(name, size);
   if ((holdings.objects?.size ?? 0) > objectsMax) holdings.objects = undefined;
 }
+
+type Named = Pick<ObjectName, "kind" | "name">;
 
 export function createHoldings(): Holdings {
   const generations = new Map<Generation, GenerationHoldings>();
@@ -60,6 +88,7 @@ export function createHoldings(): Holdings {
     generations,
     quarantined: 0,
     objects: new Map(),
+    tallies: new Map(),
     of(generation) {
       const known = generations.get(generation) ?? createGeneration(generation);
       generations.set(generation, known);
@@ -73,7 +102,8 @@ function createGeneration(generation: Generation): GenerationHoldings {
   const recent = new Map<TxId, KnownState[]>();
   const snapshots: TxId[] = [];
   let newest: { readonly txId: TxId; readonly stampMs: number | null } | undefined;
-  let newestSnapshotMs: number | null = null;
+  let newestSnapshot: HeldSnapshot | null = null;
+  const above = createAbove();
   return {
     generation,
     begin: null,
@@ -86,7 +116,13 @@ function createGeneration(generation: Generation): GenerationHoldings {
       return newest?.stampMs ?? null;
     },
     get newestSnapshotMs() {
-      return newestSnapshotMs;
+      return newestSnapshot?.stampMs ?? null;
+    },
+    get newestSnapshot() {
+      return newestSnapshot;
+    },
+    get aboveSnapshot() {
+      return above.tally();
     },
     statesAt: (txId) => recent.get(txId) ?? [],
     mayHold: (txId) =>
@@ -99,11 +135,39 @@ function createGeneration(generation: Generation): GenerationHoldings {
       const stampMs = isSnapshot ? name.createdAtMs : name.stampMs;
       if (!isSnapshot) coverage.add(parentOf(name), last);
       else if (!snapshots.includes(last)) insertAscending(snapshots, last);
-      if (isSnapshot && last === snapshots.at(-1)) newestSnapshotMs = name.createdAtMs;
+      if (!isSnapshot) above.add(last, size);
+      else if (last === snapshots.at(-1)) {
+        newestSnapshot = { txId: last, stampMs: name.createdAtMs, bytes: size };
+        above.from(last);
+      }
       if (newest === undefined || last >= newest.txId)
         newest = { txId: last, stampMs: stampMs ?? newest?.stampMs ?? null };
       const states = links ?? [{ parentTxId: isSnapshot ? null : parentOf(name), txId: last }];
       for (const link of states) remember(recent, { ...link, name, size, isRead: links !== undefined });
+    },
+  };
+}
+
+/** Ranges that are counted one by one: a replica whose snapshots are built has a thousandth of that above the newest. */
+const aboveMax = 200_000;
+
+/** Counts ranges above a transaction, which rises. The same object twice counts twice, until the next listing. */
+function createAbove() {
+  let base: TxId | null = null;
+  let ranges: { readonly last: TxId; readonly size: number }[] | undefined = [];
+  let bytes = 0;
+  return {
+    tally: (): Tally | null => (ranges === undefined ? null : { objects: ranges.length, bytes }),
+    add(last: TxId, size: number): void {
+      if (ranges === undefined || (base !== null && last <= base)) return;
+      ranges.push({ last, size });
+      bytes += size;
+      if (ranges.length > aboveMax) ranges = undefined;
+    },
+    from(txId: TxId): void {
+      base = txId;
+      ranges = ranges?.filter(({ last }) => last > txId);
+      bytes = ranges?.reduce((sum, { size }) => sum + size, 0) ?? 0;
     },
   };
 }

@@ -59,7 +59,8 @@ export { type Grant, parseScopes, type Scope } from "./scopes.ts";
 export { type Outcome, settleFanout, settleLane } from "./settle.ts";
 export { buildSnapshots, type SnapshotBuild } from "./snapshot-build.ts";
 export { openStage, type Stage, type StageOptions } from "./stage.ts";
-export type { AlarmStatus, DatabaseStatus, ReplicaStatus } from "./status.ts";
+export type { AlarmStatus, DatabaseStatus } from "./status.ts";
+export type { ReplicaStatus } from "./status-replica.ts";
 export {
   type CallOptions,
   compareNames,

@@ -39,12 +39,12 @@ suite("a measured store tells", () => {
     await store.remove(["a"]);
 
     assert.deepEqual(told, [
-      { operation: "put", bytes: 3 },
-      { operation: "put", bytes: 2 },
-      { operation: "replace", bytes: 4 },
-      { operation: "get", bytes: 2 },
-      { operation: "list", bytes: 0 },
-      { operation: "remove", bytes: 0 },
+      { operation: "put", name: "a", bytes: 3 },
+      { operation: "put", name: "b", bytes: 2 },
+      { operation: "replace", name: "_state.json", bytes: 4 },
+      { operation: "get", name: "a", bytes: 2 },
+      { operation: "list", name: "", bytes: 0, items: 3 },
+      { operation: "remove", name: "", bytes: 0 },
     ]);
   });
 
@@ -74,9 +74,9 @@ suite("a measured store tells", () => {
     await assert.rejects(store.put("c", Uint8Array.of(1), { signal: AbortSignal.abort() }));
 
     assert.deepEqual(told.slice(2), [
-      { operation: "list", bytes: 0 },
-      { operation: "get", bytes: 1 },
-      { operation: "put", bytes: 0, code: "aborted" },
+      { operation: "list", name: "", bytes: 0, items: 1 },
+      { operation: "get", name: "a", bytes: 1 },
+      { operation: "put", name: "c", bytes: 0, code: "aborted" },
     ]);
   });
 });

@@ -12,6 +12,10 @@ export interface Operation {
   readonly seconds: number;
   /** Of bodies that went or came; 0 for listings and removals. */
   readonly bytes: number;
+  /** The object, or the prefix; "" where there are many. */
+  readonly name: string;
+  /** Names that a listing gave; absent otherwise. */
+  readonly items?: number;
   /** Of its error; `aborted` where its caller ended it, `unexpected` for what nobody foresaw. */
   readonly code?: string;
 }
@@ -20,26 +24,34 @@ export type Observe = (operation: Operation) => void;
 
 /** Wraps a store; what else the driver can do stays. */
 export function measured<Inner extends Store>(store: Inner, observe: Observe): Inner {
-  const begin = (operation: StoreOperation, call: CallOptions | undefined): Ended => {
+  const begin = (operation: StoreOperation, name: string, call: CallOptions | undefined): Ended => {
     const startedMs = performance.now();
-    return (bytes, error) => {
+    return (bytes, error, items) => {
       const code = error === undefined ? {} : { code: codeOf(error, call) };
-      observe({ operation, seconds: (performance.now() - startedMs) / 1000, bytes, ...code });
+      const listed = operation === "list" ? { items: items ?? 0 } : {};
+      observe({
+        operation,
+        name,
+        seconds: (performance.now() - startedMs) / 1000,
+        bytes,
+        ...listed,
+        ...code,
+      });
     };
   };
   return {
     ...store,
     put: (name: string, body: StoreBody, call?: CallOptions) =>
-      answered(begin("put", call), sizeOf(body), () => store.put(name, body, call)),
+      answered(begin("put", name, call), sizeOf(body), () => store.put(name, body, call)),
     replace: (name: string, bytes: Uint8Array, call?: CallOptions) =>
-      answered(begin("replace", call), bytes.length, () => store.replace(name, bytes, call)),
+      answered(begin("replace", name, call), bytes.length, () => store.replace(name, bytes, call)),
     remove: (names: Iterable<string>, call?: CallOptions) =>
-      answered(begin("remove", call), 0, () => store.remove(names, call)),
+      answered(begin("remove", "", call), 0, () => store.remove(names, call)),
     async *list(prefix: string, call?: CallOptions) {
-      yield* watched(begin("list", call), () => 0, store.list(prefix, call));
+      yield* watched(begin("list", prefix, call), () => 0, store.list(prefix, call));
     },
     async get(name: string, range?: RangeOptions) {
-      const ended = begin("get", range);
+      const ended = begin("get", name, range);
       try {
         const chunks = await store.get(name, range);
         return ReadableStream.from(watched(ended, (chunk) => chunk.length, chunks));
@@ -51,7 +63,7 @@ export function measured<Inner extends Store>(store: Inner, observe: Observe): I
   };
 }
 
-type Ended = (bytes: number, error?: unknown) => void;
+type Ended = (bytes: number, error?: unknown, items?: number) => void;
 
 async function answered<Result>(ended: Ended, bytes: number, ask: () => Promise<Result>): Promise<Result> {
   try {
@@ -71,17 +83,19 @@ async function* watched<Item>(
   items: AsyncIterable<Item>,
 ): AsyncGenerator<Item> {
   let bytes = 0;
+  let count = 0;
   let failure: { readonly error: unknown } | undefined;
   try {
     for await (const item of items) {
       bytes += bytesOf(item);
+      count += 1;
       yield item;
     }
   } catch (error) {
     failure = { error };
     throw error;
   } finally {
-    ended(bytes, failure?.error);
+    ended(bytes, failure?.error, count);
   }
 }
 

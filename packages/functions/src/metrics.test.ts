@@ -2,23 +2,14 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseDatabaseName } from "@pageferry/format";
 import { parseOpenMetrics } from "../testing/open-metrics.ts";
+import { unknownReplica } from "../testing/unknown-status.ts";
 import { createMetrics, type MetricsSources } from "./metrics.ts";
-import type { DatabaseStatus, ReplicaStatus } from "./status.ts";
+import type { DatabaseStatus } from "./status.ts";
+import type { ReplicaStatus } from "./status-replica.ts";
 
 const replica = 'file:///mnt/"odd"\\name';
 
-const unknown: ReplicaStatus = {
-  ...{
-    name: replica,
-    txid: null,
-    time: null,
-    lagMs: null,
-    error: null,
-    breaker: "closed",
-    needsRepair: false,
-  },
-  ...{ waiting: 0, waitingBytes: 0, deadLetters: 0, quarantined: 0, failures: 0, verified: null },
-};
+const unknown: ReplicaStatus = { ...unknownReplica, name: replica };
 
 function sourcesOf(status: Partial<ReplicaStatus>, more: Partial<MetricsSources> = {}): MetricsSources {
   return {

@@ -5,7 +5,8 @@ import type { DatabaseName } from "@pageferry/format";
 import { Counter, Gauge, Histogram, type OpenMetricsContentType, Registry } from "prom-client";
 import type { Alarm } from "./alarms.ts";
 import type { Observe } from "./measured-store.ts";
-import type { DatabaseStatus, ReplicaStatus } from "./status.ts";
+import type { DatabaseStatus } from "./status.ts";
+import type { ReplicaStatus } from "./status-replica.ts";
 
 /** From a small object on a near disk to a large one on a slow line. */
 const durationBucketsSeconds = [0.005, 0.025, 0.1, 0.25, 1, 2.5, 10, 30, 120];

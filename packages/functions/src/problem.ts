@@ -54,6 +54,20 @@ export function tooMany(message: string, retryAfterMs: number): PageferryError {
   return new PageferryError("too-many", message, { cause });
 }
 
+interface Progress {
+  readonly state: object;
+}
+
+/** The error `timeout`, with the state so far kept in it. */
+export function notInTime(message: string, progress: Progress): PageferryError {
+  return new PageferryError("timeout", message, { cause: progress });
+}
+
+function stateOf({ code, cause }: PageferryError): Partial<Progress> {
+  const { state } = (cause ?? {}) as Partial<Progress>;
+  return code === "timeout" && state !== undefined ? { state } : {};
+}
+
 function askedSeconds({ code, cause }: PageferryError): number | undefined {
   const { retryAfterMs } = (cause ?? {}) as Partial<Throttle>;
   return code === "too-many" && typeof retryAfterMs === "number"
@@ -91,10 +105,18 @@ export function problemOf(error: unknown, options: ProblemOptions): Problem {
   const status = options.status ?? statusOf(code, isAboutRequest);
   const seconds = askedSeconds(error);
   const retry: Record<string, string> = seconds === undefined ? {} : { "retry-after": String(seconds) };
-  return answer(status, { requestId, title: errorTable[code].when, code, detail: message, hint }, retry);
+  return answer(
+    status,
+    { requestId, title: errorTable[code].when, code, detail: message, hint, ...stateOf(error) },
+    retry,
+  );
 }
 
-function answer(status: number, fields: Record<string, string>, more: Record<string, string> = {}): Problem {
+function answer(
+  status: number,
+  fields: Record<string, string | object>,
+  more: Record<string, string> = {},
+): Problem {
   const challenge: Record<string, string> = status === 401 ? { "www-authenticate": "Bearer" } : {};
   return {
     status,

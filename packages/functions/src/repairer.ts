@@ -13,6 +13,7 @@ import type { Replica } from "./replica.ts";
 import { retentionPolicy } from "./retention.ts";
 import type { CallOptions } from "./store.ts";
 import type { Target } from "./targets.ts";
+import type { Upkeep } from "./upkeep.ts";
 
 /** How often everything is compared. */
 const allIntervalMs = 60 * 60_000;
@@ -41,6 +42,8 @@ export interface RepairerOptions {
   readonly queue: Pick<DurableQueue, "depths">;
   readonly databases: () => Promise<readonly DatabaseName[]>;
   readonly alarms: Alarms;
+  /** Told of what was done. */
+  readonly upkeep?: Pick<Upkeep, "repaired"> | undefined;
   readonly config: Partial<Pick<Config, "retention" | "snapshotIntervalMs" | "compaction">>;
   readonly now: () => number;
   /** How often it is looked whether something is due. Default 5 s. */
@@ -99,6 +102,7 @@ export function startRepairer(options: RepairerOptions): Repairer {
         });
       }
       const report = await run(database, request, isNamed);
+      options.upkeep?.repaired(report);
       if (!report.dryRun) tell(report, alarms);
       return report;
     },
@@ -134,6 +138,7 @@ async function everyTurn(
           if (!isDone) agenda.again(one.target, database);
           else if (!isListed) agenda.again(one.target, database, unlistedAgainMs);
         }
+        options.upkeep?.repaired(report);
         tell(report, options.alarms);
       } catch (error) {
         if (signal.aborted) return;

@@ -38,7 +38,8 @@ export interface ReplicaIndex {
   readBegin(generation: Generation, options?: CallOptions): Promise<GenerationJson | null>;
 }
 
-export function createReplicaIndex(store: RootedStore): ReplicaIndex {
+/** `onChange` is called whenever the holdings are others than before. */
+export function createReplicaIndex(store: RootedStore, onChange?: () => void): ReplicaIndex {
   let holdings: Holdings | undefined;
   let loading: Promise<Holdings> | undefined;
   let listedAtMs = Number.NEGATIVE_INFINITY;
@@ -48,6 +49,7 @@ export function createReplicaIndex(store: RootedStore): ReplicaIndex {
   const note = (change: (into: Holdings) => void): void => {
     if (holdings !== undefined) change(holdings);
     if (loading !== undefined) meanwhile.push(change);
+    onChange?.();
   };
   const load = async (): Promise<Holdings> => {
     const startedMs = performance.now();
@@ -55,6 +57,7 @@ export function createReplicaIndex(store: RootedStore): ReplicaIndex {
     listedAtMs = startedMs;
     for (const change of meanwhile) change(fresh);
     holdings = fresh;
+    onChange?.();
     return fresh;
   };
   const refresh = (): Promise<Holdings> => {
@@ -92,12 +95,13 @@ export function createReplicaIndex(store: RootedStore): ReplicaIndex {
     stored: (name, size, links) =>
       note((into) => {
         into.of(name.generation).add(name, size, links);
-        noteObject(into, name.name, size);
+        noteObject(into, name, size);
       }),
     begun(document) {
       note((into) => {
         into.of(document.generation).begin = document;
-        noteObject(into, generationJsonName(document.generation), formatGenerationJson(document).length);
+        const name = generationJsonName(document.generation);
+        noteObject(into, { kind: "generation", name }, formatGenerationJson(document).length);
       });
     },
     quarantined: () =>
@@ -113,7 +117,7 @@ async function readHoldings(store: RootedStore): Promise<Holdings> {
   const begun: Generation[] = [];
   for await (const { name, size } of store.list("")) {
     const parsed = parseObjectName(name);
-    if (parsed !== undefined) noteObject(holdings, name, size);
+    if (parsed !== undefined) noteObject(holdings, parsed, size);
     if (parsed?.kind === "segment" || parsed?.kind === "pack" || parsed?.kind === "snapshot") {
       holdings.of(parsed.generation).add(parsed, size);
     } else if (parsed?.kind === "generation") {

@@ -111,13 +111,15 @@ export interface ReplicaOptions {
   readonly now?: () => number;
   /** Whether `close` closes the store. Default true; false where several databases share it. */
   readonly ownsStore?: boolean;
+  /** Told whenever the holdings are others than before. */
+  readonly onChange?: (() => void) | undefined;
 }
 
 /** A replica over a store. Nothing is read until it is used. */
 export function createReplica(store: Store, options: ReplicaOptions): Replica {
   const { root, now = Date.now, ownsStore = true } = options;
   const rooted = rootedStore(store, root);
-  const index = createReplicaIndex(rooted);
+  const index = createReplicaIndex(rooted, options.onChange);
   const target = { store: rooted, index };
   const exclusive = createExclusive();
   const memory = createPruneMemory();

@@ -46,6 +46,8 @@ export interface ReplicaSetOptions {
   readonly isOwner?: boolean;
   /** Told of what is done with the store, by the replica's name. */
   readonly observe?: (replica: string) => Observe;
+  /** Told whenever what is held of a database is something else than before. */
+  readonly onChange?: (database: DatabaseName) => void;
 }
 
 /** Opens a configured replica. Nothing is read until it is used. Errors: `bad-config`. */
@@ -79,7 +81,8 @@ export function replicaSetOf(store: Store, options: ReplicaSetOptions = {}): Rep
       }
       owner?.set(database);
     }
-    const replica = createReplica(store, { root: isRoot ? "" : database, now, ownsStore: false });
+    const onChange = options.onChange === undefined ? undefined : () => options.onChange?.(database);
+    const replica = createReplica(store, { root: isRoot ? "" : database, now, ownsStore: false, onChange });
     opened.set(database, replica);
     return replica;
   };

@@ -11,6 +11,8 @@ export { repairRoute, replayRoute, verifyRoute } from "./repair-schema.ts";
 export { type AnswerOf, answerSchema, type ParamsOf, type QueryInputOf, type Route } from "./route.ts";
 export { compactRoute, pinRoute, pinsRoute, pruneRoute, unpinRoute } from "./time-schema.ts";
 
+export { waitRoute } from "./wait-schema.ts";
+
 /** Reports, as a host sends them. */
 export type RepairReportJson = AnswerOf<typeof repairRoute>;
 export type VerifyReportJson = AnswerOf<typeof verifyRoute>;

@@ -6,6 +6,7 @@ import {
   type Envelope,
   formatTxId,
   type Generation,
+  type GenerationBegin,
   parseDatabaseName,
   parseGeneration,
   parseObjectName,
@@ -60,6 +61,8 @@ export interface Sources {
 export interface SourcesOptions {
   readonly now: () => number;
   readonly alarms: Alarms;
+  /** Told of a database that an agent told of, and with which generation, if that one is new. */
+  readonly onHeard?: (database: DatabaseName, begun: GenerationBegin | undefined) => void;
   readonly notes: { setNote(name: string, value: string): void; notes(prefix: string): Map<string, string> };
 }
 
@@ -81,6 +84,7 @@ export function createSources(options: SourcesOptions): Sources {
       const { database, begin } = envelope;
       const source = sources.get(database) ?? newSource(envelope);
       sources.set(database, source);
+      const begun = source.generations.has(begin.generation) ? undefined : begin;
       noteWriter(source, envelope, receivedAtMs);
       source.host = begin.host;
       source.generation = begin.generation;
@@ -88,6 +92,7 @@ export function createSources(options: SourcesOptions): Sources {
       noteItems(source, envelope, receivedAtMs);
       noteNewest(source, envelope);
       changed.add(database);
+      options.onHeard?.(database, begun);
     },
     lagMs(database, storedTxId) {
       const source = sources.get(database);

@@ -14,6 +14,7 @@ import type { ScheduledTask } from "./schedule.ts";
 import { buildSnapshots, type SnapshotBuild } from "./snapshot-build.ts";
 import type { CallOptions, Retained } from "./store.ts";
 import type { Target } from "./targets.ts";
+import type { Place, Upkeep } from "./upkeep.ts";
 import { withWorkLease } from "./work-lease.ts";
 
 const minuteMs = 60_000;
@@ -25,6 +26,8 @@ export interface TimekeeperOptions {
   readonly targets: readonly Target[];
   readonly alarms: Alarms;
   readonly config: Partial<Pick<Config, "retention" | "snapshotIntervalMs" | "compaction">>;
+  /** Told of what was done. */
+  readonly upkeep?: Pick<Upkeep, "compacted" | "snapshots" | "pruned"> | undefined;
   /** Where snapshots are put together. */
   readonly scratchDir: string;
   /** A word of this host's own, for leases. */
@@ -88,15 +91,17 @@ export function createTimekeeper(options: TimekeeperOptions): Timekeeper {
   };
   return {
     async compact(database, request = {}) {
-      return byHand(state, database, request, async (replica) => {
-        const report = await compactOne(state, replica, request);
-        const snapshots = request.dryRun === true ? [] : await snapshotsOf(state, replica, request);
+      return byHand(state, database, request, async (replica, place) => {
+        const report = await compactOne(state, replica, place, request);
+        const snapshots = request.dryRun === true ? [] : await snapshotsOf(state, replica, place, request);
         return { ...report, snapshots };
       });
     },
     async prune(database, request = {}) {
       if (policy === undefined) throw new PageferryError("bad-config", "retention: nothing says what stays");
-      return byHand(state, database, request, (replica) => pruneOne(state, replica, policy, request));
+      return byHand(state, database, request, (replica, place) =>
+        pruneOne(state, replica, place, { ...request, policy }),
+      );
     },
     tasks: [...compactTasks(state), ...pruneTasks(state)],
   };
@@ -106,14 +111,16 @@ async function byHand<Row>(
   { options: { targets } }: State,
   database: DatabaseName,
   { replica: wanted, signal }: TimeRequest,
-  work: (replica: Replica) => Promise<Row>,
+  work: (replica: Replica, place: Place) => Promise<Row>,
 ): Promise<TimeReport<Row>> {
   const chosen = targets.filter(({ name }) => wanted === undefined || name === wanted);
   if (chosen.length === 0) {
     const hint = `There are ${targets.map(({ name }) => name).join(", ")}.`;
     throw new PageferryError("not-found", `replica ${wanted?.slice(0, 200)} is not configured`, { hint });
   }
-  const done = await Promise.allSettled(chosen.map(async ({ set }) => work(await set.of(database))));
+  const done = await Promise.allSettled(
+    chosen.map(async ({ set, name }) => work(await set.of(database), { database, replica: name })),
+  );
   signal?.throwIfAborted();
   const failures = done.flatMap((one, at) =>
     one.status === "rejected" ? [{ replica: chosen[at]?.name ?? "", why: wordsOf(one.reason) }] : [],
@@ -127,38 +134,56 @@ function wordsOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function compactOne(state: State, replica: Replica, request: TimeRequest): Promise<CompactReport> {
+async function compactOne(
+  state: State,
+  replica: Replica,
+  place: Place,
+  { signal, dryRun = false }: TimeRequest,
+): Promise<CompactReport> {
   const { levelsMs, options } = state;
-  const { signal, dryRun = false } = request;
-  return state.exclusive(replica.name, () =>
-    compactReplica(replica, { levelsMs, now: options.now, memory: memoryOf(state, replica), dryRun, signal }),
+  const { now, upkeep } = options;
+  const report = await state.exclusive(replica.name, () =>
+    compactReplica(replica, { levelsMs, now, memory: memoryOf(state, replica), dryRun, signal }),
   );
+  upkeep?.compacted(place, report);
+  return report;
 }
 
 /** Merging twice is cheaper than saying so; building a snapshot is not. */
-function snapshotsOf(state: State, replica: Replica, { signal }: CallOptions): Promise<SnapshotBuild[]> {
+async function snapshotsOf(
+  state: State,
+  replica: Replica,
+  place: Place,
+  { signal }: CallOptions,
+): Promise<SnapshotBuild[]> {
   const { levelsMs, options } = state;
   const { scratchDir, config, holder, now } = options;
   const snapshotIntervalMs = config.snapshotIntervalMs ?? Number.POSITIVE_INFINITY;
   const memory = memoryOf(state, replica);
   // One file of the size of a database at a time, whosever it is.
-  return state.exclusive("snapshot", () =>
+  const builds = await state.exclusive("snapshot", () =>
     buildSnapshots(replica, {
       ...{ scratchDir, snapshotIntervalMs, levelsMs, memory, signal, nowMs: now() },
       unlessOthersDo: (work) =>
         withWorkLease(replica.objects, { task: "snapshot", holder, now, signal }, work),
     }),
   );
+  options.upkeep?.snapshots(place, builds);
+  return builds;
 }
 
-function pruneOne(
+async function pruneOne(
   state: State,
   replica: Replica,
-  policy: RetentionPolicy,
-  { dryRun = false, graceMs, signal }: PruneRequest,
+  place: Place,
+  { policy, dryRun = false, graceMs, signal }: PruneRequest & { readonly policy: RetentionPolicy },
 ): Promise<PruneReport> {
   const grace = graceMs === undefined ? {} : { graceMs };
-  return state.exclusive(replica.name, () => replica.prune(undefined, policy, { dryRun, ...grace, signal }));
+  const report = await state.exclusive(replica.name, () =>
+    replica.prune(undefined, policy, { dryRun, ...grace, signal }),
+  );
+  state.options.upkeep?.pruned(place, report);
+  return report;
 }
 
 function memoryOf({ memories }: State, replica: Replica): CompactMemory {
@@ -178,7 +203,9 @@ function compactTasks(state: State): ScheduledTask[] {
             name: "compact",
             intervalMs: compactLookMs(finestMs),
             run: (signal) =>
-              eachReplica(state, signal, (replica) => compactWhenDue(state, replica, finestMs, signal)),
+              eachReplica(state, signal, (replica, place) =>
+                compactWhenDue(state, replica, place, { finestMs, signal }),
+              ),
           },
         ];
   if (options.config.snapshotIntervalMs === undefined) return compact;
@@ -187,8 +214,8 @@ function compactTasks(state: State): ScheduledTask[] {
     intervalMs: snapshotLookMs,
     firstAfterMs: minuteMs,
     run: (signal) =>
-      eachReplica(state, signal, async (replica) => {
-        watchSnapshots(replica, await snapshotsOf(state, replica, { signal }), options.alarms);
+      eachReplica(state, signal, async (replica, place) => {
+        watchSnapshots(replica, await snapshotsOf(state, replica, place, { signal }), options.alarms);
       }),
   };
   return [...compact, snapshot];
@@ -198,8 +225,8 @@ function compactTasks(state: State): ScheduledTask[] {
 async function compactWhenDue(
   state: State,
   replica: Replica,
-  finestMs: number,
-  signal: AbortSignal,
+  place: Place,
+  { finestMs, signal }: { readonly finestMs: number; readonly signal: AbortSignal },
 ): Promise<void> {
   const { now } = state.options;
   const { objects, generations } = await replica.holdings({ signal });
@@ -210,7 +237,7 @@ async function compactWhenDue(
   const isOver = now() > newestMs + 2 * (state.levelsMs.at(-1) ?? 0);
   const mark = `${objects?.size ?? "many"} ${isOver}`;
   if (objects !== undefined && isOver && state.rested.get(replica) === mark) return;
-  const { left, merged, isPartial } = await compactOne(state, replica, { signal });
+  const { left, merged, isPartial } = await compactOne(state, replica, place, { signal });
   watchLeft(replica, left, state.options.alarms);
   if (merged.length === 0 && left.length === 0 && !isPartial) state.rested.set(replica, mark);
 }
@@ -220,11 +247,11 @@ function pruneTasks(state: State): ScheduledTask[] {
   const { retention } = options.config;
   if (policy === undefined || retention === undefined) return [];
   const run = (signal: AbortSignal) =>
-    eachReplica(state, signal, async (replica, target) => {
+    eachReplica(state, signal, async (replica, place) => {
       const { holder, now, alarms } = options;
-      const prune = () => pruneOne(state, replica, policy, { signal });
+      const prune = () => pruneOne(state, replica, place, { policy, signal });
       const report = await withWorkLease(replica.objects, { task: "prune", holder, now, signal }, prune);
-      if (report !== undefined) watchRetained(target.name, replica, report.retained, alarms);
+      if (report !== undefined) watchRetained(place.replica, replica, report.retained, alarms);
     });
   // Soon after the start, so that what was marked before a restart does not wait for a whole turn.
   return [{ name: "prune", intervalMs: retention.checkIntervalMs, firstAfterMs: 2 * minuteMs, run }];
@@ -237,15 +264,15 @@ function pruneTasks(state: State): ScheduledTask[] {
 async function eachReplica(
   { options: { targets } }: State,
   signal: AbortSignal,
-  work: (replica: Replica, target: Target) => Promise<void>,
+  work: (replica: Replica, place: Place) => Promise<void>,
 ): Promise<void> {
   const there = targets.filter((target) => target.health().state === "closed");
   const done = await Promise.allSettled(
     there.map(async (target) => {
       const failures: unknown[] = [];
-      for (const replica of target.set.opened().values()) {
+      for (const [database, replica] of target.set.opened()) {
         try {
-          await work(replica, target);
+          await work(replica, { database, replica: target.name });
         } catch (error) {
           signal.throwIfAborted();
           failures.push(error);

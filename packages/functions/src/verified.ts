@@ -4,6 +4,7 @@ import { type DatabaseName, formatTxId } from "@pageferry/format";
 import { latestEvidence } from "./evidence.ts";
 import { formatTime } from "./replica-state.ts";
 import type { Target } from "./targets.ts";
+import { targetName } from "./upkeep.ts";
 import type { Verdict } from "./verdicts.ts";
 import type { VerifyReport } from "./verify-report.ts";
 
@@ -58,9 +59,4 @@ export function createVerified(): Verified {
       }
     },
   };
-}
-
-/** A replica's name is the configured one's, with the database below it or without. */
-function targetName(replica: string, database: string): string {
-  return replica.endsWith(`/${database}`) ? replica.slice(0, -database.length - 1) : replica;
 }

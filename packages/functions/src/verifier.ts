@@ -10,6 +10,7 @@ import { retentionPolicy } from "./retention.ts";
 import type { Sources } from "./sources.ts";
 import type { CallOptions } from "./store.ts";
 import type { Target } from "./targets.ts";
+import type { Upkeep } from "./upkeep.ts";
 import type { Verified } from "./verified.ts";
 import { verifyDatabase } from "./verify.ts";
 import type { VerifyCursor, VerifyDepth, VerifyReport } from "./verify-report.ts";
@@ -22,6 +23,8 @@ export interface VerifierOptions {
   readonly sources: Pick<Sources, "get">;
   readonly alarms: Alarms;
   readonly verified: Verified;
+  /** Told of what was found. */
+  readonly upkeep?: Pick<Upkeep, "verified"> | undefined;
   readonly config: Partial<Pick<Config, "retention" | "snapshotIntervalMs" | "compaction">>;
   /** A directory of its own, on any disk with room for the largest database. */
   readonly scratchDir: string;
@@ -63,6 +66,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       last = mine.catch(() => undefined);
       const report = await mine;
       verified.told(report, now());
+      options.upkeep?.verified(report);
       tell(report, alarms);
       return report;
     },

@@ -1,5 +1,6 @@
 // What a caller sees of the state of things: a token for some databases hears nothing of the others, not even that they exist.
 
+import type { LagHistory } from "./lag-history.ts";
 import { covers, type Grant } from "./scopes.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
 
@@ -14,4 +15,14 @@ export function statusFor(grant: Grant, status: DatabaseStatus): DatabaseStatus 
   if (grant.databases === "*") return status;
   const replicas = status.replicas.map((replica) => ({ ...replica, error: null }));
   return { ...status, replicas, alarms: alarmsFor(grant, status.alarms) };
+}
+
+/** With each replica's lag in the last hour, where that is asked for. */
+export function withHistory(
+  status: DatabaseStatus,
+  historyOf: ((database: string, replica: string) => LagHistory) | undefined,
+): DatabaseStatus {
+  if (historyOf === undefined) return status;
+  const replicas = status.replicas.map((one) => ({ ...one, history: historyOf(status.name, one.name) }));
+  return { ...status, replicas };
 }

@@ -19,11 +19,13 @@ Examples:
   pageferry status http://10.0.0.5:7373
   pageferry status --json | jq '.databases[].lagMs'
 
-The token is PAGEFERRY_TOKEN; for a host on this machine, DIR/token.`,
+A table where the terminal is wide enough, else a paragraph for each replica; docs/operations.md#status says what each figure
+means. The token is PAGEFERRY_TOKEN; for a host on this machine, DIR/token.`,
   async run([host], { json, data = defaultDataDir }, io) {
     const origin = await hostOrigin(host, data);
     const client = createHostClient(origin, await hostToken(origin, data, io));
     const answer = await client.call(databasesRoute, { params: {}, signal: io.signal });
-    io.out(json ? `${JSON.stringify(answer)}\n` : formatStatus(answer));
+    const layout = { nowMs: io.now(), columns: io.columns };
+    io.out(json ? `${JSON.stringify(answer)}\n` : formatStatus(answer, layout));
   },
 };

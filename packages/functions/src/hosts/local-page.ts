@@ -4,9 +4,14 @@ import { type Config, profileOf } from "@pageferry/format";
 import { lagMsDefault } from "../maintenance.ts";
 import type { PageOptions } from "../page/page-api.ts";
 import type { Caution } from "../page/safety.ts";
+import { formatTime } from "../replica-state.ts";
 import { everything } from "../scopes.ts";
+import type { Watch } from "./local-watch.ts";
 
 type PageConfig = Partial<Pick<Config, "databases" | "dataLossWindowThresholdMs">>;
+
+/** Of the newest events, before those are left out that a token may not see. */
+const eventsShown = 200;
 
 export interface LocalPage {
   readonly page: PageOptions;
@@ -19,13 +24,23 @@ export interface LocalPage {
 /** Agents elsewhere do not tell their databases' paths: there the name and the configuration's `profile` count. */
 export function localPage(
   { databases = [], dataLossWindowThresholdMs }: PageConfig,
-  parts: Pick<PageOptions, "sessions" | "standing" | "now">,
+  { shown, ...parts }: Pick<PageOptions, "sessions" | "standing" | "now"> & Pick<Watch, "shown">,
 ): LocalPage {
   const known = new Map(databases.map((database) => [database.name, database]));
   let caution: Caution | undefined;
   return {
     page: {
       ...parts,
+      history: (database) =>
+        Object.fromEntries(
+          parts.standing(database).replicas.map(({ name }) => [name, shown.lagHistory(database, name)]),
+        ),
+      events: () =>
+        shown
+          .events()
+          .slice(-eventsShown)
+          .reverse()
+          .map(({ atMs, message, database }) => ({ time: formatTime(atMs), text: message, database })),
       caution: () => caution,
       lagMsMax: dataLossWindowThresholdMs || lagMsDefault,
       profileOf(name) {

@@ -7,15 +7,17 @@ import { createAlarmSinks, webhookAlarm } from "../alarm-sinks.ts";
 import { type Alarm, type Alarms, createAlarms } from "../alarms.ts";
 import type { Databases } from "../databases.ts";
 import { createHeartbeats } from "../heartbeats.ts";
+import { lagSampleMs } from "../lag-history.ts";
 import { lagMsDefault } from "../maintenance.ts";
 import type { Metrics, MetricsText } from "../metrics.ts";
 import type { DurableQueue } from "../queue.ts";
-import { startSchedule } from "../schedule.ts";
+import { type ScheduledTask, startSchedule } from "../schedule.ts";
 import { createStorage } from "../storage.ts";
 import type { Target } from "../targets.ts";
 import { packageVersion } from "../version.ts";
 import { gapCount } from "../watch-gaps.ts";
 import type { HostLogger } from "./local.ts";
+import type { Watch } from "./local-watch.ts";
 
 const minuteMs = 60_000;
 
@@ -24,6 +26,8 @@ export interface SignalsOptions {
     Pick<Config, "alarms" | "databases" | "storageBytesMax" | "dataLossWindowThresholdMs">
   >;
   readonly logger: HostLogger | undefined;
+  /** Told of alarms, too. */
+  readonly watch?: Pick<Watch, "alarmed" | "sampleLag"> | undefined;
   readonly now: () => number;
   /** In [0, 1). */
   readonly random: () => number;
@@ -65,10 +69,12 @@ export async function createSignals(options: SignalsOptions): Promise<Signals> {
     onRaised(alarm) {
       log.raised(alarm);
       sinks.raised(alarm);
+      options.watch?.alarmed(alarm, false);
     },
     onCleared(alarm) {
       log.cleared(alarm);
       sinks.cleared(alarm);
+      options.watch?.alarmed(alarm, true);
     },
   });
   return {
@@ -106,7 +112,10 @@ function start({ queue, targets, databases }: SignalSources, options: StartOptio
   });
   const hasHeartbeats =
     pattern !== undefined || (config.databases ?? []).some((one) => one.heartbeat !== undefined);
-  const tasks = [{ name: "storage", intervalMs: minuteMs, firstAfterMs: 0, run: storage.count }];
+  const tasks: ScheduledTask[] = [
+    { name: "storage", intervalMs: minuteMs, firstAfterMs: 0, run: storage.count },
+    { name: "lag", intervalMs: lagSampleMs, firstAfterMs: 0, run: () => options.watch?.sampleLag(databases) },
+  ];
   const beating = hasHeartbeats
     ? [{ name: "heartbeats", intervalMs: minuteMs, firstAfterMs: 0, run: heartbeats.beat }]
     : [];

@@ -20,6 +20,7 @@ import { type Schedule, startSchedule } from "../schedule.ts";
 import { sweepScratch } from "../scratch.ts";
 import type { TimeApiOptions } from "../time-api.ts";
 import { createTimekeeper, type Timekeeper, type TimekeeperOptions } from "../timekeeper.ts";
+import type { Upkeep } from "../upkeep.ts";
 import { createVerifier, type Verifier, type VerifierOptions } from "../verifier.ts";
 import { verifyTask } from "../verify-schedule.ts";
 import { addLease } from "../wanted-points.ts";
@@ -29,7 +30,7 @@ import { type GrowthWatchOptions, growthTask } from "../watch-growth.ts";
 const leaseWaitMs = 2000;
 
 export interface LocalTimeOptions
-  extends Omit<TimekeeperOptions, "scratchDir" | "holder" | "config">,
+  extends Omit<TimekeeperOptions, "scratchDir" | "holder" | "config" | "upkeep">,
     Pick<VerifierOptions, "sources" | "verified"> {
   readonly config: TimekeeperOptions["config"] & Partial<Pick<Config, "verifyIntervalMs">>;
   readonly dataDir: string;
@@ -37,6 +38,7 @@ export interface LocalTimeOptions
   /** Where samples of growth are kept from one start to the next. */
   readonly queue: GrowthWatchOptions["notes"];
   readonly random: () => number;
+  readonly upkeep?: Upkeep | undefined;
 }
 
 export interface LocalTime {

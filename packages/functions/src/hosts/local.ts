@@ -20,12 +20,13 @@ import { createDatabases, type Databases } from "../databases.ts";
 import { createForks } from "../forks.ts";
 import { ingest } from "../ingest.ts";
 import { startMaintenance } from "../maintenance.ts";
+import type { Observe } from "../measured-store.ts";
 import type { Metrics } from "../metrics.ts";
 import type { PruneReport } from "../prune.ts";
 import { type DurableQueue, openQueue, queueBytesMaxDefault } from "../queue.ts";
 import { createRelief, laneBounds, type Relief } from "../relief.ts";
 import type { RepairReport } from "../repair.ts";
-import { type RepairRequest, startRepairer } from "../repairer.ts";
+import { type Repairer, type RepairRequest, startRepairer } from "../repairer.ts";
 import { replay } from "../replay.ts";
 import { openReplicaSet, type ReplicaSet } from "../replicas.ts";
 import { createRoom } from "../room.ts";
@@ -42,9 +43,10 @@ import type { VerifyReport } from "../verify-report.ts";
 import { openLocalAuth } from "./local-auth.ts";
 import { type LocalPage, localPage } from "./local-page.ts";
 import { openLocalRestore } from "./local-restore.ts";
-import { listen } from "./local-server.ts";
+import { type Listening, listen } from "./local-server.ts";
 import { createSignals } from "./local-signals.ts";
-import { startLocalTime } from "./local-time.ts";
+import { type LocalTime, startLocalTime } from "./local-time.ts";
+import { createWatch, type Watch } from "./local-watch.ts";
 
 /** How long `close` waits for what waits in the queue; it is durable, and goes on at the next start. */
 const closeDeadlineMs = 10_000;
@@ -142,18 +144,21 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   await using undo = new AsyncDisposableStack();
   const queue = undo.use(openQueueIn(dataDir, options, now));
   const stage = await openStage({ directory: join(dataDir, "stage"), now });
-  const signals = undo.use(await createSignals({ config, logger: options.logger, now, random: Math.random }));
+  const watch = createWatch({ now, notes: queue });
+  const { logger } = options;
+  const signals = undo.use(await createSignals({ config, logger, watch, now, random: Math.random }));
   const { alarms, metrics } = signals;
   const { token, madeTokenFile, authenticate, sessions } = await openAuth(config, options, { alarms, now });
-  const sources = createSources({ now, alarms, notes: queue });
+  const sources = createSources({ now, alarms, notes: queue, onHeard: watch.heard });
   const forks = createForks({ alarms, notes: queue });
-  const sets = await openReplicaSets({ config, options, queue, metrics }, undo);
+  const sets = await openReplicaSets({ config, options, queue, metrics, watch }, undo);
   const waiting = (lane: string) => queue.load(lane).messages;
   const shared = { stagedBody: stage.body, alarms, waiting, onFork: forks.found };
   const targets = sets.map((set) => createTarget(set, { ...shared, now: monotonic, random: Math.random }));
   const repairs = createRepairs({ queue, targets, alarms });
   const known = (config.databases ?? []).map(({ name }) => parseDatabaseName(name));
-  const standing = { queue, sources, targets, alarms, repairs, verified: createVerified() };
+  const { upkeep, counts } = watch;
+  const standing = { queue, sources, targets, alarms, repairs, upkeep, counts, verified: createVerified() };
   const asked = { snapshotIntervalMs: config.snapshotIntervalMs, ...settle(options) };
   const databases = createDatabases({ ...standing, known, now, ...asked });
   const relief = startRelief({ ...standing, options });
@@ -172,44 +177,60 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const repairer = startRepairer({ ...standing, databases: databases.databases, config, now });
   undo.defer(() => repairer.stop());
   const told = undo.use(signals.start({ queue, targets, databases }));
-  const { page, ...forPeople } = localPage(config, { sessions, standing: databases.standing, now });
+  const { page, ...forPeople } = localPage(config, {
+    sessions,
+    standing: databases.standing,
+    now,
+    shown: watch.shown,
+  });
   const { signer, images } = undo.use(await openLocalRestore(dataDir));
   const api = createApi({
     ...{ images, signer, now, authenticate, stage, ingest: take, metrics: told.metricsText },
     replay: (request) => replay(request, { queue, targets, forks }),
     ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
+    ...watch.routes({ ...standing, databases }),
     alarms: () => alarms.list().map(alarmStatus),
     page,
     ...writtenDown(config, options),
   });
   const server = options.http === false ? undefined : await listen(api.fetch, config.listen);
   if (server !== undefined) undo.defer(() => server.close(0));
-  const parts = undo.move();
-  let closing: Promise<void> | undefined;
-  const close = (deadlineMs: number): Promise<void> => {
-    closing ??= (async () => {
-      const endMs = performance.now() + deadlineMs;
-      await server?.close(deadlineMs);
-      await consumer.drained(Math.max(0, endMs - performance.now()));
-      await parts.disposeAsync();
-    })();
-    return closing;
-  };
+  const close = closeOnce({ watch, server, consumer, parts: undo.move() });
   return {
     url: server?.url,
     ...{ token, madeTokenFile, ...forPeople },
     queue: queuePort(server?.url ?? `queue in ${dataDir}`, { take, stage, databases }),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
-    repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
-    compact: (database, request) => time.timekeeper.compact(parseDatabaseName(database), request),
-    prune: (database, request) => time.timekeeper.prune(parseDatabaseName(database), request),
-    verify: (database, request) => time.verifier.verify(parseDatabaseName(database), request),
+    ...byHand(repairer, time),
     alarms: () => alarms.list().map(alarmStatus),
     ...{ raise: alarms.raise, clear: alarms.clear },
     close: ({ deadlineMs = closeDeadlineMs } = {}) => close(deadlineMs),
     [Symbol.asyncDispose]: () => close(closeDeadlineMs),
+  };
+}
+
+interface Closing {
+  readonly watch: Watch;
+  readonly server: Listening | undefined;
+  readonly consumer: { drained(deadlineMs: number): Promise<unknown> };
+  readonly parts: AsyncDisposableStack;
+}
+
+/** Ends what is open, gives what is under way until the deadline, and lets all parts go; once, however often it is asked. */
+function closeOnce({ watch, server, consumer, parts }: Closing): (deadlineMs: number) => Promise<void> {
+  let closing: Promise<void> | undefined;
+  const end = async (deadlineMs: number): Promise<void> => {
+    const endMs = performance.now() + deadlineMs;
+    watch.end();
+    await server?.close(deadlineMs);
+    await consumer.drained(Math.max(0, endMs - performance.now()));
+    await parts.disposeAsync();
+  };
+  return (deadlineMs) => {
+    closing ??= end(deadlineMs);
+    return closing;
   };
 }
 
@@ -221,6 +242,19 @@ function writtenDown(
   return {
     inspect: config.inspect === true ? { onUse: (use) => logger?.info(use, "inspect") } : undefined,
     onUnexpected: (err, where) => logger?.error({ err, ...where }, "unexpected error"),
+  };
+}
+
+/** What is done by itself, when somebody asks for it. */
+function byHand(
+  repairer: Repairer,
+  { timekeeper, verifier }: LocalTime,
+): Pick<LocalHost, "repair" | "compact" | "prune" | "verify"> {
+  return {
+    repair: (database, request) => repairer.repair(parseDatabaseName(database), request),
+    compact: (database, request) => timekeeper.compact(parseDatabaseName(database), request),
+    prune: (database, request) => timekeeper.prune(parseDatabaseName(database), request),
+    verify: (database, request) => verifier.verify(parseDatabaseName(database), request),
   };
 }
 
@@ -295,10 +329,11 @@ interface ReplicaParts {
   readonly options: LocalHostOptions;
   readonly queue: DurableQueue;
   readonly metrics: Metrics;
+  readonly watch: Watch;
 }
 
 async function openReplicaSets(
-  { config, options, queue, metrics }: ReplicaParts,
+  { config, options, queue, metrics, watch }: ReplicaParts,
   undo: AsyncDisposableStack,
 ): Promise<ReplicaSet[]> {
   const { now = Date.now, hasDatabases = true } = options;
@@ -309,8 +344,24 @@ async function openReplicaSets(
       get: () => queue.notes(note).get(note),
       set: (database: string) => queue.setNote(note, database),
     };
-    const { observe } = metrics;
-    sets.push(undo.use(await openReplicaSet(entry, { now, owner, isOwner: true, hasDatabases, observe })));
+    const observe = (replica: string): Observe => {
+      const both = [metrics.observe(replica), watch.counts.observe(replica)];
+      return (operation) => {
+        for (const one of both) one(operation);
+      };
+    };
+    sets.push(
+      undo.use(
+        await openReplicaSet(entry, {
+          now,
+          owner,
+          isOwner: true,
+          hasDatabases,
+          observe,
+          onChange: watch.changes.changed,
+        }),
+      ),
+    );
   }
   return sets;
 }

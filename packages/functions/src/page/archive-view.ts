@@ -16,7 +16,7 @@ import {
 } from "@pageferry/format";
 import type { ArchiveApi } from "../archive-api.ts";
 import type { HostReader } from "../host-reader.ts";
-import type { ReplicaStatus } from "../status.ts";
+import type { ReplicaStatus } from "../status-replica.ts";
 import type { CallOptions } from "../store.ts";
 
 export interface ArchiveView {

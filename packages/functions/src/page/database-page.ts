@@ -2,7 +2,7 @@
 
 import { formatTxId, type GenerationTimeline, type Point, type Profile, type TxId } from "@pageferry/format";
 import type { PinnedPoint } from "../pins.ts";
-import type { ReplicaStatus } from "../status.ts";
+import type { ReplicaStatus } from "../status-replica.ts";
 import type { ArchiveView } from "./archive-view.ts";
 import { type Html, html, none } from "./html.ts";
 import { pathOf } from "./layout.ts";

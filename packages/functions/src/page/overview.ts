@@ -1,6 +1,7 @@
 // The page at `/`: is everything safe, what is not, and each database with its replicas.
 
-import type { AlarmStatus, DatabaseStatus, ReplicaStatus } from "../status.ts";
+import type { AlarmStatus, DatabaseStatus } from "../status.ts";
+import type { ReplicaStatus } from "../status-replica.ts";
 import { type Html, html, none } from "./html.ts";
 import { pathOf } from "./layout.ts";
 import type { Judged, Level, Verdict } from "./safety.ts";

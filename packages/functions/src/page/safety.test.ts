@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
+import { unknownDatabase, unknownReplica } from "../../testing/unknown-status.ts";
 import { ailmentOf } from "../healthy.ts";
-import type { AlarmStatus, DatabaseStatus, ReplicaStatus } from "../status.ts";
+import type { AlarmStatus, DatabaseStatus } from "../status.ts";
+import type { ReplicaStatus } from "../status-replica.ts";
 import { judgeAll, standingOf, verdictOf } from "./safety.ts";
 
 const nowMs = Date.parse("2026-01-02T03:04:05Z");
@@ -11,11 +13,12 @@ const options = { nowMs, lagMsMax: 60_000 };
 function replica(name: string, more: Partial<ReplicaStatus> = {}): ReplicaStatus {
   const counts = { waiting: 0, waitingBytes: 0, deadLetters: 0, quarantined: 0, failures: 0 };
   const sound = { breaker: "closed", error: null, needsRepair: false, verified: null } as const;
-  return { name, txid: "0000000000000007", time: null, lagMs: 0, ...counts, ...sound, ...more };
+  return { ...unknownReplica, name, txid: "0000000000000007", lagMs: 0, ...counts, ...sound, ...more };
 }
 
 function database(name: string, more: Partial<DatabaseStatus> = {}): DatabaseStatus {
   return {
+    ...unknownDatabase,
     ...{ name, generation: "a100000000000000", host: "vm", epoch: 1, txid: "0000000000000007" },
     ...{
       time: new Date(nowMs).toISOString(),
