@@ -43,7 +43,7 @@ async function fuzz(host: Host, token: string, seed: number, directory: string):
 }
 
 suite("the API under a fuzzer", () => {
-  test("answers as its document says, whatever it is asked, and goes on working", async () => {
+  test("answers as its document says, whatever it is asked, and goes on working", async (t) => {
     await using directory = await temporaryDirectory();
     const path = directory.file("app.db");
     await runWriter({ path, count: 30 });
@@ -61,6 +61,7 @@ suite("the API under a fuzzer", () => {
       cases += round.cases;
     }
 
+    t.diagnostic(`${cases} cases`);
     assert.ok(cases >= casesMin, `${cases} cases`);
     assert.equal(host.isRunning(), true);
     assert.doesNotMatch(host.output(), /unexpected/);
