@@ -165,7 +165,7 @@ async function restoreImage(
 ): Promise<ImageFacts> {
   let used = plan;
   const result = await restoreFile({
-    ...{ plan, output, signal, readers: place.readers },
+    ...{ plan, output, signal, readers: place.readers, isScratch: true },
     async replan(without, { generation, txId }) {
       used = (await archive.plan(place, { generation, txId }, { signal, without })).plan;
       return used;

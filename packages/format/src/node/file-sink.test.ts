@@ -19,20 +19,22 @@ async function place(t: TestContext): Promise<{ readonly directory: string; read
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
 suite("a restored file", () => {
-  test("has its name only once it is whole, exactly as long as it was said, and is private", async (t) => {
-    const { directory, target } = await place(t);
-    const sink = await fileSink(target);
-    await sink.begin(10);
-    await sink.write(4, [bytes("ab"), bytes("cd")]);
-    const before = await readdir(directory);
+  for (const isScratch of [false, true]) {
+    test(`has its name only once it is whole, as long as it was said, and is private${isScratch ? ", in scratch too" : ""}`, async (t) => {
+      const { directory, target } = await place(t);
+      const sink = await fileSink(target, { isScratch });
+      await sink.begin(10);
+      await sink.write(4, [bytes("ab"), bytes("cd")]);
+      const before = await readdir(directory);
 
-    await sink.publish();
+      await sink.publish();
 
-    assert.ok(!before.includes("app.db"));
-    assert.equal(await readFile(target, "latin1"), "\0\0\0\0abcd\0\0");
-    assert.equal((await stat(target)).mode & 0o777, 0o600);
-    assert.deepEqual(await readdir(directory), ["app.db"]);
-  });
+      assert.ok(!before.includes("app.db"));
+      assert.equal(await readFile(target, "latin1"), "\0\0\0\0abcd\0\0");
+      assert.equal((await stat(target)).mode & 0o777, 0o600);
+      assert.deepEqual(await readdir(directory), ["app.db"]);
+    });
+  }
 
   test("that is begun anew holds nothing of before", async (t) => {
     const { target } = await place(t);

@@ -1,7 +1,7 @@
 // A restored database on disk: written to a temporary file, published whole under its name, or not at all.
 
 import { constants, type Stats } from "node:fs";
-import { copyFile, type FileHandle, open, rm, stat } from "node:fs/promises";
+import { copyFile, type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { PageferryError } from "../errors.ts";
 import type { RestoreSink } from "../workbench.ts";
@@ -15,6 +15,8 @@ export interface FileSinkOptions {
   readonly force?: boolean | undefined;
   /** Where the temporary file lies. Default: the target's directory. On another file system the database is copied once more. */
   readonly tempDir?: string | undefined;
+  /** For a file that is read once and removed: a power loss may take it, and nothing is waited for. Default false. */
+  readonly isScratch?: boolean | undefined;
 }
 
 /** Often enough that the last fsync is short, seldom enough that a journal does not mind. */
@@ -63,7 +65,7 @@ export async function fileSink(target: string, options: FileSinkOptions = {}): P
     write: (offset, pieces) => writePieces(opened, path, offset, pieces),
     flush() {
       const now = performance.now();
-      if (flushing || !isOpen || now - flushedAt < flushIntervalMs) return;
+      if (options.isScratch === true || flushing || !isOpen || now - flushedAt < flushIntervalMs) return;
       flushing = true;
       flushedAt = now;
       // Its failure shows again in the fsync before publishing.
@@ -78,13 +80,22 @@ export async function fileSink(target: string, options: FileSinkOptions = {}): P
     async publish() {
       const before = await checkTarget(target, options.force === true);
       if (before !== undefined) await keepOwner(opened, before);
-      await publishFile(path, target, before !== undefined);
+      if (options.isScratch === true) await renameTo(path, target);
+      else await publishFile(path, target, before !== undefined);
       isOpen = false;
       await opened.close();
     },
     discard,
     [Symbol.asyncDispose]: discard,
   };
+}
+
+async function renameTo(path: string, target: string): Promise<void> {
+  try {
+    await rename(path, target);
+  } catch (error) {
+    throw fromFileSystem(error, `restoring to ${target}`);
+  }
 }
 
 /** Returns what is there now, if anything. */
