@@ -200,7 +200,7 @@ export {
   type RestorePlan,
   type RestoreTarget,
 } from "./restore-plan.ts";
-export { predictRestore, type RestorePrediction } from "./restore-prediction.ts";
+export { predictRestore, type RestoreWork } from "./restore-prediction.ts";
 export { type Edge, edgesOf, type RouteStep, shortestRoute } from "./restore-route.ts";
 export {
   decodeSegment,

@@ -11,22 +11,16 @@ const atOnce = 8;
 /** Stored bytes that a restore decodes, applies and checks on two cores: what is fetched faster waits for that. */
 const appliedBytesPerMs = 100_000;
 
-/** What a restore is expected to take. */
-export interface RestorePrediction {
+/** What a restore fetches: objects, one request each, and their bytes as they are stored. */
+export interface RestoreWork {
   readonly bytes: number;
-  readonly requests: number;
-  /** To a tenth. */
-  readonly seconds: number;
+  readonly objects: number;
 }
 
-/** Predicts a restore of objects of these sizes, one request each, from a reader of this speed. */
-export function predictRestore(
-  sizes: readonly number[],
-  speed: ReaderSpeed = speedAssumed,
-): RestorePrediction {
-  const bytes = sizes.reduce((sum, size) => sum + size, 0);
-  const rounds = Math.ceil(sizes.length / atOnce);
+/** Predicts how long a restore takes from a reader of this speed: seconds, to a tenth. */
+export function predictRestore({ bytes, objects }: RestoreWork, speed: ReaderSpeed = speedAssumed): number {
+  const rounds = Math.ceil(objects / atOnce);
   const fetchMs = expectedMs(speed, bytes) + Math.max(0, rounds - 1) * speed.latencyMs;
   const ms = Math.max(fetchMs, bytes / appliedBytesPerMs);
-  return { bytes, requests: sizes.length, seconds: Math.ceil(ms / 100) / 10 };
+  return Math.ceil(ms / 100) / 10;
 }

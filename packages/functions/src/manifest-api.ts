@@ -66,11 +66,11 @@ async function answerManifest(
   const expiresSeconds = Math.max(1, Math.floor((expiresAtMs - issuedAtMs) / 1000));
   const { readers } = place;
   const places = await placesOf(plan, { readers, replica, expiresSeconds, kind: urls });
-  const sizes = [plan.snapshot, ...plan.steps].map(({ size }) => size);
-  const { requests, seconds } = predictRestore(sizes, objects.speedOf(readers, readers[0]?.name ?? ""));
+  const work = { bytes: plan.bytes, objects: 1 + plan.steps.length };
+  const seconds = predictRestore(work, objects.speedOf(readers, readers[0]?.name ?? ""));
   const manifest = manifestOf(plan, {
     ...{ database: place.database, issuedAtMs, expiresAtMs, lease: leased },
-    ...{ predictedRequests: requests, predictedSeconds: seconds },
+    ...{ predictedRequests: work.objects, predictedSeconds: seconds },
     ...{ stateHash: ends.stateHash, pageSize: ends.pageSize },
     factsOf: (name) => ({ ...places.get(name), ...checksumOf(name, ends) }),
   });

@@ -1,24 +1,10 @@
-// How long a restore of the newest point would take, from what it has to read. Pure. An estimate before anybody waits for it, not a promise: the
-// rates are those of bench/README.md on a small machine, and a slow line is slower.
+// What a restore of the newest point would read, and how long that would take. Pure. An estimate before anybody waits for it, not a promise.
 
-import type { Generation } from "@pageferry/format";
+import { type Generation, predictRestore, type ReaderSpeed } from "@pageferry/format";
 import type { Holdings, Tally } from "./holdings.ts";
 
-interface Rates {
-  /** Compressed bytes, read and applied. */
-  readonly bytesPerSecond: number;
-  /** For each object, beside its bytes, with as many under way at a time as a restore has. */
-  readonly msPerObject: number;
-}
-
-/** A near disk: decompression and writing are what takes time. */
-const near: Rates = { bytesPerSecond: 200e6, msPerObject: 0.5 };
-
-/** A server: 40 ms of latency, eight at a time, over a line of some 400 Mbit/s. */
-const far: Rates = { bytesPerSecond: 50e6, msPerObject: 5 };
-
-/** Program, plan, and the file made durable. */
-const fixedMs = 500;
+/** A near disk: what is read there waits for being applied. */
+const near: ReaderSpeed = { latencyMs: 0.5, bytesPerMs: 500_000 };
 
 export interface RestoreStatus {
   /** Predicted. */
@@ -36,9 +22,8 @@ export function estimateRestore(
 ): RestoreStatus | null {
   const read = readBy(holdings, generation);
   if (read === null) return null;
-  const { bytesPerSecond, msPerObject } = replica.startsWith("file:") ? near : far;
-  const ms = fixedMs + (read.bytes / bytesPerSecond) * 1000 + read.objects * msPerObject;
-  return { ms: Math.round(ms), ...read };
+  const seconds = predictRestore(read, replica.startsWith("file:") ? near : undefined);
+  return { ms: Math.round(seconds * 1000), ...read };
 }
 
 /** A snapshot and what is above it; a generation without one begins with its parent's, all of which is counted. */

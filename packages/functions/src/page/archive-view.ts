@@ -83,10 +83,10 @@ export function createArchiveViews(
     async plan(database, replicas, target, call) {
       const there = answering(await readers(database), replicas).readers;
       const { plan, ends } = await archive.plan({ database, readers: there }, target, call);
-      const { requests, seconds } = predictRestore([plan.snapshot, ...plan.steps].map(({ size }) => size));
+      const work = { bytes: plan.bytes, objects: 1 + plan.steps.length };
       return manifestOf(plan, {
         ...{ database, stateHash: ends.stateHash, pageSize: ends.pageSize },
-        ...{ predictedRequests: requests, predictedSeconds: seconds },
+        ...{ predictedRequests: work.objects, predictedSeconds: predictRestore(work) },
       });
     },
   };

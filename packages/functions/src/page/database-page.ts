@@ -1,6 +1,7 @@
 // The page of one database: how it stands, what can be restored, and where it is kept.
 
 import { formatTxId, type GenerationTimeline, type Point, type Profile, type TxId } from "@pageferry/format";
+import type { LagHistory } from "../lag-history.ts";
 import type { PinnedPoint } from "../pins.ts";
 import type { ReplicaStatus } from "../status-replica.ts";
 import type { ArchiveView } from "./archive-view.ts";
@@ -8,7 +9,7 @@ import { type Html, html, none } from "./html.ts";
 import { pathOf } from "./layout.ts";
 import { alarmsSection, badge, lagWord, replicaNotes, withCode } from "./overview.ts";
 import type { Judged } from "./safety.ts";
-import { type LagHistory, sparkline } from "./sparkline.ts";
+import { sparkline } from "./sparkline.ts";
 import { type Chart, chartKey, type Marked, sliceWord, timelineChart } from "./timeline-chart.ts";
 import { slicesOf, type Ways, type Window, waysFrom, wholeWindow, windowOf } from "./window.ts";
 import { ago, bytesWord, count, exact, exactTime, txIdMark } from "./words.ts";

@@ -1,11 +1,12 @@
 // The page at `/`: is everything safe, what is not, and each database with its replicas.
 
+import type { LagHistory } from "../lag-history.ts";
 import type { AlarmStatus, DatabaseStatus } from "../status.ts";
 import type { ReplicaStatus } from "../status-replica.ts";
 import { type Html, html, none } from "./html.ts";
 import { pathOf } from "./layout.ts";
 import type { Judged, Level, Verdict } from "./safety.ts";
-import { type LagHistory, sparkline } from "./sparkline.ts";
+import { sparkline } from "./sparkline.ts";
 import { ago, count, spanWord, txIdMark } from "./words.ts";
 
 /** Databases on one page: it stays small enough for a slow line. */

@@ -14,6 +14,7 @@ import { type Authenticate, grantOfCall } from "../access.ts";
 import type { ArchiveApi } from "../archive-api.ts";
 import { type AtOnce, createAtOnce } from "../at-once.ts";
 import type { HostReader } from "../host-reader.ts";
+import type { LagHistory } from "../lag-history.ts";
 import { covers, type Grant } from "../scopes.ts";
 import type { AlarmStatus, DatabaseStatus } from "../status.ts";
 import type { TimeApiOptions } from "../time-api.ts";
@@ -37,7 +38,6 @@ import { isAcknowledged, restoreMain } from "./restore-page.ts";
 import { type Caution, judgeAll, standingOf, verdictOf } from "./safety.ts";
 import type { Sessions } from "./sessions.ts";
 import { addSignIn } from "./sign-in-routes.ts";
-import type { LagHistory } from "./sparkline.ts";
 
 /** How long a page waits for replicas that nobody has looked at yet. */
 const freshWaitMs = 150;

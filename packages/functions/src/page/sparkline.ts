@@ -1,13 +1,8 @@
 // The lag of a replica over the last while, as a line as high as a word. It is drawn here, so that it needs no script.
 
+import type { LagHistory } from "../lag-history.ts";
 import { type Html, html } from "./html.ts";
 import { spanWord } from "./words.ts";
-
-/** What the status keeps of the past: one lag for each of some equal times, oldest first; null where it was not known. */
-export interface LagHistory {
-  readonly everyMs: number;
-  readonly lagMs: readonly (number | null)[];
-}
 
 /** Points of a line: more would not be seen, and a page has many lines. */
 const pointsMax = 32;
