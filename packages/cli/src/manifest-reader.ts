@@ -26,7 +26,7 @@ export async function manifestReader(key: string | undefined, io: Io): Promise<R
   const given = key ?? (io.env.PAGEFERRY_MANIFEST_KEY || undefined);
   if (given === undefined) return (bytes, asked) => checked(parseManifest(bytes), asked, "corrupt");
   const publicKey = parseManifestKey(await readFile(given, "utf8").catch(() => given));
-  return (bytes, asked) => checked(readSignedManifest(bytes, publicKey, Date.now()), asked, "untrusted");
+  return (bytes, asked) => checked(readSignedManifest(bytes, publicKey, io.now()), asked, "untrusted");
 }
 
 /** An answer to another question may be signed as well as any. */
