@@ -125,6 +125,9 @@ suite("waiting for a transaction", () => {
     const host = await start(t, dataDir, [{ type: "file", path: join(dataDir, "one") }]);
     assert.equal((await wait(host, "")).status, 404);
     await host.queue.send(history.envelope([history.snapshot(4)], newest(4)));
+    // Which databases there are may be known a moment later.
+    for (let turn = 0; turn < 200 && (await wait(host, "timeout=0s")).status === 404; turn += 1)
+      await sleep(50);
 
     for (const query of ["replicas=2", "replicas=0", "timeout=6m", "timeout=long", "txid=z"])
       assert.equal((await wait(host, query)).status, 400, query);
