@@ -47,7 +47,8 @@ export const problemsMax = 100;
 /** Blocks between two reports of progress: 4 MiB of the usual pages, some milliseconds. */
 const progressPages = 1024;
 
-interface Findings {
+/** The problems of a check. */
+export interface Findings {
   readonly problems: string[];
   count: number;
   add(problem: string): void;
@@ -95,7 +96,8 @@ export function checkDatabase(
   };
 }
 
-function createFindings(): Findings {
+/** Begins with none. */
+export function createFindings(): Findings {
   return {
     problems: [],
     count: 0,
@@ -106,14 +108,20 @@ function createFindings(): Findings {
   };
 }
 
-interface BlockHash {
+/** The state hash of what was read so far. */
+export interface BlockHash {
   /** Adds every block of a run. */
   add(id: number, run: Uint8Array): void;
   pages(): number;
   value(): StateHash;
 }
 
-function createBlockHash(source: PageSource, meta: Meta, options: CheckOptions): BlockHash {
+/** Begins with no page. */
+export function createBlockHash(
+  source: PageSource,
+  meta: Meta,
+  options: Pick<CheckOptions, "onProgress">,
+): BlockHash {
   const { pageSize } = source;
   const xxh3 = createXxh3();
   const sum: StateSum = createStateSum();
@@ -136,7 +144,10 @@ function createBlockHash(source: PageSource, meta: Meta, options: CheckOptions):
 }
 
 /** Length, both meta pages' headers, and what the newest valid meta says. Undefined: there is nothing to go on with. */
-function checkMetas(source: PageSource & { readonly size: number }, findings: Findings): Meta | undefined {
+export function checkMetas(
+  source: PageSource & { readonly size: number },
+  findings: Findings,
+): Meta | undefined {
   if (source.size < 2 * source.pageSize) {
     findings.add(
       `page ${Math.floor(source.size / source.pageSize)}: beyond the end of the file at ${source.size} bytes`,
@@ -169,7 +180,7 @@ function checkMetas(source: PageSource & { readonly size: number }, findings: Fi
 }
 
 /** The free pages, as a set; `none` where the file holds no freelist, `unknown` where it is broken. */
-function checkFreelist(
+export function checkFreelist(
   source: PageSource,
   meta: Meta,
   state: {

@@ -8,6 +8,8 @@ export interface PageSet {
   has(id: number): boolean;
   /** How many ids it holds. */
   count(): number;
+  /** The bitmap itself, id 0 in the lowest bit of the first word. */
+  readonly words: Uint32Array;
 }
 
 /** Makes an empty set for page ids below `bound`. */
@@ -29,5 +31,6 @@ export function createPageSet(bound: number): PageSet {
       return id >= 0 && id < bound && ((words[Math.floor(id / 32)] as number) & (1 << (id & 31))) !== 0;
     },
     count: () => size,
+    words,
   };
 }

@@ -4,6 +4,7 @@
 import { closeSync, fstatSync, openSync, readSync, writeSync, writevSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import type { CheckResult } from "../bolt/check.ts";
+import type { CheckedShare, Share } from "../bolt/check-share.ts";
 import { PageferryError } from "../errors.ts";
 import { giveBack } from "../give-back.ts";
 import type { Part, PartOrder } from "../restore-part.ts";
@@ -162,6 +163,8 @@ function answer(request: ThreadRequest): unknown {
       return unpackWhole(request.order, request.path);
     case "check":
       return check(request.order);
+    case "checkShare":
+      return shareOf(request.share);
     default:
       closeSync(fd);
       return parentPort?.close();
@@ -175,6 +178,15 @@ async function check({ mode, expectedStateHash }: CheckOrder): Promise<CheckResu
   ]);
   using source = openPageSource(path);
   return checkDatabase(source, { mode, expectedStateHash });
+}
+
+async function shareOf(share: Share): Promise<CheckedShare> {
+  const [{ checkShare }, { openPageSource }] = await Promise.all([
+    import("../bolt/check-share.ts"),
+    import("./page-source.ts"),
+  ]);
+  using source = openPageSource(path);
+  return checkShare(source, share);
 }
 
 function failureOf(error: unknown): ThreadFailure {

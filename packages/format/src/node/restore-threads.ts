@@ -3,6 +3,7 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { CheckResult } from "../bolt/check.ts";
+import { type CheckedShare, joinShares, type Share } from "../bolt/check-share.ts";
 import type { DerivedMeta } from "../bolt/meta.ts";
 import { type ErrorCode, PageferryError } from "../errors.ts";
 import type { PartFacts, PartOrder } from "../restore-part.ts";
@@ -29,6 +30,7 @@ export type ThreadRequest = { readonly id: number } & (
     }
   | { readonly type: "unpackFrame"; readonly order: FrameOrder; readonly path: string }
   | { readonly type: "check"; readonly order: CheckOrder }
+  | { readonly type: "checkShare"; readonly share: Share }
   | { readonly type: "close" }
 );
 
@@ -116,7 +118,10 @@ export function threadWorkbench(
       ) as Promise<bigint>,
     unpackFrame: (order, objectPath) =>
       idlest().ask({ type: "unpackFrame", order, path: objectPath }) as Promise<UnpackedFrame>,
-    check: (order) => idlest().ask({ type: "check", order }) as Promise<CheckResult>,
+    async check(order) {
+      const shared = await checkTogether(pool, order);
+      return shared ?? ((await idlest().ask({ type: "check", order })) as CheckResult);
+    },
     async narrow() {
       await Promise.all(pool.splice(1).map((thread) => thread.close()));
     },
@@ -124,6 +129,18 @@ export function threadWorkbench(
       await Promise.all(pool.map((thread) => thread.close()));
     },
   };
+}
+
+/** A quick check by all threads at once. Undefined: it takes one who sees everything, to say what is wrong. */
+async function checkTogether(
+  pool: readonly Thread[],
+  { mode, expectedStateHash }: CheckOrder,
+): Promise<CheckResult | undefined> {
+  if (mode !== "quick" || expectedStateHash === undefined || pool.length === 1) return undefined;
+  const asked = pool.map((thread, index) =>
+    thread.ask({ type: "checkShare", share: { index, of: pool.length } }),
+  );
+  return joinShares((await Promise.all(asked)) as CheckedShare[], expectedStateHash);
 }
 
 /** Only what a thread needs: the rest of a plan's step need not be cloned. */
