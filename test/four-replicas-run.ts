@@ -15,7 +15,7 @@ import {
   txId,
 } from "@pageferry/format";
 import { restoreFile } from "@pageferry/format/node";
-import { openReplicaSet, restoreStandalone } from "@pageferry/functions";
+import { openReplicaSet, type Replica, restoreStandalone, verifyDatabase } from "@pageferry/functions";
 import { openStore } from "@pageferry/functions/stores/open";
 import { type Acknowledged, type Checker, openChecker, readWriterLog, startWriter } from "./go-apps.ts";
 import { byTxId, judge } from "./judge.ts";
@@ -91,6 +91,7 @@ async function startPlaces(directory: TemporaryDirectory): Promise<Places> {
 }
 
 interface OpenPlaces extends AsyncDisposable {
+  readonly replicas: readonly Replica[];
   readonly readers: Readonly<Record<Kind, ArchiveReader>>;
 }
 
@@ -98,16 +99,14 @@ const database = parseDatabaseName("app");
 
 async function openPlaces({ entries }: Places): Promise<OpenPlaces> {
   await using undo = new AsyncDisposableStack();
-  const open = async (kind: Kind) =>
-    (await undo.use(await openReplicaSet(entries[kind])).of(database)).reader;
-  const readers = {
-    file: await open("file"),
-    s3: await open("s3"),
-    nats: await open("nats"),
-    sftp: await open("sftp"),
-  };
+  const open = async (kind: Kind) => await undo.use(await openReplicaSet(entries[kind])).of(database);
+  const file = await open("file");
+  const s3 = await open("s3");
+  const nats = await open("nats");
+  const sftp = await open("sftp");
+  const readers = { file: file.reader, s3: s3.reader, nats: nats.reader, sftp: sftp.reader };
   const kept = undo.move();
-  return { readers, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { replicas: [file, s3, nats, sftp], readers, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 const kinds: readonly Kind[] = ["file", "s3", "nats", "sftp"];
@@ -185,6 +184,18 @@ async function restoreByConfig(self: Judge, kind: Kind, entry: ReplicaConfig): P
   }
 }
 
+/** Every replica verified, restored from and read to the last byte: what does not hold is bad. */
+async function verifyAll(self: Judge, { replicas }: OpenPlaces): Promise<void> {
+  await using scratch = await temporaryDirectory(self.directory.path);
+  const report = await verifyDatabase({ database, replicas, depth: "full", scratchDir: scratch.path });
+  for (const { replica, verdict, problems, points, error } of report.replicas) {
+    const isSound = verdict === "FOUND" && error === null && points.length > 0;
+    if (!isSound) self.bad.push(`verify of ${replica}: ${verdict}, ${error}, ${JSON.stringify(problems)}`);
+  }
+  if (!report.isSound || report.replicas.length !== kinds.length)
+    self.bad.push(`verify: ${JSON.stringify(report)}`);
+}
+
 /** Removes objects at random from three of the four, as many as `share` says, never what tells of a generation. */
 async function removeAtRandom(places: Places, opened: OpenPlaces, share: number, random: Chance) {
   const removed: Record<string, number> = {};
@@ -251,6 +262,7 @@ export async function runFourReplicas(scenario: FourReplicasScenario): Promise<F
     for (const target of targets()) await restoreAndJudge(self, kind, [opened.readers[kind]], target);
     await restoreByConfig(self, kind, places.entries[kind]);
   }
+  await verifyAll(self, opened);
   const removed = await removeAtRandom(places, opened, scenario.removedShare, random);
   const mix = kinds.map((kind) => opened.readers[kind]);
   for (const target of targets()) await restoreAndJudge(self, "mix", mix, target);

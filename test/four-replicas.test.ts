@@ -9,7 +9,7 @@ import { withoutSshd } from "./servers/sshd.ts";
 const skip = withoutS3Server || natsMissing || withoutSshd();
 
 suite("four replicas", { skip }, () => {
-  test("hold the same points after each was away, and restore alone and from what is left of them", async (t) => {
+  test("hold the same points after each was away, are verified, and restore alone and from what is left of them", async (t) => {
     const report = await runFourReplicas({
       awaySeconds: 4,
       togetherSeconds: 2,
