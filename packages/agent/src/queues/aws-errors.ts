@@ -51,7 +51,13 @@ const meanings: readonly (readonly [RegExp, Meaning])[] = [
   [/^(RequestTimeTooSkewed|RequestExpired)$/, clock],
   [/Throttl|^(SlowDown|OverLimit|TooManyRequests|RequestLimitExceeded|RequestTimeout)/, passing],
   [/^(ConditionalRequestConflict|OperationAborted|NoSuchUpload)$/, passing],
-  [/^(BadDigest|InvalidDigest|XAmzContentSHA256Mismatch|XAmzContentChecksumMismatch)$/, { code: "corrupt" }],
+  [
+    /^(BadDigest|InvalidDigest|XAmzContentSHA256Mismatch|XAmzContentChecksumMismatch)$/,
+    {
+      code: "corrupt",
+      hint: "The bytes that came are not those that were read here; the body is made again.",
+    },
+  ],
   [/^(EntityTooLarge|BatchRequestTooLong)$/, { code: "too-large" }],
   [
     /^(PermanentRedirect|AuthorizationHeaderMalformed|IncorrectEndpoint|InvalidAddress|InvalidBucketName)$/,

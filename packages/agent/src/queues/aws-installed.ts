@@ -1,4 +1,4 @@
-// The clients of AWS are not installed with the agent: who sends over HTTP needs none of them.
+// The clients of AWS are not installed with the agent, for who sends over HTTP needs none of them; where they are, they are quiet.
 import { PageferryError } from "@pageferry/format";
 
 /** The error for a client that cannot be loaded. */
@@ -8,3 +8,12 @@ export function notInstalled(library: string, cause: unknown): PageferryError {
     hint: "Install both: npm install @aws-sdk/client-sqs @aws-sdk/client-s3",
   });
 }
+
+/** Takes the words that the clients would write to the console; what matters in them comes as an error, too. */
+export const silentClient = {
+  trace() {},
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+};

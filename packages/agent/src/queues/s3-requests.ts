@@ -4,7 +4,7 @@ import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { StagingAddress } from "@pageferry/format";
 import { isClockCorrected } from "./aws-errors.ts";
-import { notInstalled } from "./aws-installed.ts";
+import { notInstalled, silentClient } from "./aws-installed.ts";
 
 /** A part that was taken. */
 export interface TakenPart {
@@ -52,6 +52,7 @@ export async function openStageBucket(
     region,
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     maxAttempts: 1,
+    logger: silentClient,
     // What is sent has its digest with it.
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",

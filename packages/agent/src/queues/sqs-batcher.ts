@@ -1,5 +1,5 @@
 // Gathers messages that are sent at about the same time, so that they share a request. Each send ends by its own message alone.
-import { isPageferryError } from "@pageferry/format";
+import { isPageferryError, PageferryError } from "@pageferry/format";
 import { chooseBatch, isFull, type Outcome } from "./sqs-batch.ts";
 
 /** How to gather. */
@@ -73,7 +73,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
       for (const [at, one] of batch.entries()) {
         const outcome = outcomes[at];
         if (outcome === "taken") one.resolve();
-        else one.reject(outcome);
+        else one.reject(outcome ?? new PageferryError("unavailable", "the answer says nothing of a message"));
       }
     } catch (error) {
       // One message may be at fault for the refusal of all: each shows it alone.
@@ -85,7 +85,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
   }
 
   return {
-    send(body, signal) {
+    async send(body, signal) {
       signal?.throwIfAborted();
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const one: Waiting = { body, bytes: Buffer.byteLength(body) + attributeBytes, resolve, reject };

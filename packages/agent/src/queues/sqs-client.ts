@@ -2,7 +2,7 @@
 import type { SQSClient } from "@aws-sdk/client-sqs";
 import { PageferryError, type SqsAddress } from "@pageferry/format";
 import { fromAws, isClockCorrected } from "./aws-errors.ts";
-import { notInstalled } from "./aws-installed.ts";
+import { notInstalled, silentClient } from "./aws-installed.ts";
 import { slowestBytesPerMs } from "./limit.ts";
 import { type BatchAnswer, type Outcome, outcomesOf } from "./sqs-batch.ts";
 
@@ -74,6 +74,7 @@ async function openSqs({ address, stage, timeoutMs }: SqsClientOptions): Promise
     ...(endpoint === undefined ? {} : { endpoint }),
     // Who sends tries again, where somebody sees it; each message is checked by itself.
     maxAttempts: 1,
+    logger: silentClient,
     md5: false,
     requestHandler: { connectionTimeout: timeoutMs },
   });
