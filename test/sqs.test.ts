@@ -4,7 +4,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { after, afterEach, before, suite, test } from "node:test";
 import { GetObjectCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { createSqsQueue, type Queue, type SqsQueueOptions, type StagedBody } from "@pageferry/agent";
-import { isPageferryError, PageferryError, sqsBytesMax } from "@pageferry/format";
+import { inlineBytesMax, isPageferryError, PageferryError, sqsBytesMax } from "@pageferry/format";
+import { startSlowLine } from "../packages/agent/testing/slow-line.ts";
+import { startServe } from "./pageferry.ts";
 import {
   type HttpProxy,
   type ProxiedRequest,
@@ -14,7 +16,7 @@ import {
 } from "./servers/http-proxy.ts";
 import { startMinistack, withoutMinistack } from "./servers/ministack.ts";
 import { type SqsAdmin, sqsAccount, sqsAdmin } from "./servers/sqs.ts";
-import { until } from "./temporary.ts";
+import { temporaryDirectory, until } from "./temporary.ts";
 
 const mebibyte = 2 ** 20;
 
@@ -262,6 +264,44 @@ suite("SQS as the agent's queue", { skip: withoutMinistack }, () => {
 
       assert.ok(Contents.length > 0);
       assert.ok(Contents.every(({ Key = "" }) => /^stage\/app\/[0-9a-f]{64}$/.test(Key)));
+    });
+  });
+
+  suite("a slow line", () => {
+    test("carries a message for as long as it takes, far above the time for an answer", async () => {
+      await using line = await startSlowLine(server.port, 400_000);
+      const startMs = performance.now();
+
+      await open({ timeoutMs: 200 }, line.url).send(randomBytes(inlineBytesMax));
+
+      assert.ok(performance.now() - startMs > 1000, "the line was not slow");
+      assert.equal((await received()).length, 1);
+    });
+
+    test("carries a large body for as long as it moves", async () => {
+      await using line = await startSlowLine(server.port, 6 * mebibyte);
+      const startMs = performance.now();
+
+      await open({ stallMs: 300 }, line.url).stage("app", bodyOf(randomBytes(12 * mebibyte)));
+
+      assert.ok(performance.now() - startMs > 1000, "the line was not slow");
+    });
+  });
+
+  suite("what is missing", () => {
+    test("is what the API says, with a token", async () => {
+      await using directory = await temporaryDirectory();
+      await using host = await startServe({ dataDir: directory.path });
+      const token = await host.token();
+
+      const needs = await open({ api: host.url, token }).needs("app");
+
+      assert.deepEqual(needs?.generations, {});
+      await assert.rejects(open({ api: host.url, token: "wrong" }).needs("app"), { code: "unauthorized" });
+    });
+
+    test("nobody knows without one", async () => {
+      assert.equal(await open().needs("app"), undefined);
     });
   });
 
