@@ -40,7 +40,7 @@ const keptMax = 4;
  * The readers of replicas that answer: nobody waits for one that is away to find a point, unless there is no other. What only it has is not seen
  * then, which is said.
  */
-function answering<Reader extends ArchiveReader>(
+export function answering<Reader extends ArchiveReader>(
   readers: readonly Reader[],
   replicas: readonly Pick<ReplicaStatus, "name" | "breaker">[],
 ): { readonly readers: readonly Reader[]; readonly away: readonly string[] } {

@@ -29,6 +29,7 @@ export interface DatabaseView {
   readonly history: Readonly<Record<string, LagHistory>>;
   readonly profile: Profile;
   readonly mayRestore: boolean;
+  readonly mayInspect: boolean;
   readonly mayOperate: boolean;
   readonly nowMs: number;
   readonly lagMsMax: number;
@@ -43,6 +44,7 @@ export function databaseMain(view: DatabaseView): Html {
     standing.todo === undefined ? none : html`<p><strong>What to do:</strong> ${withCode(standing.todo)}</p>`
   }</div>
 ${view.mayRestore ? restoreSection(view) : none}
+${view.mayInspect ? inspectSection(name) : none}
 ${view.archive === undefined ? none : timelineSection(view, view.archive)}
 ${replicasSection(view)}
 ${pinsSection(view)}
@@ -59,6 +61,12 @@ function restoreSection({ judged, archive, profile, nowMs }: DatabaseView): Html
 <form class="tools" method="get" action="${pathOf(name, "/restore")}"><label>The newest point not later than (UTC) <input type="datetime-local" name="timestamp" step="1" required value="${new Date(at).toISOString().slice(0, 19)}"></label><button class="main">Choose this time</button></form>
 <p>${newest === undefined ? none : html`<a class="button" href="${pathOf(name, "/restore")}">The newest point</a> ${exact(newest.stampMs, nowMs)}`}</p>
 <form class="tools" method="get" action="${pathOf(name, "/restore")}"><label>Or a transaction <input type="text" name="txid" required maxlength="20" pattern="[0-9a-fA-F]{16}|[0-9]{1,15}" title="16 hex digits as they are shown here, or a shorter decimal number" autocomplete="off" spellcheck="false" placeholder="${txid ?? "000000000000002a"}"></label><button>Choose it</button></form></section>`;
+}
+
+function inspectSection(name: string): Html {
+  return html`<section aria-labelledby="inspect-title"><h2 id="inspect-title">Look inside</h2>
+<p class="dim">Buckets, keys and values as they were at any point, without a restore. Each look is logged.</p>
+<p><a class="button" href="${pathOf(name, "/inspect")}">Look inside the newest point</a></p></section>`;
 }
 
 function timelineSection(view: DatabaseView, archive: ArchiveView): Html {

@@ -22,6 +22,7 @@ export interface RestoreView {
   readonly typed: string | undefined;
   /** Whether the host sends whole files. */
   readonly canStream: boolean;
+  readonly mayInspect: boolean;
   readonly mayOperate: boolean;
   readonly nowMs: number;
 }
@@ -43,7 +44,7 @@ ${isKnown ? html`${getSection(view)}${stepsSection(profile, fileName(view))}` : 
 ${view.mayOperate ? pinSection(database, manifest) : none}`;
 }
 
-function pointSection({ database, asked, manifest, nowMs }: RestoreView): Html {
+function pointSection({ database, asked, manifest, mayInspect, nowMs }: RestoreView): Html {
   const { txId, generation, stampMs, predictedBytes, objects, stateHash, predictedSeconds, warnings } = {
     predictedSeconds: undefined,
     ...manifest,
@@ -59,7 +60,11 @@ function pointSection({ database, asked, manifest, nowMs }: RestoreView): Html {
       ? none
       : html`<dt>State hash</dt><dd><code>${formatStateHash(stateHash)}</code>: the restored file is checked against it</dd>`
   }</dl>${warnings.map((warning) => html`<p class="warn"><bdi>${warning}</bdi></p>`)}
-<p><a href="${pathOf(database, "", around)}#timeline">Choose another point near it</a></p></section>`;
+<p><a href="${pathOf(database, "", around)}#timeline">Choose another point near it</a>${
+    mayInspect
+      ? html` · <a href="${pathOf(database, "/inspect", { txid: formatTxId(txId), generation })}">Look inside it</a>`
+      : none
+  }</p></section>`;
 }
 
 function distance({ timestampMs }: RestoreTarget, stampMs: number | null): Html {
