@@ -24,7 +24,6 @@ export interface ArchiveView {
   readonly points: readonly Point[];
   /** Newest first. */
   readonly generations: readonly GenerationTimeline[];
-  readonly objects: number;
   readonly warnings: readonly string[];
   /** The time of a point, where it is one and has one. */
   stampOf(generation: string, txid: string): number | undefined;
@@ -101,7 +100,7 @@ async function read(
   let stamps: ReadonlyMap<string, number | null> | undefined;
   return {
     warnings: [...away.map((name) => `${name} is away: what only it has is not shown`), ...warnings],
-    ...{ points, objects: archive.objects.length, generations: timelineOf(listing) },
+    ...{ points, generations: timelineOf(listing) },
     stampOf(generation, txid) {
       stamps ??= new Map(
         points.map((point) => [`${point.generation} ${formatTxId(point.txId)}`, point.stampMs]),

@@ -10,6 +10,7 @@ import { pathOf } from "./layout.ts";
 import { alarmsSection, badge, lagWord, replicaNotes, withCode } from "./overview.ts";
 import type { Judged } from "./safety.ts";
 import { sparkline } from "./sparkline.ts";
+import { storageSection } from "./storage-section.ts";
 import { type Chart, chartKey, type Marked, sliceWord, timelineChart } from "./timeline-chart.ts";
 import { slicesOf, type Ways, type Window, waysFrom, wholeWindow, windowOf } from "./window.ts";
 import { ago, bytesWord, count, exact, exactTime, txIdMark } from "./words.ts";
@@ -47,6 +48,7 @@ ${view.mayRestore ? restoreSection(view) : none}
 ${view.mayInspect ? inspectSection(name) : none}
 ${view.archive === undefined ? none : timelineSection(view, view.archive)}
 ${replicasSection(view)}
+${storageSection(status.replicas)}
 ${pinsSection(view)}
 ${status.alarms.length === 0 ? none : alarmsSection(status.alarms, view.nowMs)}
 ${factsSection(view)}`;
@@ -254,8 +256,7 @@ function pinsSection({ judged, pins, nowMs, mayOperate, archive, mayRestore }: D
   }</section>`;
 }
 
-function factsSection({ judged, archive, nowMs, profile }: DatabaseView): Html {
+function factsSection({ judged, nowMs, profile }: DatabaseView): Html {
   const { generation, host, epoch, txid, time, lastHeard, waiting } = judged.status;
-  const bytes = archive?.generations.reduce((sum, one) => sum + one.bytes, 0);
-  return html`<section aria-labelledby="facts-title"><h2 id="facts-title">Facts</h2><div id="facts" data-live><dl class="facts"><dt>Newest commit seen</dt><dd>${txIdMark(txid)} ${time === null ? none : exact(Date.parse(time), nowMs)}</dd><dt>Agent</dt><dd>${host === null ? html`<span class="dim">not heard of</span>` : html`on <bdi>${host}</bdi>, last heard of ${ago(lastHeard, nowMs)}`}</dd><dt>Generation</dt><dd>${generation === null ? "–" : html`<code>${generation}</code>, epoch ${epoch ?? 0}`}</dd><dt>Waiting for a first replica</dt><dd>${waiting === 0 ? "nothing" : count(waiting, "message")}</dd></dl></div><dl class="facts">${bytes === undefined ? none : html`<dt>Stored</dt><dd>${bytesWord(bytes)} in ${count(archive?.objects ?? 0, "object")}, once for each replica</dd>`}<dt>Taken for</dt><dd>${profile.title}</dd></dl></section>`;
+  return html`<section aria-labelledby="facts-title"><h2 id="facts-title">Facts</h2><div id="facts" data-live><dl class="facts"><dt>Newest commit seen</dt><dd>${txIdMark(txid)} ${time === null ? none : exact(Date.parse(time), nowMs)}</dd><dt>Agent</dt><dd>${host === null ? html`<span class="dim">not heard of</span>` : html`on <bdi>${host}</bdi>, last heard of ${ago(lastHeard, nowMs)}`}</dd><dt>Generation</dt><dd>${generation === null ? "–" : html`<code>${generation}</code>, epoch ${epoch ?? 0}`}</dd><dt>Waiting for a first replica</dt><dd>${waiting === 0 ? "nothing" : count(waiting, "message")}</dd></dl></div><dl class="facts"><dt>Taken for</dt><dd>${profile.title}</dd></dl></section>`;
 }

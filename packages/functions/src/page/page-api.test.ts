@@ -368,6 +368,18 @@ suite("the page", () => {
     assert.doesNotMatch(await textOf("/db/app", session), /before the migration/);
   });
 
+  test("says what a database takes in each replica", async () => {
+    await commit("app", 6);
+
+    const text = await textOf("/db/app", await signIn(host.token));
+
+    assert.match(
+      text,
+      /<td data-label="Stored">[\d.]+ (KiB|B) <span class="dim">in \d objects, [\d.]+ times its/,
+    );
+    assert.match(text, /known after an hour/);
+  });
+
   test("is small when only what keeps itself up to date is asked for, and reads no archive for it", async () => {
     await commit("app", 60);
     const session = await signIn(host.token);
