@@ -311,7 +311,12 @@ suite("the page", () => {
     assert.equal(wrong.status, 422);
     assert.doesNotMatch(await wrong.text(), /pageferry restore -o/);
     assert.equal(right.status, 200);
-    assert.match(await right.text(), /pageferry restore -o node-0000000000000006\.db/);
+    const got = await right.text();
+    assert.match(
+      got,
+      /pageferry restore -o node-0000000000000006\.db .* --acknowledge &quot;loss of funds&quot; http/,
+    );
+    assert.match(got, /href="[^"]*\/restore\?txid=\w+&amp;generation=\w+&amp;acknowledge=loss\+of\+funds"/);
   });
 
   test("leads inside only where the host lets somebody look, and only who may", async () => {

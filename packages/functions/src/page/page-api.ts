@@ -11,6 +11,7 @@ import {
 } from "@pageferry/format";
 import type { Context, Hono } from "hono";
 import { type Authenticate, grantOfCall } from "../access.ts";
+import { isAcknowledged } from "../acknowledged.ts";
 import type { ArchiveApi } from "../archive-api.ts";
 import { type AtOnce, createAtOnce } from "../at-once.ts";
 import type { HostReader } from "../host-reader.ts";
@@ -36,7 +37,7 @@ import {
   targetIn,
   windowIn,
 } from "./page-schema.ts";
-import { isAcknowledged, restoreMain } from "./restore-page.ts";
+import { restoreMain } from "./restore-page.ts";
 import { type Caution, judgeAll, standingOf, verdictOf } from "./safety.ts";
 import type { Sessions } from "./sessions.ts";
 import { addSignIn } from "./sign-in-routes.ts";
