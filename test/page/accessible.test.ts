@@ -4,40 +4,19 @@ import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import axe from "axe-core";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { quantile } from "../temporary.ts";
+import { looks, violationsOf } from "./axe.ts";
 import { openBrowser, openPage, signIn } from "./browser.ts";
 import { openWorld, sendLongHistory, type World } from "./world.ts";
 
 /** Where the screenshots go, to be looked at. */
 const shots = join(tmpdir(), "pageferry-page-shots");
 
-const looks: Readonly<Record<string, BrowserContextOptions>> = {
-  light: {},
-  dark: { colorScheme: "dark" },
-  phone: { viewport: { width: 320, height: 640 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true },
-};
-
 /** All that a page may weigh, its style sheet and script included. */
 const weightBytesMax = 60_000;
 
 const firstPaintMsMax = 300;
-
-/** What axe finds wrong with a page, one line each. */
-async function violationsOf(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const run = "axe.run(document, { resultTypes: ['violations'] })";
-  const { violations } = (await page.evaluate(run)) as {
-    readonly violations: readonly {
-      readonly id: string;
-      readonly nodes: readonly { readonly html: string }[];
-    }[];
-  };
-  return violations.map(
-    ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`,
-  );
-}
 
 /** Opens each page in each look, takes its picture, and asserts what holds for all of them. */
 async function assertSound(

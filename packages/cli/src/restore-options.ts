@@ -25,6 +25,7 @@ export interface RestoreOptions {
   readonly parallelism: number;
   readonly integrityCheck: "none" | CheckMode;
   readonly manifestKey: string;
+  readonly acknowledge: string;
   readonly data: string;
   readonly config: string;
   readonly json: boolean;
@@ -73,6 +74,10 @@ export const restoreOptions: readonly OptionSpec[] = [
   {
     flags: "--manifest-key <key>",
     description: "refuse a manifest that this host did not sign: its manifest-key.pub, as a file or as text",
+  },
+  {
+    flags: "--acknowledge <words>",
+    description: "say that you know which harm an old file of this application does; a host tells the words",
   },
   fromConfigOption,
   dataOption,

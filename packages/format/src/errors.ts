@@ -105,6 +105,13 @@ export const errorTable = {
     when: "The token is right, and is not for this call or this database.",
     hint: "Use a token with the named scope and database; `pageferry token create` makes one at the host.",
   },
+  unacknowledged: {
+    remedy: "stop",
+    status: 428,
+    exitCode: 12,
+    when: "An old file of this application does harm in its place, and nobody said that they know.",
+    hint: "See docs/operations.md#applications; say so with `--acknowledge` and the words that are asked for.",
+  },
   untrusted: {
     remedy: "stop",
     exitCode: 6,

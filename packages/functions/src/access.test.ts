@@ -131,6 +131,7 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /db/:database": ["read", "restore"],
   "GET /db/:database/restore": ["restore"],
   "POST /db/:database/restore": ["restore"],
+  "GET /db/:database/inspect": ["inspect"],
 };
 
 suite("the routes of the API", () => {

@@ -76,6 +76,10 @@ const rules: Readonly<Record<string, Rule>> = {
   "GET /db/:database": { scopes: ["read", "restore"], database: "path", isPage: true },
   "GET /db/:database/restore": { scopes: ["restore"], database: "path", isPage: true },
   "POST /db/:database/restore": { scopes: ["restore"], database: "path", isPage: true },
+  "GET /db/:database/inspect": {
+    ...{ scopes: ["inspect"], database: "path" },
+    ...{ atOnce: "inspections", isPage: true },
+  },
   "POST /db/:database/pin": { ...operate, isPage: true },
   "POST /db/:database/unpin": { ...operate, isPage: true },
 };
