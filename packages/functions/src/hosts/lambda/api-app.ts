@@ -4,7 +4,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type DatabaseName, PageferryError, parseDatabaseName } from "@pageferry/format";
-import { createApi } from "../../api.ts";
+import { type ApiOptions, createApi } from "../../api.ts";
 import { createAuthenticate } from "../../auth.ts";
 import { createFailureLimit } from "../../failures.ts";
 import { ingest } from "../../ingest.ts";
@@ -75,7 +75,11 @@ interface Invocation {
   readonly remainingMs: () => number;
 }
 
-function callers({ environment, telemetry, now }: Standing) {
+function callers({
+  environment,
+  telemetry,
+  now,
+}: Standing): Pick<ApiOptions, "now" | "authenticate" | "signer"> {
   const records = new Map(environment.tokens.map((record) => [record.id, record]));
   return {
     now,
@@ -89,7 +93,7 @@ function callers({ environment, telemetry, now }: Standing) {
 }
 
 /** What agents send goes into the queue; who takes from there tells of it. */
-function incoming(standing: Standing) {
+function incoming(standing: Standing): Pick<ApiOptions, "stage" | "stagePlace" | "ingest" | "needs"> {
   const { environment, queues, store, databases, forks, holes, now } = standing;
   const { queueUrl, deployStage } = environment;
   const upload = createUpload({ store, now });
@@ -133,8 +137,13 @@ function unknownDatabase(database: DatabaseName, known: ReadonlySet<string>): Pa
   });
 }
 
+type Shown = Pick<
+  ApiOptions,
+  "healthAgeMs" | "status" | "databases" | "readers" | "alarms" | "lagHistory" | "waitFor" | "closing"
+>;
+
 /** What is shown is as new as somebody who looks expects, and no newer than that: each look lists. */
-function shown(standing: Standing, invocation: Invocation) {
+function shown(standing: Standing, invocation: Invocation): Shown {
   const { databases, verified, targets, telemetry, sources } = standing;
   const renew = async (database: DatabaseName, ageMsMax = shownAgeMs) => {
     await Promise.all([standing.refresh(ageMsMax), standing.relist(database, ageMsMax)]);
