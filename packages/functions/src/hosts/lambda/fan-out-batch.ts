@@ -2,7 +2,7 @@
 // a replica did not take goes on in its lane, alone; what nobody will ever take is a dead letter at once. It never throws: one record
 // stops no other.
 
-import { type Envelope, PageferryError, parseObjectName } from "@pageferry/format";
+import { type DatabaseName, type Envelope, PageferryError, parseObjectName } from "@pageferry/format";
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from "aws-lambda";
 import type { Message } from "../../deliver.ts";
 import { fanOut } from "../../fanout.ts";
@@ -92,7 +92,11 @@ async function look(record: SQSRecord, at: number, container: Container): Promis
   try {
     checkStage(record, environment.deployStage);
     const bytes = bytesOf(record);
-    const mayAdd = databasesOf(record, environment);
+    const checkDatabase = databasesOf(record, environment);
+    const mayAdd = (database: DatabaseName, envelope: Envelope) => {
+      checkDatabase(database);
+      checkSizes(envelope);
+    };
     let isKept = false;
     const keep = async () => {
       isKept = true;
@@ -106,7 +110,6 @@ async function look(record: SQSRecord, at: number, container: Container): Promis
       },
       mayAdd,
     );
-    checkSizes(envelope);
     if (!isKept) return { kind: "heartbeat", record };
     return { kind: "message", record, message: { id: at, envelope, receivedAtMs } };
   } catch (error) {
