@@ -9,6 +9,8 @@ import {
   type Envelope,
   encodeEnvelope,
   formatTxId,
+  livePages,
+  newestMeta,
   parseDatabaseName,
   txId,
 } from "@pageferry/format";
