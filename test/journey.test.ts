@@ -1,7 +1,7 @@
 // One journey through both hosts: envelopes in by HTTP with an agent's token, points, a manifest, and a restore with nothing but a token. The
 // same envelopes must give the same points and the same bytes, whoever serves them.
 import assert from "node:assert/strict";
-import { createHash, generateKeyPairSync, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
 import {
@@ -18,7 +18,7 @@ import { openPageSource } from "@pageferry/format/node";
 import { type LocalHost, localHost } from "@pageferry/functions/hosts/local";
 import { firstLine, segmentItem, snapshotItem } from "../packages/functions/testing/bolt-archive.ts";
 import { createBoltModel } from "../packages/functions/testing/bolt-model.ts";
-import { becomeLambda, contextFor, localQueues, serveFunctionUrl } from "./lambda.ts";
+import { deploy } from "./lambda-deployment.ts";
 import { pageferryOk, restore } from "./pageferry.ts";
 import { startMinistack, withoutMinistack } from "./servers/ministack.ts";
 import { temporaryDirectory, until } from "./temporary.ts";
@@ -33,22 +33,11 @@ const commits = 40;
 interface JourneyHost extends AsyncDisposable {
   readonly url: string;
   /** For the scopes that are asked for. */
-  readonly token: Readonly<Record<"agent" | "restore" | "operate", string>>;
+  readonly token: Readonly<Record<"agent" | "restore", string>>;
   /** Resolves when what was sent is in the replica. */
   settled(): Promise<void>;
   /** Merges what is due, as its schedule does. */
   compact(): Promise<void>;
-}
-
-interface Token {
-  readonly token: string;
-  readonly record: unknown;
-}
-
-async function makeToken(scopes: string): Promise<Token> {
-  return JSON.parse(
-    await pageferryOk(["token", "create", "--record", "--scopes", scopes, "--database", database]),
-  ) as Token;
 }
 
 /** What the agent sends: a snapshot, then each commit, some of them in one envelope; and once more, as after an answer that was lost. */
@@ -122,10 +111,12 @@ async function travel(host: JourneyHost, file: (name: string) => string): Promis
   const refused = await call("/v1/ingest", host.token.restore, { method: "POST", body: "x" });
   assert.equal(refused.status, 403);
 
+  const key = await call("/v1/manifest-key", host.token.restore);
+  const { publicKey } = (await key.json()) as { readonly publicKey: string };
   const images: string[] = [];
   for (const txid of [undefined, formatTxId(txId(17))]) {
     const out = file(`${txid ?? "newest"}.db`);
-    const env = { PAGEFERRY_TOKEN: host.token.restore };
+    const env = { PAGEFERRY_TOKEN: host.token.restore, PAGEFERRY_MANIFEST_KEY: publicKey };
     const from = `${host.url}${base}`;
     const run = await restore(from, out, txid === undefined ? {} : { txid }, { env });
     assert.equal(run.code, 0, run.stderr);
@@ -156,7 +147,7 @@ function liveDigestOf(path: string): string {
   return hash.digest("hex");
 }
 
-const compaction = { levels: ["10s", "1m"] };
+const levels = ["10s", "1m"];
 
 async function onLocalHost(aws: Ministack, dataDir: string): Promise<JourneyHost> {
   const bucket = await aws.makeBucket();
@@ -170,9 +161,7 @@ async function onLocalHost(aws: Ministack, dataDir: string): Promise<JourneyHost
     (
       await pageferryOk(["token", "create", "--data", dataDir, "--scopes", scopes, "--database", database])
     ).trim();
-  const token = {
-    ...{ agent: await create("agent"), restore: await create("restore"), operate: await create("operate") },
-  };
+  const token = { agent: await create("agent"), restore: await create("restore") };
   return {
     ...{ url: host.url ?? "", token },
     async settled() {
@@ -186,55 +175,19 @@ async function onLocalHost(aws: Ministack, dataDir: string): Promise<JourneyHost
 }
 
 async function onFunctions(aws: Ministack): Promise<JourneyHost> {
-  const [bucket, stage] = [await aws.makeBucket(), await aws.makeBucket()];
-  const queues = localQueues(aws.endpoint);
-  const [ingest, lane, dead, laneDead] = await Promise.all(
-    ["ingest", "lane", "dead", "lane-dead"].map((name) =>
-      queues.make(`${name}-${randomBytes(4).toString("hex")}`),
-    ),
-  );
-  const label = `s3://${bucket}?endpoint=${aws.endpoint}`;
-  const tokens = {
-    ...{
-      agent: await makeToken("agent"),
-      restore: await makeToken("restore"),
-      operate: await makeToken("operate"),
-    },
-  };
-  const { privateKey } = generateKeyPairSync("ed25519");
-  becomeLambda({
-    ...{ AWS_ENDPOINT_URL: aws.endpoint, AWS_REGION: "us-east-1" },
-    ...{ AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test", POWERTOOLS_DEV: "false" },
-    PAGEFERRY_CONFIG: JSON.stringify({
-      databases: [{ name: database, path: "app.db" }],
-      compaction,
-      replicas: [{ type: "s3", bucket, endpoint: aws.endpoint }],
-    }),
-    PAGEFERRY_DEPLOY_STAGE: "test",
-    PAGEFERRY_STAGE_BUCKET: stage,
-    PAGEFERRY_QUEUE_URL: ingest ?? "",
-    PAGEFERRY_LANES: JSON.stringify({ [label]: lane }),
-    PAGEFERRY_DEAD_LETTERS: JSON.stringify({ ingest: dead, [label]: laneDead }),
-    PAGEFERRY_TOKENS: JSON.stringify(Object.values(tokens).map(({ record }) => record)),
-    PAGEFERRY_MANIFEST_KEY: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
-  });
-  const functions = "../packages/functions/src/hosts/lambda";
-  const api = await import(`${functions}/api.ts`);
-  const fanOut = await import(`${functions}/fan-out.ts`);
-  const compact = await import(`${functions}/compact.ts`);
-  const served = await serveFunctionUrl(api.handler);
-  const { agent, restore: restoring, operate } = tokens;
+  const deployed = await deploy(aws, { scopes: ["agent", "restore"], config: { compaction: { levels } } });
+  const { url, tokens } = deployed;
   return {
-    url: served.url,
-    token: { agent: agent.token, restore: restoring.token, operate: operate.token },
+    url,
+    token: { agent: tokens.agent ?? "", restore: tokens.restore ?? "" },
     async settled() {
-      await queues.drain(ingest ?? "", fanOut.handler);
+      await deployed.fanOut();
     },
     async compact() {
-      const report = await compact.handler({ database }, contextFor() as never);
-      assert.deepEqual([report.done, report.failed], [[database], []]);
+      const { done, failed } = await deployed.run("compact", { database });
+      assert.deepEqual([done, failed], [[database], []]);
     },
-    [Symbol.asyncDispose]: () => served[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => deployed[Symbol.asyncDispose](),
   };
 }
 

@@ -68,12 +68,19 @@ export function createTelemetry({ name, deployStage, now, notes }: TelemetryOpti
     },
     onCleared: (alarm) => log.info({ alarm }, `over: ${alarm.message}`),
   });
+  let isEmpty = true;
   return {
     log,
     alarms,
     add(metric, value) {
-      if (value > 0) metrics.addMetric(metric, metricUnits[metric], value);
+      if (value <= 0) return;
+      metrics.addMetric(metric, metricUnits[metric], value);
+      isEmpty = false;
     },
-    flush: () => metrics.publishStoredMetrics(),
+    flush() {
+      // With nothing to tell it would say so in the log.
+      if (!isEmpty) metrics.publishStoredMetrics();
+      isEmpty = true;
+    },
   };
 }
