@@ -41,11 +41,12 @@ export interface ApiOptions
     RepairApiOptions,
     TimeApiOptions,
     WaitApiOptions,
-    EventsApiOptions,
     InspectOptions,
     Pick<PageApiOptions, "page"> {
   /** Asked of every call but `/healthz` and the reference. */
   readonly authenticate: Authenticate;
+  /** Without it there are no events. */
+  readonly events?: EventsApiOptions;
   /** Told what nobody foresaw. */
   readonly onUnexpected: OnUnexpected;
 }
@@ -93,7 +94,7 @@ export function createApi(options: ApiOptions): Hono {
   addRepairRoutes(app, options, parsed);
   addTimeRoutes(app, options, parsed);
   addWaitRoutes(app, options, parsed);
-  addEventRoutes(app, options);
+  addEventRoutes(app, options.events);
   const looks = createLooks(options);
   addInspectRoutes(app, looks, parsed);
   addDocsRoutes(app);
