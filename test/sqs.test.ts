@@ -230,6 +230,19 @@ suite("SQS as the agent's queue", { skip: withoutMinistack }, () => {
       assert.equal((await staged(body.digest)).length, mebibyte);
     });
 
+    test("that a server refuses by cutting the line is there, where it may be looked at", async () => {
+      const body = bodyOf(randomBytes(3 * mebibyte));
+      await open().stage("app", body);
+
+      proxy.rule = ({ method }) => (method === "PUT" ? { reset: true } : undefined);
+      await open().stage("app", body);
+      proxy.rule = ({ method }) =>
+        method === "PUT" ? { reset: true } : { answer: s3Answer(403, "AccessDenied") };
+      await assert.rejects(open().stage("app", body), { code: "unavailable" });
+      proxy.rule = ({ method }) => (method === "PUT" ? { reset: true } : undefined);
+      await assert.rejects(open().stage("app", bodyOf(randomBytes(1000))), { code: "unavailable" });
+    });
+
     test("in parts survives a line that breaks now and then", async () => {
       const bytes = randomBytes(onePutBytesMax + 5);
       let parts = 0;

@@ -101,6 +101,12 @@ export function statusOf(error: unknown): number | undefined {
   return (error as Answer | undefined)?.$metadata?.httpStatusCode;
 }
 
+/** The connection broke while it was in use: what was asked may have been done, or refused. */
+export function wasCut(error: unknown): boolean {
+  const { code } = error as Answer;
+  return statusOf(error) === undefined && ["ECONNRESET", "EPIPE", "ECONNABORTED"].includes(String(code));
+}
+
 /** The SDK has seen that our clock is wrong, and signs the next request by the server's. */
 export function isClockCorrected(error: unknown): boolean {
   return (error as Answer | undefined)?.$metadata?.clockSkewCorrected === true;
