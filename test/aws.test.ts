@@ -1,0 +1,127 @@
+// Everything on a local AWS: a live bbolt writer, an agent over SQS, Lambda behind it, two replicas, schedules, and a restore by the API with
+// nothing but a token. On the way messages come twice, late and out of order, one is poison, and functions are killed at random.
+
+import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ReceiveMessageCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
+import { openArchive, parseDatabaseName, planFromArchive, readPoints } from "@pageferry/format";
+import { restoreFile } from "@pageferry/format/node";
+import { openReplicaSet } from "@pageferry/functions";
+import { type LocalAws, startLocalAws } from "./aws/local-aws.ts";
+import { newestTxId } from "./capture-run.ts";
+import { openChecker, readWriterLog, startWriter } from "./go-apps.ts";
+import { byTxId, judge } from "./judge.ts";
+import { hexTxId, pageferryCommand, restore } from "./pageferry.ts";
+import { startProcess } from "./processes.ts";
+import { withoutLambdaClient } from "./servers/lambda-runtime.ts";
+import { withoutMinistack } from "./servers/ministack.ts";
+import { natsMissing } from "./servers/nats.ts";
+import { type Chance, chance, temporaryDirectory, until } from "./temporary.ts";
+
+const skip = withoutMinistack || natsMissing || withoutLambdaClient;
+
+/** Takes messages away from the functions, and brings each back twice, a moment later and in another order. */
+async function disturb({ sqs, queueUrls }: LocalAws, random: Chance): Promise<number> {
+  const QueueUrl = queueUrls.ingest;
+  const { Messages = [] } = await sqs.send(
+    new ReceiveMessageCommand({
+      ...{ QueueUrl, MaxNumberOfMessages: 10, VisibilityTimeout: 2, MessageAttributeNames: ["All"] },
+    }),
+  );
+  for (const { Body, MessageAttributes } of random.sample(Messages, Messages.length)) {
+    if (MessageAttributes !== undefined || Body !== undefined)
+      await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: Body, MessageAttributes }));
+  }
+  return Messages.length;
+}
+
+/** Kills one of the processes that functions run in. */
+async function killFunction(pid: number, random: Chance): Promise<number> {
+  const children: number[] = [];
+  for (const name of await readdir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const stat = await readFile(`/proc/${name}/stat`, "utf8").catch(() => "");
+    if (Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === pid) children.push(Number(name));
+  }
+  const [victim] = random.sample(children, 1);
+  if (victim !== undefined) process.kill(victim, "SIGKILL");
+  return victim === undefined ? 0 : 1;
+}
+
+suite("on a local AWS", { skip }, () => {
+  test("nothing is lost, and each replica and the API restore the live file", async (t) => {
+    const random = chance();
+    await using directory = await temporaryDirectory();
+    await using aws = await startLocalAws({ compaction: { levels: ["5s", "20s"] }, packWindow: "0s" });
+    const [path, log] = [directory.file("app.db"), directory.file("app.log")];
+    await using writer = await startWriter({ path, log, rate: 20 });
+    const args = ["replicate", path, "--shadow", directory.file("shadow"), ...aws.agent.arguments];
+    await using agent = startProcess(...pageferryCommand(args), { env: aws.agent.env });
+    await aws.sqs.send(
+      new SendMessageCommand({ QueueUrl: aws.queueUrls.ingest, MessageBody: "this is no envelope" }),
+    );
+    let [twice, kills] = [0, 0];
+    for (let round = 0; round < 12; round += 1) {
+      await sleep(1000);
+      twice += await disturb(aws, random);
+      if (round % 3 === 2) kills += await killFunction(aws.pid, random);
+      if (round === 8) await aws.schedule("compact").catch(() => undefined);
+    }
+    await writer.finish();
+    const last = await newestTxId(path);
+    const headers = { authorization: `Bearer ${aws.tokens.restore}` };
+    const base = `${aws.url}/v1/databases/app`;
+    await until(
+      `both replicas have ${last}`,
+      async () => {
+        if (!agent.isRunning()) throw new Error("the agent ended");
+        const answer = await fetch(`${base}/wait?txid=${last}&replicas=2&timeout=5s`, { headers });
+        if (answer.status !== 200) throw new Error(`${answer.status} ${await answer.text()}`);
+        return true;
+      },
+      { timeoutMs: 90_000, everyMs: 500 },
+    ).catch((error: unknown) => {
+      throw new Error(`${error}\n${agent.output().slice(-3000)}`);
+    });
+    const ended = await agent.stop();
+    for (const name of ["compact", "prune", "verify"] as const) {
+      t.diagnostic(`${name}: ${JSON.stringify(await aws.schedule(name))}`);
+    }
+
+    await using checker = openChecker();
+    const { liveSha256: live } = await checker.check(path);
+    const committed = byTxId(await readWriterLog(log));
+    const out = directory.file("by-api.db");
+    const restored = await restore(
+      base,
+      out,
+      {},
+      {
+        env: { ...aws.agent.env, PAGEFERRY_TOKEN: aws.tokens.restore },
+      },
+    );
+    assert.equal(restored.code, 0, restored.stderr);
+    assert.equal((await checker.check(out)).liveSha256, live);
+    const bad: string[] = [];
+    for (const entry of aws.replicas) {
+      await using set = await openReplicaSet(entry);
+      const { reader } = await set.of(parseDatabaseName("app"));
+      const archive = await openArchive([reader]);
+      const points = await readPoints(archive);
+      for (const target of [{}, ...random.sample(points, 3)]) {
+        const output = directory.file(`restored-${bad.length}-${Math.random()}.db`);
+        const plan = await planFromArchive(archive, target);
+        await restoreFile({ plan, readers: archive.readers, output });
+        const { verdict, problems } = await judge(checker, output, { log: committed });
+        bad.push(...problems);
+        if (!("txId" in target) && verdict.liveSha256 !== live) bad.push("the newest is not the live file");
+      }
+    }
+    assert.deepEqual(bad, []);
+    assert.equal(ended.code, 0);
+    t.diagnostic(JSON.stringify({ seed: random.seed, transactions: hexTxId(last), twice, kills }));
+    assert.ok(twice > 0 && kills > 0);
+  });
+});
