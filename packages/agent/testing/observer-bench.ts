@@ -1,7 +1,13 @@
 // For tests: a store that is observed, an agent that keeps what it tells, and a tiny host; with short times.
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Generation } from "@pageferry/format";
-import { type Controller, createController, type ObserverOptions } from "../src/observer/controller.ts";
+import {
+  type Controller,
+  createController,
+  type ObserverConfig,
+  type ObserverOptions,
+} from "../src/observer/controller.ts";
 import type { ObservedDatabase } from "../src/observer/observed-database.ts";
 import type { ObserverStatus } from "../src/observer/observer-source.ts";
 import { createHttpQueue } from "../src/queues/http.ts";
@@ -31,8 +37,7 @@ export interface ObserverBenchOptions extends ObserverOptions {
   readonly made?: Partial<PageStoreOptions>;
   /** What the controller sees instead of the store. */
   readonly seen?: (store: PageStore) => ObservedDatabase;
-  readonly granularity?: "interval" | "transaction";
-  readonly maxReadRate?: number;
+  readonly config?: ObserverConfig;
 }
 
 /** Starts to observe. */
@@ -40,15 +45,17 @@ export async function startObserver(
   host: Pick<TinyHost, "url">,
   options: ObserverBenchOptions,
 ): Promise<ObserverBench> {
-  const { directory, seen = (given: PageStore) => given, made = {}, ...rest } = options;
+  const { directory, seen = (given: PageStore) => given, made = {}, config, ...rest } = options;
   const store = options.store ?? createPageStore({ path: join(directory, "app.db"), ...made });
   const states = new Map<number, StoreState>([[store.newest(), store.state()]]);
+  // A file of this name is the same one after a restart.
+  await writeFile(store.path, "");
   const controller = createController(seen(store), {
     ...{ queue: createHttpQueue({ url: host.url, timeoutMs: 2000 }), host: "here" },
     ...rest,
     config: {
       ...{ shadowDir: join(directory, "shadow"), syncIntervalMs: 20 },
-      ...{ granularity: options.granularity ?? "interval", maxReadRate: options.maxReadRate ?? 0 },
+      ...{ granularity: "transaction", maxReadRate: 0, ...config },
     },
     times: { gapMs: 100, retryMs: 50, doubtMs: 50, ...options.times },
   });

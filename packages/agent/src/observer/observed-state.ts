@@ -65,6 +65,8 @@ export function advanceState(state: ObservedState, range: FlushRange): Advanced 
 function metaAfter({ meta: before }: ObservedState, range: FlushRange): MetaFields | undefined {
   const { root = before.root, sequence = before.sequence, freelist, highWaterMark } = range.tip;
   if (highWaterMark < before.highWaterMark) return undefined;
+  // A freelist that comes or goes may be one that was not told.
+  if ((freelist === null) !== (before.freelist === null)) return undefined;
   const { pageSize, flags } = before;
   return { pageSize, flags, root, sequence, freelist, highWaterMark, txId: range.txId };
 }
