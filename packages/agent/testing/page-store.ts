@@ -12,7 +12,7 @@ import type { ObservedDatabase } from "../src/observer/observed-database.ts";
 import type { PageFlushInfo } from "../src/observer/page-flush.ts";
 import { tableOf } from "./model-database.ts";
 
-const pageSize = 512;
+const pageSizeDefault = 512;
 const slotsOfLeaf = 4;
 const valueBytes = 64;
 
@@ -30,6 +30,8 @@ export interface PageStoreOptions {
   readonly seed?: number;
   /** False: none on disk, as etcd has it. */
   readonly hasFreelist?: boolean;
+  /** 512 unless told; bbolt itself opens no smaller ones than 1024. */
+  readonly pageSize?: number;
 }
 
 /** A store. */
@@ -39,7 +41,7 @@ export interface PageStore extends ObservedDatabase {
   /** Adds leaves: the next commit writes them, and the file grows. */
   grow(leaves: number): void;
   newest(): number;
-  /** What is live now. */
+  /** What is live now; of a store with the default page size. */
   state(): StoreState;
   /** The transaction that wrote each value last, at a transaction. */
   writersAt(id: number): readonly number[];
@@ -64,6 +66,7 @@ interface Store {
 
 /** Makes a store whose first transaction is committed. */
 export function createPageStore(options: PageStoreOptions): PageStore {
+  const { pageSize = pageSizeDefault } = options;
   const store: Store = {
     options,
     pages: new Map(),
@@ -136,6 +139,7 @@ function nextRandom(store: Store, below: number): number {
 }
 
 function commit(store: Store, values: number): PageFlushInfo {
+  const { pageSize } = store.meta;
   const id = store.meta.txId + 1n;
   releasePending(store, id);
   const freed: number[] = [];
@@ -157,7 +161,7 @@ function commit(store: Store, values: number): PageFlushInfo {
   freed.push(...store.branch, ...store.freelist);
   if (store.branch.length > 0) freed.push(store.meta.root);
   store.branch = place(branchPage(store));
-  const [root = 0] = place(rootPage(store.branch[0] ?? 0));
+  const [root = 0] = place(rootPage(store));
   store.pending.push({ txId: id, ids: freed });
   store.freelist = store.options.hasFreelist === false ? [] : placeFreelist(store, place);
   const freelist = store.freelist[0] ?? null;
@@ -171,6 +175,7 @@ function commit(store: Store, values: number): PageFlushInfo {
 }
 
 function infoOf({ meta, options }: Store, written: ReadonlyMap<number, Uint8Array>): PageFlushInfo {
+  const { pageSize } = meta;
   const frames = [...written].map(([id, data]) => ({
     id: BigInt(id),
     overflow: data.length / pageSize - 1,
@@ -229,7 +234,7 @@ function leafPage(store: Store, leaf: number): Uint8Array {
     key: text.encode(keyOf(slot)),
     value: storedValue(slot, store.writers[slot]?.at(-1) ?? 0),
   }));
-  return page(2, elements);
+  return page(store, 2, elements);
 }
 
 function branchPage(store: Store): Uint8Array {
@@ -238,20 +243,20 @@ function branchPage(store: Store): Uint8Array {
     value: new Uint8Array(),
     child,
   }));
-  return page(1, elements);
+  return page(store, 1, elements);
 }
 
-function rootPage(branch: number): Uint8Array {
+function rootPage(store: Store): Uint8Array {
   const value = new Uint8Array(16);
-  new DataView(value.buffer).setUint32(0, branch, true);
-  return page(2, [{ key: text.encode("data"), value, flags: 1 }]);
+  new DataView(value.buffer).setUint32(0, store.branch[0] ?? 0, true);
+  return page(store, 2, [{ key: text.encode("data"), value, flags: 1 }]);
 }
 
 /** A branch (1) or leaf (2) with its overflow. */
-function page(flags: 1 | 2, elements: readonly Element[]): Uint8Array {
+function page({ meta: { pageSize } }: Store, flags: 1 | 2, elements: readonly Element[]): Uint8Array {
   const size = elements.reduce((sum, { key, value }) => sum + 16 + key.length + value.length, 16);
   const content = new Uint8Array(Math.ceil(size / pageSize) * pageSize);
-  const view = headerOf(content, flags, elements.length);
+  const view = headerOf(content, { pageSize, flags, count: elements.length });
   let at = 16 + elements.length * 16;
   for (const [index, { key, value, child, flags: mark = 0 }] of elements.entries()) {
     const element = 16 + index * 16;
@@ -265,7 +270,13 @@ function page(flags: 1 | 2, elements: readonly Element[]): Uint8Array {
   return content;
 }
 
-function headerOf(content: Uint8Array, flags: number, count: number): DataView {
+interface Header {
+  readonly pageSize: number;
+  readonly flags: number;
+  readonly count: number;
+}
+
+function headerOf(content: Uint8Array, { pageSize, flags, count }: Header): DataView {
   const view = new DataView(content.buffer);
   view.setUint16(8, flags, true);
   view.setUint16(10, count, true);
@@ -276,16 +287,18 @@ function headerOf(content: Uint8Array, flags: number, count: number): DataView {
 /** The list holds what is free and what is pending; its own pages are taken from it first. */
 function placeFreelist(store: Store, place: (content: Uint8Array) => number[]): number[] {
   const pending = store.pending.flatMap(({ ids }) => ids);
+  const { pageSize } = store.meta;
   const most = store.free.size + pending.length;
   const content = new Uint8Array(Math.ceil((16 + most * 8) / pageSize) * pageSize);
   const ids = place(content);
   const listed = [...store.free, ...pending].sort((a, b) => a - b);
-  const view = headerOf(content, 0x10, listed.length);
+  const view = headerOf(content, { pageSize, flags: 0x10, count: listed.length });
   for (const [index, id] of listed.entries()) view.setUint32(16 + index * 8, id, true);
   return ids;
 }
 
 function pagesAt(store: Store, id: number, count: number): Uint8Array {
+  const { pageSize } = store.meta;
   const pages = new Uint8Array(count * pageSize);
   for (let index = 0; index < count; index += 1) {
     pages.set(store.pages.get(id + index) ?? new Uint8Array(pageSize), index * pageSize);
@@ -294,6 +307,7 @@ function pagesAt(store: Store, id: number, count: number): Uint8Array {
 }
 
 function stateOf(store: Store): StoreState {
+  const { pageSize } = store.meta;
   const pages = new Map<number, Uint8Array>();
   const source = { pageSize, read: (id: number, count: number) => pagesAt(store, id, count) };
   for (const { id, run } of livePages(source, store.meta)) {
