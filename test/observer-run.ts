@@ -48,7 +48,7 @@ export async function runObserver(scenario: ObserverScenario): Promise<ObserverR
   await using directory = await temporaryDirectory();
   const path = directory.file("app.db");
   const store = createPageStore({
-    ...{ path, seed, leaves: 60, pageSize: 1024 },
+    ...{ path, seed, leaves: 30, pageSize: 1024 },
     hasFreelist: scenario.hasFreelist ?? true,
   });
   const replica = directory.file("replica");

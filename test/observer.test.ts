@@ -8,7 +8,7 @@ const flushes = Number(process.env.PAGEFERRY_OBSERVER_FLUSHES ?? 100_000);
 
 suite("an observer under sixteen concurrent producers", () => {
   for (const hasFreelist of [true, false]) {
-    const count = hasFreelist ? flushes : flushes / 5;
+    const count = hasFreelist ? flushes : flushes / 10;
     const how = hasFreelist ? "with a freelist" : "without one";
     test(`makes one exact history of ${count} shuffled flushes, ${how}`, async (t) => {
       const report = await runObserver({ flushes: count, producers: 16, restores: 30, hasFreelist });

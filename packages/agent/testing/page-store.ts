@@ -227,11 +227,19 @@ interface Element {
 }
 
 const text = new TextEncoder();
+const keys: Uint8Array[] = [];
+
+/** Encoding is slow, and keys are the same all the time. */
+function keyBytes(slot: number): Uint8Array {
+  const key = keys[slot] ?? text.encode(keyOf(slot));
+  keys[slot] = key;
+  return key;
+}
 
 function leafPage(store: Store, leaf: number): Uint8Array {
   const slots = Array.from({ length: slotsOfLeaf }, (_, index) => leaf * slotsOfLeaf + index);
   const elements = slots.map((slot) => ({
-    key: text.encode(keyOf(slot)),
+    key: keyBytes(slot),
     value: storedValue(slot, store.writers[slot]?.at(-1) ?? 0),
   }));
   return page(store, 2, elements);
@@ -239,7 +247,7 @@ function leafPage(store: Store, leaf: number): Uint8Array {
 
 function branchPage(store: Store): Uint8Array {
   const elements = store.leaves.map((child, leaf) => ({
-    key: text.encode(keyOf(leaf * slotsOfLeaf)),
+    key: keyBytes(leaf * slotsOfLeaf),
     value: new Uint8Array(),
     child,
   }));
