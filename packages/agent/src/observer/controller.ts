@@ -83,6 +83,11 @@ export function createController(db: ObservedDatabase, options: ControllerOption
       source = openObserverSource({
         ...opened,
         database: db,
+        onLook(reason) {
+          const fields = { database: db.path, reason };
+          if (reason === "start") options.logger?.info(fields, "the observed database is looked at");
+          else options.logger?.warn(fields, "what was told does not lead on; the database is looked at");
+        },
         ...(options.times === undefined ? {} : { times: options.times }),
       });
       return source;

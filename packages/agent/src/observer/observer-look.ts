@@ -20,6 +20,7 @@ export async function* look(state: ObserverState): AsyncGenerator<CaptureEvent> 
   const startedMs = state.clockMs();
   const reason = state.look ?? "start";
   state.figures.looks[reason] += 1;
+  state.onLook(reason);
   // What is told from now on may be after what is found; what was told before is in it.
   state.unreadSinceMs ??= state.line.oldestMs();
   state.line.restart();

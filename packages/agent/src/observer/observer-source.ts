@@ -13,6 +13,7 @@ import { copyOn, dropImage, imageFailed, isCopying } from "./observer-base.ts";
 import { cleared, look, noInode, readFailed, tellDelta, unforeseen } from "./observer-look.ts";
 import { giveWay } from "./observer-pace.ts";
 import {
+  type LookReason,
   type ObserverFigures,
   type ObserverState,
   type ObserverTimes,
@@ -39,6 +40,8 @@ export interface ObserverSource extends CaptureSource {
 /** How to open one. */
 export interface ObserverSourceOptions extends BoltFileSourceOptions {
   readonly database: ObservedDatabase;
+  /** Told before each look at the whole database. */
+  readonly onLook?: (reason: LookReason) => void;
   /** For tests. */
   readonly times?: Partial<ObserverTimes>;
 }
@@ -100,6 +103,7 @@ function createState(options: ObserverSourceOptions): ObserverState {
       ...{ taken: 0, repeated: 0, late: 0, letGo: 0, refused: 0, deltas: 0 },
       looks: { start: 0, gap: 0, "let go": 0, refused: 0, unproved: 0, changed: 0 },
     },
+    onLook: options.onLook ?? (() => {}),
     scratch: openScratch(options.scratchDir, options.path),
     now: undefined,
     emitted: known && { txId: known.txId, stateHash: known.stateHash },

@@ -47,6 +47,8 @@ export interface ObserverState {
   readonly times: ObserverTimes;
   readonly line: FlushLine;
   readonly figures: ObserverFigures;
+  /** Told before each look. */
+  readonly onLook: (reason: LookReason) => void;
   readonly wake: Wake;
   readonly scratch: Scratch;
   readonly clockMs: () => number;
