@@ -76,24 +76,26 @@ suite("an observed state", () => {
     assert.equal(state.table.stateHash(), hash);
   });
 
-  test("stays as it was when a page is missing", async () => {
-    const store = made();
-    const state = await scanned(store);
-    const info = store.commit();
-    for (const [index, missing] of info.frames.entries()) {
-      const frames = info.frames.filter((_, at) => at !== index);
-      const fewer = { ...info, frames, pageCount: frames.length };
-      let advanced: unknown;
-      try {
-        advanced = advanceState(state, rangeOf(state, [fewer]));
-      } catch (error) {
-        // Without its root page two pages could be the root: it is not even taken.
-        assert.equal((error as { code?: string }).code, "corrupt");
+  for (const hasFreelist of [true, false]) {
+    test(`stays as it was when a page is missing, ${hasFreelist ? "with a freelist" : "without one"}`, async () => {
+      const store = made({ hasFreelist });
+      const state = await scanned(store);
+      const info = store.commit();
+      for (const [index, missing] of info.frames.entries()) {
+        const frames = info.frames.filter((_, at) => at !== index);
+        const fewer = { ...info, frames, pageCount: frames.length };
+        let advanced: unknown;
+        try {
+          advanced = advanceState(state, rangeOf(state, [fewer]));
+        } catch (error) {
+          // Without its root page two pages could be the root: it is not even taken.
+          assert.equal((error as { code?: string }).code, "corrupt");
+        }
+        assert.equal(advanced, undefined, `without page ${missing.id}`);
       }
-      assert.equal(advanced, undefined, `without page ${missing.id}`);
-    }
-    assert.ok(advanceState(state, rangeOf(state, [info])) !== undefined);
-  });
+      assert.ok(advanceState(state, rangeOf(state, [info])) !== undefined);
+    });
+  }
 });
 
 function* ids(state: ObservedState): Generator<number> {
