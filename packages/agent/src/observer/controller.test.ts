@@ -7,7 +7,7 @@ import { pointsOf, temporary, until } from "../../testing/agent-bench.ts";
 import { type ObserverBench, startObserver } from "../../testing/observer-bench.ts";
 import { createPageStore, type PageStore } from "../../testing/page-store.ts";
 import { assertRestores, startTinyHost, type TinyHost } from "../../testing/tiny-host.ts";
-import type { PageFlushInfo } from "./page-flush.ts";
+import { copyFlush, type PageFlushInfo } from "./page-flush.ts";
 
 /** Asserts that all points of the present generation restore to what was live then; gives them. */
 async function assertPoints(host: TinyHost, bench: ObserverBench): Promise<number[]> {
@@ -339,6 +339,26 @@ suite("a controller whose database", () => {
 
     assert.equal(host.begins.get(bench.generation())?.reason, "replaced");
     await assertRestores(host, bench.generation(), other.state());
+  });
+
+  test("was told without a root page that nothing misses is asked, and begins another generation", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const made = { hasFreelist: false };
+    await using bench = await startObserver(host, { directory: directory.path, made });
+    await bench.settled();
+    const before = bench.generation();
+
+    const [info] = bench.commit(1, false);
+    const { root } = copyFlush(info as PageFlushInfo, 512, 1).tip;
+    const frames = (info as PageFlushInfo).frames.filter(({ id }) => Number(id) !== root);
+    bench.controller.onPageFlush({ ...(info as PageFlushInfo), frames, pageCount: frames.length });
+    await until("another generation", () => bench.generation() !== before);
+    bench.commit(1);
+    await until("it at the host", () => pointsOf(host, bench.generation()).includes(bench.store.newest()));
+
+    assert.equal(bench.observer().looks.changed, 1);
+    await assertRestores(host, bench.generation(), bench.store.state());
   });
 
   test("cannot be read is an alarm until it can, and nothing is lost meanwhile", async () => {

@@ -81,7 +81,11 @@ suite("an observed state", () => {
       const store = made({ hasFreelist });
       const state = await scanned(store);
       const info = store.commit();
+      // Without its root, and without a freelist to count by, what is left looks whole: only the database itself can tell.
+      const { root } = copyFlush(info, 512, 1).tip;
+      const isNoticed = (id: unknown) => hasFreelist || Number(id) !== root;
       for (const [index, missing] of info.frames.entries()) {
+        if (!isNoticed(missing.id)) continue;
         const frames = info.frames.filter((_, at) => at !== index);
         const fewer = { ...info, frames, pageCount: frames.length };
         let advanced: unknown;

@@ -1,6 +1,6 @@
 // The observer as a source: what an application tells goes in by `flush`, and comes out as the events of any other source. The
 // consumer's pull drives everything: while it takes nothing, what is told waits in the line, and is merged there.
-import type { TxId } from "@pageferry/format";
+import type { MetaFields, TxId } from "@pageferry/format";
 import { readPageTable, writePageTable } from "../page-table-file.ts";
 import { overlayFrames } from "../sources/base-image.ts";
 import type { BoltFileSourceOptions, CaptureEvent, CaptureSource } from "../sources/capture-event.ts";
@@ -216,7 +216,8 @@ function decideToLook(state: ObserverState): void {
 }
 
 /**
- * A call that tells what is known is most often a repetition. If the database is not where we are, or beyond, it has another history.
+ * Asks the database whether we are where it is: after a call that told what is known, which is most often a repetition, and now and
+ * then beside what is told, since a root that was not told leaves a tree that looks whole. If it is elsewhere, it has another history.
  */
 async function resolveDoubt(state: ObserverState): Promise<void> {
   const { now, database } = state;
@@ -228,14 +229,19 @@ async function resolveDoubt(state: ObserverState): Promise<void> {
   state.doubtAtMs = state.clockMs() + state.times.doubtMs;
   try {
     const found = await database.view(async (transaction) => metaOf(database, transaction));
-    const { txId, root, highWaterMark } = now.meta;
-    const isOther = found.txId === txId && (found.root !== root || found.highWaterMark !== highWaterMark);
+    const { txId } = now.meta;
+    const isOther = found.txId === txId && !isSameMeta(found, now.meta);
     const isBeyond = isStopping && found.txId > txId;
     if (found.txId < txId || isOther) state.isSuspect = true;
     if (state.isSuspect || isBeyond) wantLook(state, "changed");
   } catch {
     // A database that is closed has nothing to say; one that cannot be read says so when it is looked at.
   }
+}
+
+function isSameMeta(a: MetaFields, b: MetaFields): boolean {
+  const isSameTree = a.root === b.root && a.sequence === b.sequence && a.flags === b.flags;
+  return isSameTree && a.freelist === b.freelist && a.highWaterMark === b.highWaterMark;
 }
 
 /** Settles a range, and tells it. */
@@ -257,6 +263,7 @@ async function* follow(state: ObserverState, range: FlushRange): AsyncGenerator<
     }
   }
   state.now = advanced.state;
+  state.isDoubted = true;
   const { table, meta } = advanced.state;
   state.known = { txId: meta.txId, stateHash: outcome.post, identity: known.identity, table };
   state.stampMs = Math.max(state.stampMs, range.stampMs);

@@ -34,7 +34,7 @@ export interface ObserverTimes {
   readonly gapMs: number;
   /** After a failure to read the database it is tried again. */
   readonly retryMs: number;
-  /** At most so often it is asked whether calls that tell what is known are of another history. */
+  /** At most so often the database is asked whether we are where it is. */
   readonly doubtMs: number;
   readonly mergeBytes: number;
   readonly bytesMax: number;
@@ -72,7 +72,7 @@ export interface ObserverState {
   unreadSinceMs: number | undefined;
   /** What was told and waits does not follow; since when. */
   gapSinceMs: number | undefined;
-  /** A call told what was known, and nobody has asked yet whether that is right. */
+  /** The database is to be asked whether we are where it is. */
   isDoubted: boolean;
   doubtAtMs: number;
   image: BaseImage | undefined;
