@@ -122,6 +122,7 @@ export async function startLocalAws(config: Readonly<Record<string, unknown>>): 
       // This process is a function, too; the agent is none.
       env: {
         PAGEFERRY_CONFIG: "",
+        PAGEFERRY_MANIFEST_KEY: publicKey,
         AWS_ACCESS_KEY_ID: "test",
         AWS_SECRET_ACCESS_KEY: "test",
         AWS_REGION: "us-east-1",

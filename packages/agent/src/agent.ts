@@ -9,6 +9,7 @@ import type { DatabaseStatus } from "./database-status.ts";
 import { createGate } from "./gate.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import type { Queue } from "./queue.ts";
+import type { SegmentSource } from "./range-segment.ts";
 import { createBudget } from "./recent.ts";
 import { createRoster, nameHint } from "./roster.ts";
 import { type AgentSettings, defaultSettings } from "./settings.ts";
@@ -23,6 +24,8 @@ export interface AgentDatabase {
   readonly name?: string;
   /** It was restored since it was last backed up: a new generation begins. */
   readonly isRestored?: boolean;
+  /** What captures it, as its segments say: `bolt-file` unless told. */
+  readonly sourceKind?: SegmentSource;
 }
 
 /** What an agent is made of. Everything but the first three has a default. */
@@ -196,6 +199,7 @@ function placesOf({ databases, shadowDir }: AgentOptions): DatabasePlace[] {
       path,
       directory: join(resolve(shadowDir), name),
       isRestored: database.isRestored ?? false,
+      sourceKind: database.sourceKind ?? "bolt-file",
     };
   });
   const seen = new Map<DatabaseName, string>();

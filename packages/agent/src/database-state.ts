@@ -9,6 +9,7 @@ import type { Gate } from "./gate.ts";
 import type { Lag } from "./lag.ts";
 import type { Logger } from "./logger.ts";
 import type { Queue } from "./queue.ts";
+import type { SegmentSource } from "./range-segment.ts";
 import type { Budget } from "./recent.ts";
 import type { Sender } from "./send.ts";
 import type { AgentSettings } from "./settings.ts";
@@ -39,6 +40,8 @@ export interface DatabasePlace {
   readonly directory: string;
   /** The file was restored since it was last backed up: a new generation begins. */
   readonly isRestored: boolean;
+  /** What captures it, as its segments say. */
+  readonly sourceKind: SegmentSource;
 }
 
 /** One database at work. */

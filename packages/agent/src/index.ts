@@ -12,6 +12,18 @@ export type { AgentEvents, AgentListener } from "./agent-events.ts";
 export type { Alarm } from "./alarms.ts";
 export type { DatabaseStatus } from "./database-status.ts";
 export type { Logger } from "./logger.ts";
+export {
+  type Controller,
+  type ControllerOptions,
+  type ControllerStatus,
+  createController,
+  type ObserverConfig,
+  type ObserverOptions,
+} from "./observer/controller.ts";
+export type { ObservedDatabase, ObservedTransaction } from "./observer/observed-database.ts";
+export { observer, type PageFlushObserverRegistration } from "./observer/observer.ts";
+export type { ObserverStatus } from "./observer/observer-source.ts";
+export type { PageFlushInfo, PageFlushObserver, PageFrame } from "./observer/page-flush.ts";
 export { type Queue, type QueueCallOptions, type StagedBody, throttled } from "./queue.ts";
 export { type CreateQueueOptions, createQueue } from "./queues/create.ts";
 export { createHttpQueue, type HttpQueueOptions } from "./queues/http.ts";

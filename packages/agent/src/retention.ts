@@ -85,7 +85,8 @@ export function isWithinBounds(chapters: readonly Chapter[], bytesMax: number): 
 export async function squashChapter(chapter: Chapter, compression: CompressionConfig): Promise<void> {
   await chapter.shadow.squash((entries) => {
     const boundaries = [reachOf(chapter), chapter.inFlightTxId].filter((boundary) => boundary !== null);
-    return squashed(entries, { rawBytesMax: squashedBytesMax, boundaries, source: "bolt-file", compression });
+    const { sourceKind: source } = chapter;
+    return squashed(entries, { rawBytesMax: squashedBytesMax, boundaries, source, compression });
   });
 }
 

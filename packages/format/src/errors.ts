@@ -32,7 +32,7 @@ export const errorTable = {
     remedy: "stop",
     status: 400,
     exitCode: 2,
-    when: "A parameter of a request or command does not parse.",
+    when: "A parameter of a request or command does not parse, or an observer was told what no transaction is.",
     hint: "Correct the named parameter; --help shows examples.",
   },
   "wrong-method": {
