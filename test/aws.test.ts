@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ReceiveMessageCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
+import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
 import { openArchive, parseDatabaseName, planFromArchive, readPoints } from "@pageferry/format";
 import { restoreFile } from "@pageferry/format/node";
 import { openReplicaSet } from "@pageferry/functions";
@@ -22,19 +22,29 @@ import { type Chance, chance, temporaryDirectory, until } from "./temporary.ts";
 
 const skip = withoutMinistack || natsMissing || withoutLambdaClient;
 
-/** Takes messages away from the functions, and brings each back twice, a moment later and in another order. */
-async function disturb({ sqs, queueUrls }: LocalAws, random: Chance): Promise<number> {
-  const QueueUrl = queueUrls.ingest;
+/** Hands on what an agent sent: in another order, some of it late, and every third message twice. */
+async function handOn(
+  { sqs, queueUrls }: LocalAws,
+  random: Chance,
+): Promise<{ sent: number; twice: number }> {
   const { Messages = [] } = await sqs.send(
     new ReceiveMessageCommand({
-      ...{ QueueUrl, MaxNumberOfMessages: 10, VisibilityTimeout: 2, MessageAttributeNames: ["All"] },
+      ...{ QueueUrl: queueUrls.entry, MaxNumberOfMessages: 10, WaitTimeSeconds: 1 },
+      MessageAttributeNames: ["All"],
     }),
   );
-  for (const { Body, MessageAttributes } of random.sample(Messages, Messages.length)) {
-    if (MessageAttributes !== undefined || Body !== undefined)
-      await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: Body, MessageAttributes }));
+  let twice = 0;
+  for (const { Body, MessageAttributes, ReceiptHandle } of random.sample(Messages, Messages.length)) {
+    const copies = random.below(3) === 0 ? 2 : 1;
+    twice += copies - 1;
+    for (let copy = 0; copy < copies; copy += 1) {
+      const DelaySeconds = random.below(4);
+      const message = { MessageBody: Body, MessageAttributes, DelaySeconds };
+      await sqs.send(new SendMessageCommand({ QueueUrl: queueUrls.ingest, ...message }));
+    }
+    await sqs.send(new DeleteMessageCommand({ QueueUrl: queueUrls.entry, ReceiptHandle }));
   }
-  return Messages.length;
+  return { sent: Messages.length, twice };
 }
 
 /** Kills one of the processes that functions run in. */
@@ -62,12 +72,20 @@ suite("on a local AWS", { skip }, () => {
     await aws.sqs.send(
       new SendMessageCommand({ QueueUrl: aws.queueUrls.ingest, MessageBody: "this is no envelope" }),
     );
-    let [twice, kills] = [0, 0];
-    for (let round = 0; round < 12; round += 1) {
-      await sleep(1000);
-      twice += await disturb(aws, random);
-      if (round % 3 === 2) kills += await killFunction(aws.pid, random);
-      if (round === 8) await aws.schedule("compact").catch(() => undefined);
+    const flow = { isOver: false };
+    const handed = { sent: 0, twice: 0 };
+    const handing = (async () => {
+      while (!flow.isOver) {
+        const { sent, twice } = await handOn(aws, random);
+        handed.sent += sent;
+        handed.twice += twice;
+      }
+    })();
+    let kills = 0;
+    for (let round = 0; round < 4; round += 1) {
+      await sleep(3000);
+      kills += await killFunction(aws.pid, random);
+      if (round === 2) await aws.schedule("compact").catch(() => undefined);
     }
     await writer.finish();
     const last = await newestTxId(path);
@@ -86,6 +104,8 @@ suite("on a local AWS", { skip }, () => {
       throw new Error(`${error}\n${agent.output().slice(-3000)}`);
     });
     const ended = await agent.stop();
+    flow.isOver = true;
+    await handing;
     for (const name of ["compact", "prune", "verify"] as const) {
       t.diagnostic(`${name}: ${JSON.stringify(await aws.schedule(name))}`);
     }
@@ -121,7 +141,7 @@ suite("on a local AWS", { skip }, () => {
     }
     assert.deepEqual(bad, []);
     assert.equal(ended.code, 0);
-    t.diagnostic(JSON.stringify({ seed: random.seed, transactions: hexTxId(last), twice, kills }));
-    assert.ok(twice > 0 && kills > 0);
+    t.diagnostic(JSON.stringify({ seed: random.seed, transactions: hexTxId(last), ...handed, kills }));
+    assert.ok(handed.twice > 0 && kills > 0);
   });
 });

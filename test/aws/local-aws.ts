@@ -27,7 +27,8 @@ export type ScheduledName = "compact" | "prune" | "verify" | "repair";
 export interface LocalAws extends FunctionUrl {
   readonly pid: number;
   readonly sqs: SQSClient;
-  readonly queueUrls: Readonly<Record<"ingest" | "dead-ingest", string>>;
+  /** Agents send to `entry`, which nothing takes from: a test hands on, to `ingest`, as it likes. */
+  readonly queueUrls: Readonly<Record<"entry" | "ingest" | "dead-ingest", string>>;
   /** What an agent is started with. */
   readonly agent: {
     readonly arguments: readonly string[];
@@ -60,7 +61,10 @@ export async function startLocalAws(config: Readonly<Record<string, unknown>>): 
   const { replicas } = parseConfig({ replicas: written });
   const [s3Label = "", natsLabel = ""] = replicas.map(replicaLabel);
   const deadIngest = await make("dead-ingest");
-  const queueUrls = { ingest: await make("ingest", redrive("dead-ingest")), "dead-ingest": deadIngest };
+  const queueUrls = {
+    ...{ entry: await make("entry"), ingest: await make("ingest", redrive("dead-ingest")) },
+    "dead-ingest": deadIngest,
+  };
   const dead = { [s3Label]: await make("dead-s3"), [natsLabel]: await make("dead-nats") };
   const lanes = {
     [s3Label]: await make("lane-s3", redrive("dead-s3")),
@@ -116,7 +120,7 @@ export async function startLocalAws(config: Readonly<Record<string, unknown>>): 
     ...{ url: api.url, pid: aws.pid, sqs, queueUrls, replicas },
     agent: {
       arguments: [
-        ...["--queue", `sqs://000000000000/ingest?endpoint=${endpoint}`],
+        ...["--queue", `sqs://000000000000/entry?endpoint=${endpoint}`],
         ...["--staging", `s3://${stageBucket}?endpoint=${endpoint}`],
       ],
       // This process is a function, too; the agent is none.
