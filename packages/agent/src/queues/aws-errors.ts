@@ -118,7 +118,7 @@ function lastPart(code: string): string {
 }
 
 /** A server's or the SDK's word for what was wrong. */
-export function nameOf(error: unknown): string {
+function nameOf(error: unknown): string {
   const { name, code } = error as Answer;
   if (typeof name === "string" && name !== "Error") return lastPart(name);
   return typeof code === "string" ? code : "";
