@@ -105,7 +105,7 @@ export function opened<Opened>(open: () => Promise<Opened>): () => Promise<Opene
 }
 
 /** The bucket that holds `stage/` and `state/`. Its credentials are the function's. */
-export function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): S3Store {
+function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): S3Store {
   const at = endpoint === undefined ? {} : { endpoint };
   return retrying(s3Store({ bucket: stageBucket, ...at }));
 }
