@@ -80,7 +80,8 @@ export async function openContainer(
       const set = await openSet(entry, { label, notes, telemetry, now });
       const shared = { stagedBody: stage.body, alarms, onFork: forks.found };
       const clock = { now: () => performance.now(), random: Math.random };
-      return { ...createTarget(renewed(set), { ...shared, ...clock }), label };
+      // The lanes are worked by other processes.
+      return { ...createTarget(renewed(set), { ...shared, ...clock, probes: true }), label };
     }),
   );
   return {
@@ -105,7 +106,7 @@ export function opened<Opened>(open: () => Promise<Opened>): () => Promise<Opene
 }
 
 /** The bucket that holds `stage/` and `state/`. Its credentials are the function's. */
-export function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): S3Store {
+function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): S3Store {
   const at = endpoint === undefined ? {} : { endpoint };
   return retrying(s3Store({ bucket: stageBucket, ...at }));
 }
