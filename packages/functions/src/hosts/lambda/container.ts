@@ -52,6 +52,7 @@ export interface ContainerOptions {
   readonly variables?: Readonly<Record<string, string | undefined>>;
   /** Of notes that only this function wants. */
   readonly prefixes?: readonly string[];
+  readonly now?: () => number;
 }
 
 /** Notes that every function wants. */
@@ -60,7 +61,7 @@ const sharedPrefixes = ["source/", "fork/", "root/", alarmNotes];
 /** Opens what the function `name` works with. Errors: `bad-config`, and those of the bucket with the notes. */
 export async function openContainer(
   name: string,
-  { variables = process.env, prefixes = [] }: ContainerOptions = {},
+  { variables = process.env, prefixes = [], now = Date.now }: ContainerOptions = {},
 ): Promise<Container> {
   const environment = readEnvironment(variables);
   const store = openStageStore(environment);
@@ -68,18 +69,19 @@ export async function openContainer(
     ...{ store, prefixes: [...sharedPrefixes, ...prefixes] },
     merges: { "source/": mergeSources, "upkeep/": mergeUpkeep },
   });
-  const telemetry = createTelemetry({ name, deployStage: environment.deployStage, now: Date.now, notes });
+  const telemetry = createTelemetry({ name, deployStage: environment.deployStage, now, notes });
   const { alarms } = telemetry;
-  const sources = createSources({ now: Date.now, alarms, notes });
+  const sources = createSources({ now, alarms, notes });
   const forks = createForks({ alarms, notes });
   const stage = bucketStage(store);
   const sets = await Promise.all(
     environment.config.replicas.map(async (entry) => {
       const label = replicaLabel(entry);
-      const set = await openSet(entry, { label, notes, telemetry });
+      const set = await openSet(entry, { label, notes, telemetry, now });
       const shared = { stagedBody: stage.body, alarms, onFork: forks.found };
       const clock = { now: () => performance.now(), random: Math.random };
-      return { ...createTarget(renewed(set), { ...shared, ...clock }), label };
+      // The lanes are worked by other processes.
+      return { ...createTarget(renewed(set), { ...shared, ...clock, probes: true }), label };
     }),
   );
   return {
@@ -104,7 +106,7 @@ export function opened<Opened>(open: () => Promise<Opened>): () => Promise<Opene
 }
 
 /** The bucket that holds `stage/` and `state/`. Its credentials are the function's. */
-export function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): S3Store {
+function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): S3Store {
   const at = endpoint === undefined ? {} : { endpoint };
   return retrying(s3Store({ bucket: stageBucket, ...at }));
 }
@@ -113,15 +115,16 @@ interface SetParts {
   readonly label: string;
   readonly notes: ObjectNotes;
   readonly telemetry: Telemetry;
+  readonly now: () => number;
 }
 
 function openSet(
   entry: LambdaEnvironment["config"]["replicas"][number],
-  { label, notes, telemetry }: SetParts,
+  { label, notes, telemetry, now }: SetParts,
 ): Promise<ReplicaSet> {
   const note = `root/${label}`;
   return openReplicaSet(entry, {
-    now: Date.now,
+    now,
     owner: { get: () => notes.notes(note).get(note), set: (database) => notes.setNote(note, database) },
     observe:
       () =>
