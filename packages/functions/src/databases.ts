@@ -36,7 +36,7 @@ const admitWaitMs = 500;
 const admitAgainMs = 10_000;
 
 export interface DatabasesOptions {
-  readonly queue: DurableQueue;
+  readonly queue: Pick<DurableQueue, "depths">;
   readonly sources: Sources;
   readonly targets: readonly Target[];
   readonly alarms: Alarms;
@@ -147,7 +147,11 @@ export function createDatabases(options: DatabasesOptions): Databases {
 }
 
 /** Whether messages of a database still wait somewhere. */
-function isPending(database: DatabaseName, queue: DurableQueue, targets: readonly Target[]): boolean {
+function isPending(
+  database: DatabaseName,
+  queue: Pick<DurableQueue, "depths">,
+  targets: readonly Target[],
+): boolean {
   const waiting = new Set(
     queue
       .depths(database)

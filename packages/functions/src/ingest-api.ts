@@ -14,13 +14,13 @@ import { ingestRoute, needsRoute, stageRoute } from "./ingest-schema.ts";
 import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
 import { requireDatabase } from "./scopes.ts";
 import { addRoute } from "./serve-route.ts";
-import type { Stage } from "./stage.ts";
+import type { StageDoor } from "./stage.ts";
 import type { CallOptions } from "./store.ts";
 
 export interface IngestApiOptions {
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
   readonly ingest: (envelope: Uint8Array, mayAdd: (database: DatabaseName) => void) => Promise<unknown>;
-  readonly stage: Stage;
+  readonly stage: Pick<StageDoor, "put">;
   readonly needs: (database: DatabaseName, call: CallOptions) => Promise<Needs>;
 }
 
@@ -39,10 +39,10 @@ export function addIngestRoutes(app: Hono, options: IngestApiOptions): void {
     await options.ingest(await bodies.read(context, envelopeBytesMax), mayAdd);
     return context.body(null, 202);
   });
-  addRoute(app, stageRoute, async ({ context }) => {
+  addRoute(app, stageRoute, async ({ context, query: { database } }) => {
     const size = declaredLength(context);
     const digest = context.req.param("digest") ?? "";
-    const outcome = await options.stage.put(digest, chunksOf(context), { size });
+    const outcome = await options.stage.put(digest, chunksOf(context), { size, database });
     return context.body(null, outcome === "stored" ? 201 : 200);
   });
   addRoute(app, needsRoute, async ({ context, signal }) => {

@@ -96,9 +96,9 @@ export interface Store extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Tells whether a name may be given to `replace`: `_state.json`, `needs.json`, and what lies in `leases/` or `marks/`. */
+/** Tells whether a name may be given to `replace`: `_state.json`, `needs.json`, and what lies in `leases/`, `marks/` or `state/`. */
 export function isMutableName(name: string): boolean {
-  return /(^|\/)(_state\.json|needs\.json|(leases|marks)\/[^/]+)$/.test(name);
+  return /(^|\/)(_state\.json|needs\.json|(leases|marks|state)\/[^/]+)$/.test(name);
 }
 
 /** Throws `bad-name` unless `name` is a plain relative path that may be replaced. */

@@ -1,6 +1,6 @@
 // A replica as the local host works it: behind a circuit breaker, with its lanes, asked by one batch at a time.
 
-import { isPageferryError, PageferryError } from "@pageferry/format";
+import { type DatabaseName, isPageferryError, PageferryError } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import { type Breaker, type BreakerState, createBreaker, type Pass } from "./breaker.ts";
 import { untilAborted, withDeadline } from "./deadline.ts";
@@ -40,7 +40,7 @@ export interface Target extends FanoutTarget {
 }
 
 export interface TargetOptions {
-  readonly stagedBody: (digest: string) => Promise<LargeBody>;
+  readonly stagedBody: (digest: string, database: DatabaseName) => Promise<LargeBody>;
   readonly alarms: Alarms;
   readonly now: () => number;
   readonly random: () => number;

@@ -2,6 +2,7 @@
 
 import type { Alarms } from "./alarms.ts";
 import { addSample, detectJump, type GrowthSample } from "./growth.ts";
+import type { Notes } from "./notes.ts";
 import type { Replica } from "./replica.ts";
 import type { ScheduledTask } from "./schedule.ts";
 import type { Target } from "./targets.ts";
@@ -13,7 +14,7 @@ export interface GrowthWatchOptions {
   readonly alarms: Alarms;
   readonly now: () => number;
   /** Keeps samples over restarts. */
-  readonly notes: { notes(prefix: string): Map<string, string>; setNote(name: string, value: string): void };
+  readonly notes: Pick<Notes, "notes" | "setNote">;
 }
 
 export function growthTask(options: GrowthWatchOptions): ScheduledTask {
