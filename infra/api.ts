@@ -23,8 +23,7 @@ export interface ApiOptions {
 
 export function createApi(deployment: Deployment, options: ApiOptions): sst.aws.Function {
   const { storage, queues, secrets, variables } = options;
-  const { args, name, child } = deployment;
-  const concurrency = args.concurrency?.api ?? concurrencyDefault;
+  const concurrency = deployment.args.concurrency?.api ?? concurrencyDefault;
   const deadLetters = [queues.ingestDead, ...queues.lanes.map(({ dead }) => dead)];
   const lanes = queues.lanes.map(({ queue }) => queue);
   return createFunction(deployment, "Api", {
