@@ -1,6 +1,7 @@
 // Keys that each parse, but not together. What is caught here would otherwise be found out on the day of the restore.
 
 import type { Config } from "./config.ts";
+import { queueContradictions } from "./config-queue.ts";
 import { replicaLabel } from "./config-replica.ts";
 import { formatDuration } from "./durations.ts";
 
@@ -104,7 +105,7 @@ function levelsThatCannotHold(levelsMs: readonly number[]): string[] {
 }
 
 function sidesThatDisagree(config: Config): string[] {
-  const found: string[] = [];
+  const found = config.queue === undefined ? [] : queueContradictions(config.queue);
   if (config.queue !== undefined && config.replicas.length > 0) {
     found.push(
       "replicas belong to the side that serves, and queue says that this side only sends: keep one of the two",

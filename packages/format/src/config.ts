@@ -5,6 +5,7 @@ import type { z } from "zod";
 import type { AlarmsConfig } from "./config-alarms.ts";
 import { type CompressionConfig, defaultCompression } from "./config-compression.ts";
 import { contradictionsOf } from "./config-contradictions.ts";
+import type { QueueConfig } from "./config-queue.ts";
 import { type ReplicaConfig, secretKeys } from "./config-replica.ts";
 import {
   type CompactionConfig,
@@ -65,8 +66,8 @@ export interface Config {
   readonly syncIntervalMs: number;
   /** `interval`: one point per batch. `transaction`: every commit is a point, at the price of larger archives. */
   readonly granularity: "interval" | "transaction";
-  /** The host to send to; absent where agent and host are one process. */
-  readonly queue?: { readonly url: string; readonly token?: string };
+  /** Where to send; absent where agent and host are one process. */
+  readonly queue?: QueueConfig;
   /** Where the host listens. Without a port: 7373, or a free one if that is taken. */
   readonly listen: { readonly host: string; readonly port?: number };
   /** The bearer token of the host; `<dataDir>/token` unless told. */

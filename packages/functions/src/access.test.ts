@@ -58,7 +58,10 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
     waitFor: reach("wait"),
     lagHistory: () => ({ everyMs: 60_000, lagMs: [] }),
     closing: AbortSignal.abort(),
-    ...{ events: { since: () => [] }, changes: { listen: () => () => {} }, onEvent: () => () => {} },
+    events: {
+      ...{ events: { since: () => [] }, changes: { listen: () => () => {} }, onEvent: () => () => {} },
+      closing: AbortSignal.abort(),
+    },
     alarms: () => [],
     inspect: { onUse: reach("inspect") },
     onUnexpected: (error) => assert.fail(String(error)),

@@ -173,9 +173,10 @@ export function keepLineFor(context: Context, ms: number): void {
   nodeOf(context).outgoing?.setTimeout(ms + lineGraceMs);
 }
 
-/** Behind a proxy it is the proxy's; elsewhere than on Node's own server all calls count as one address. */
+/** Behind a proxy it is the proxy's; a function is told it with the request. Elsewhere all calls count as one address. */
 export function addressOf(context: Context): string {
-  return nodeOf(context).incoming?.socket.remoteAddress ?? "";
+  const { address } = (context.env ?? {}) as { readonly address?: string };
+  return address ?? nodeOf(context).incoming?.socket.remoteAddress ?? "";
 }
 
 function nodeOf(context: Context): {

@@ -40,11 +40,12 @@ export interface ApiOptions
     RepairApiOptions,
     TimeApiOptions,
     WaitApiOptions,
-    EventsApiOptions,
     InspectApiOptions,
     Pick<PageApiOptions, "page"> {
   /** Asked of every call but `/healthz` and the reference. */
   readonly authenticate: Authenticate;
+  /** Without it there are no events. */
+  readonly events?: EventsApiOptions;
   /** Told what nobody foresaw. */
   readonly onUnexpected: OnUnexpected;
 }
@@ -92,7 +93,7 @@ export function createApi(options: ApiOptions): Hono {
   addRepairRoutes(app, options, parsed);
   addTimeRoutes(app, options, parsed);
   addWaitRoutes(app, options, parsed);
-  addEventRoutes(app, options);
+  addEventRoutes(app, options.events);
   addInspectRoutes(app, options, parsed);
   addDocsRoutes(app);
   addPageRoutes(app, options, archived);

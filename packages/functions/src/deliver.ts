@@ -11,7 +11,7 @@ import {
   parseObjectName,
 } from "@pageferry/format";
 import pMap from "p-map";
-import { gather } from "./body.ts";
+import { gather, openBody as openVerified } from "./body.ts";
 import type { StateObjectName } from "./describe.ts";
 import type { Replica } from "./replica.ts";
 import type { LargeBody, PutOutcome, ReplicaItem } from "./replica-put.ts";
@@ -176,5 +176,7 @@ async function openBody(
     );
   }
   if (name.kind !== "segment" || body.size > stampedBytesMax) return body;
-  return gather(body.open(), stampedBytesMax, `object ${item.name}`);
+  // Who staged it may have put other bytes under the digest.
+  const where = `object ${item.name}`;
+  return gather(openVerified(body, where), stampedBytesMax, where);
 }

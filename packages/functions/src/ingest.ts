@@ -40,12 +40,12 @@ export interface IngestOptions {
 export async function ingest(
   bytes: Uint8Array,
   options: IngestOptions,
-  mayAdd: (database: DatabaseName) => void,
+  mayAdd: (database: DatabaseName, envelope: Envelope) => void,
 ): Promise<Envelope> {
   const receivedAtMs = options.now();
   const envelope = decodeEnvelope(bytes);
   const { database, begin, items } = envelope;
-  mayAdd(database);
+  mayAdd(database, envelope);
   options.checkFork(database, begin);
   await options.admit(database);
   const digests: string[] = [];

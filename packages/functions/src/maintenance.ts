@@ -46,6 +46,7 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
     every("notes", secondMs, () => sources.save()),
     every("alarms", 5 * secondMs, (signal) => {
       watch(options);
+      options.repairs.refresh();
       probeIdle(options, signal);
     }),
     every("queue", minuteMs, () => expire(options)),
@@ -89,7 +90,14 @@ async function eachTarget(
   if (failed !== undefined) throw failed.reason;
 }
 
-function watch(options: MaintenanceOptions): void {
+/** What the alarms that time tells are read from. */
+export interface WatchedParts extends Pick<MaintenanceOptions, "sources" | "alarms" | "now" | "config"> {
+  readonly queue: Pick<DurableQueue, "depths">;
+  readonly databases: Pick<Databases, "standing" | "gaps">;
+}
+
+/** Raises and clears them. */
+export function watch(options: WatchedParts): void {
   const { sources, alarms, queue, now, databases, config } = options;
   for (const source of sources.all()) {
     const { database, lastSeenMs, host } = source;
@@ -106,7 +114,6 @@ function watch(options: MaintenanceOptions): void {
     watchGaps(database, databases.gaps(database), alarms);
   }
   watchQueue(queue.depths(), options);
-  options.repairs.refresh();
 }
 
 /**

@@ -63,9 +63,10 @@ export async function openObjectNotes(
   };
   const write = async (name: string, value: string, during: CallOptions): Promise<void> => {
     const merge = Object.entries(merges).find(([prefix]) => name.startsWith(prefix))?.[1];
-    const theirs = merge === undefined || value === "" ? "" : await readNote(store, objectName(name), during);
-    const merged = merge === undefined || theirs === "" ? value : merge(theirs, value);
-    if (merged !== theirs) await store.replace(objectName(name), Buffer.from(merged), during);
+    const isMerged = merge !== undefined && value !== "";
+    const theirs = isMerged ? await readNote(store, objectName(name), during) : "";
+    const merged = isMerged && theirs !== "" ? merge(theirs, value) : value;
+    if (merged !== theirs || value === "") await store.replace(objectName(name), Buffer.from(merged), during);
     // Somebody may have set it anew while it was written.
     if (changed.get(name) !== value) return;
     changed.delete(name);
@@ -74,7 +75,9 @@ export async function openObjectNotes(
   await refresh(call);
   return {
     setNote: set,
-    dropNote: (name) => set(name, ""),
+    dropNote(name) {
+      if (known.has(name)) set(name, "");
+    },
     notes: (prefix) => new Map([...known].filter(([name]) => name.startsWith(prefix))),
     ageMs: () => performance.now() - readAtMs,
     refresh,

@@ -11,6 +11,7 @@ const app = createApi({
   metrics: async () => ({ contentType: "text/plain", body: "" }),
   images: {},
   signer: {},
+  events: {},
   onUnexpected: (error: unknown) => assert.fail(String(error)),
 } as unknown as ApiOptions);
 

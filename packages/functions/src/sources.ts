@@ -97,12 +97,14 @@ export function createSources(options: SourcesOptions): Sources {
       const source = sources.get(database) ?? newSource(envelope);
       sources.set(database, source);
       const begun = source.generations.has(begin.generation) ? undefined : begin;
+      const isSame = source.generation === begin.generation;
       noteWriter(source, envelope, receivedAtMs);
       source.host = begin.host;
       source.generation = begin.generation;
       source.lastSeenMs = receivedAtMs;
       noteItems(source, envelope, receivedAtMs);
-      noteNewest(source, envelope);
+      // Within a generation transactions do not fall: what tells of fewer was overtaken on its way.
+      if (!isSame || (envelope.newestTxId ?? 0n) >= (source.newestTxId ?? 0n)) noteNewest(source, envelope);
       changed.add(database);
       options.onHeard?.(database, begun);
     },
@@ -147,17 +149,20 @@ export function createSources(options: SourcesOptions): Sources {
   function noteNewest(source: Source, { newestTxId, newestStampMs }: Envelope): void {
     if (newestTxId === null) return;
     const list = seen.get(source.database) ?? [];
-    const stampMs = newestStampMs ?? source.lastSeenMs;
-    const last = list.at(-1);
-    // A restored database goes on below: what was seen above it is no longer to come.
-    if (last !== undefined && newestTxId < last.txId) list.length = 0;
-    if (last === undefined || newestTxId !== last.txId) list.push({ txId: newestTxId, stampMs });
-    if (list.length > seenMax)
-      list.splice(0, list.length, ...list.filter((_, at) => at % 2 === 0 || at > seenMax / 2));
     seen.set(source.database, list);
+    addSeen(list, { txId: newestTxId, stampMs: newestStampMs ?? source.lastSeenMs });
     source.newestTxId = newestTxId;
     source.newestStampMs = newestStampMs;
   }
+}
+
+function addSeen(list: Seen[], one: Seen): void {
+  const last = list.at(-1);
+  // A restored database goes on below: what was seen above it is no longer to come.
+  if (last !== undefined && one.txId < last.txId) list.length = 0;
+  if (last === undefined || one.txId !== last.txId) list.push(one);
+  if (list.length > seenMax)
+    list.splice(0, list.length, ...list.filter((_, at) => at % 2 === 0 || at > seenMax / 2));
 }
 
 function newSource({ database, begin }: Envelope): Source {

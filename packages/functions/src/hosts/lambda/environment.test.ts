@@ -35,6 +35,11 @@ test("a complete environment is read, with its secrets filled in from their own 
   assert.deepEqual(environment.tokens, []);
 });
 
+test("a deployment that names no databases is for many, not in the Go implementation's form", () => {
+  const config = JSON.stringify({ replicas: ["s3://backups"] });
+  assert.equal(readEnvironment({ ...complete, PAGEFERRY_CONFIG: config }).config.isGoForm, false);
+});
+
 test("what is missing or does not parse is named by its variable", () => {
   const broken: readonly (readonly [string, string | undefined, RegExp])[] = [
     ["PAGEFERRY_CONFIG", undefined, /^PAGEFERRY_CONFIG: is not set$/],

@@ -91,7 +91,10 @@ function checkSize(variables: Variables): void {
 }
 
 function readConfig(variables: Variables): Config {
-  const config = parseConfig(fromJson(variables, "PAGEFERRY_CONFIG"), {
+  const written = fromJson(variables, "PAGEFERRY_CONFIG");
+  // A deployment is for many databases, also where it names none: that it has only the Go implementation's keys says nothing.
+  const isObject = typeof written === "object" && written !== null && !Array.isArray(written);
+  const config = parseConfig(isObject ? { databases: [], ...written } : written, {
     env: variables,
     source: "PAGEFERRY_CONFIG",
   });

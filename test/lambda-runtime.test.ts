@@ -1,0 +1,130 @@
+// The bundled functions in AWS's own runtime interface client, before real queues and real S3 servers.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { after, before, suite, test } from "node:test";
+import { historyOf } from "../packages/functions/testing/history.ts";
+import { failedOf, startWorld, type World } from "./lambda/world.ts";
+import { withoutLambdaClient } from "./servers/lambda-runtime.ts";
+import { withoutMinistack } from "./servers/ministack.ts";
+import { withoutS3Server } from "./servers/s3.ts";
+
+const skip = withoutLambdaClient || withoutMinistack || withoutS3Server;
+
+/** The goal, and what a busy machine of CI may make of it. */
+const startBytesMax = 1_500_000;
+const initMsMax = 2000;
+
+const segments = async (world: World, replica: 0 | 1) =>
+  (await world.objects(replica)).filter((name) => name.includes("/segments/"));
+
+suite("the bundled fan-out function", { skip }, () => {
+  let world: World;
+  before(async () => {
+    world = await startWorld();
+  });
+  after(() => world?.[Symbol.asyncDispose]());
+
+  test("brings a batch to every replica, packed, and a poisoned record to the dead letters", async (t) => {
+    const history = historyOf("a1");
+    for (const id of [3, 1, 2]) {
+      const envelope = history.envelope([history.segment(id, id + 1)], { newestStampMs: Date.now() });
+      await world.send("ingest", envelope);
+    }
+    await world.send("ingest", "this is no envelope");
+    const { taken, failed, result } = await world.pump("ingest");
+    assert.deepEqual([taken, failed], [4, 0], JSON.stringify(result));
+    const expected = `app/${history.generation}/segments/0000000000000002-0000000000000004-`;
+    for (const replica of [0, 1] as const) {
+      const found = await segments(world, replica);
+      assert.equal(found.length, 1);
+      assert.ok(found[0]?.startsWith(expected) && found[0].endsWith(".pack.cbor"), found[0]);
+    }
+    const [letter, ...others] = await world.letters("dead-ingest");
+    assert.deepEqual(others, []);
+    assert.equal(letter?.body, "this is no envelope");
+    assert.equal(letter?.attributes.code, "corrupt");
+    assert.match(letter?.attributes.reason ?? "", /is no base64/);
+    t.diagnostic(`init ${world.fanOut.initMs.map(Math.round)} ms, bundle ${JSON.stringify(world.sizes)}`);
+    assert.ok((world.sizes["fan-out"]?.start ?? 0) <= startBytesMax);
+    assert.ok((world.fanOut.initMs[0] ?? 0) <= initMsMax);
+  });
+
+  test("writes its metrics and its alarm as lines of its log", () => {
+    const lines = world.fanOut.output().split("\n");
+    const metrics = lines.find((line) => line.includes('"CloudWatchMetrics"') && line.includes('"Received"'));
+    assert.match(metrics ?? "", /"Received":4/);
+    assert.match(metrics ?? "", /"stage":"test"/);
+    assert.ok(lines.some((line) => line.includes("alarm: messages of the ingest queue are refused")));
+  });
+
+  test("a batch in which every record is poison succeeds: each is a dead letter, none comes again", async () => {
+    for (const body of ["AAAA", "{}", "////"]) await world.send("ingest", body);
+    const { taken, failed } = await world.pump("ingest");
+    assert.deepEqual([taken, failed], [3, 0]);
+    const letters = await world.letters("dead-ingest");
+    assert.deepEqual(letters.map(({ attributes }) => attributes.code).sort(), [
+      "corrupt",
+      "corrupt",
+      "corrupt",
+    ]);
+    assert.equal(await world.depth("ingest"), 0);
+  });
+
+  test("a batch in which every record fails names each, and none is lost", async () => {
+    const history = historyOf("a2");
+    // Nobody can take what goes on: no lane, no dead letters, and replicas that cannot be reached.
+    await using broken = await world.variant("fan-out", {
+      PAGEFERRY_CONFIG: JSON.stringify({
+        replicas: [
+          { type: "s3", bucket: "away", endpoint: "http://127.0.0.1:1", accessKey: "a", secretKey: "b" },
+        ],
+      }),
+      PAGEFERRY_LANES: "{}",
+      PAGEFERRY_DEAD_LETTERS: "{}",
+    });
+    await world.send("ingest", "poison");
+    await world.send("ingest", history.envelope([history.segment(1, 2)]));
+    const Records = await world.receive("ingest");
+    const result = await broken.invoke({ Records });
+    assert.ok(result.ok, JSON.stringify(result));
+    assert.deepEqual(failedOf(result.value), new Set(Records.map(({ messageId }) => messageId)));
+    assert.equal(await world.depth("ingest"), 2);
+    // They come again, after their wait.
+    for (let left = 2; left > 0; ) left -= (await world.pump("ingest")).taken;
+    assert.equal((await world.letters("dead-ingest")).length, 1);
+  });
+
+  test("what is refused has its code, and stops nothing", async () => {
+    const history = historyOf("a3");
+    const item = history.segment(1, 2);
+    const digest = createHash("sha256").update("gone").digest("hex");
+    const newer = Buffer.from(history.envelope([item]));
+    // The segment within has a version of its own, before it.
+    const at = newer.lastIndexOf("gversion");
+    newer[at + 8] = 9;
+    const staged = history.segment(2, 3);
+    const wrong = createHash("sha256").update("another").digest("hex");
+    await world.stage("app", wrong, staged.bytes);
+    await world.send("ingest", newer);
+    await world.send("ingest", history.envelope([item]), { attributes: { stage: "production" } });
+    await world.send("ingest", history.envelope([{ name: item.name, digest, size: 4 }]));
+    await world.send("ingest", history.envelope([{ name: item.name, digest, size: 2 ** 34 }]));
+    await world.send(
+      "ingest",
+      history.envelope([{ name: staged.name, digest: wrong, size: staged.bytes.length }]),
+    );
+    await world.send("ingest", history.envelope([history.segment(3, 4)]), { attributes: { stage: "test" } });
+    await world.drain("ingest");
+    const codes = (await world.letters("dead-ingest")).map(({ attributes }) => attributes.code);
+    assert.deepEqual(codes.sort(), ["forbidden", "not-found", "too-large", "unsupported-version"]);
+    for (const queue of ["dead-0", "dead-1"] as const) {
+      assert.deepEqual(
+        (await world.letters(queue)).map(({ attributes }) => attributes.code),
+        ["corrupt"],
+      );
+    }
+    const stored = (await segments(world, 0)).filter((name) => name.includes(history.generation));
+    assert.deepEqual(stored.length, 1);
+  });
+});
