@@ -16,6 +16,10 @@ export interface RunOptions {
   readonly granularity: string;
   readonly syncInterval: string;
   readonly host: string;
+  readonly queue: string;
+  readonly staging: string;
+  readonly api: string;
+  readonly stage: string;
   readonly shadow: string;
   readonly json: boolean;
 }
@@ -61,6 +65,21 @@ export const agentOptions: readonly OptionSpec[] = [
   },
 ];
 
+/** Where an agent sends to. */
+export const queueOptions: readonly OptionSpec[] = [
+  { flags: "--host <url>", description: "the host, as `pageferry serve` prints it" },
+  {
+    flags: "--queue <url>",
+    description: "instead: an SQS queue, by its URL or sqs://ACCOUNT/NAME?region=REGION",
+  },
+  { flags: "--staging <url>", description: "with --queue: the bucket for large bodies, s3://BUCKET" },
+  { flags: "--api <url>", description: "with --queue: the API that knows what is missing" },
+  {
+    flags: "--stage <name>",
+    description: "with --queue: the deploy stage that is sent to, such as production",
+  },
+];
+
 /** Reads the configuration and lays the flags over it. Errors: `bad-config`, `bad-request`. */
 export async function loadRunSettings(
   databases: readonly string[],
@@ -72,13 +91,22 @@ export async function loadRunSettings(
     databases: databases.length > 0 ? databases.map(shieldVariables) : undefined,
     granularity: options.granularity,
     syncInterval: options.syncInterval,
-    queue: options.host === undefined ? undefined : { url: options.host },
+    queue: queueOf(options),
     shadowDir: options.shadow,
     dataDir: options.data,
     listen: Object.keys(listen).length === 0 ? undefined : listen,
   });
   const { config } = await loadConfig(io, options.config, overrides);
   return { config, dataDir: config.dataDir ?? defaultDataDir };
+}
+
+/** The flags take the place of the file's `queue` as a whole: a bucket of the one and a queue of the other would not fit. */
+function queueOf({ host, queue, staging, api, stage }: Partial<RunOptions>): object | undefined {
+  if (host !== undefined && queue !== undefined) {
+    throw new PageferryError("bad-request", "--host and --queue: commits are sent to one of the two");
+  }
+  const written = given({ url: queue ?? host, staging, api, stage });
+  return Object.keys(written).length === 0 ? undefined : written;
 }
 
 /** A path typed at a shell has had its variables filled in; what is left of `${` is the path's own. */

@@ -3,8 +3,8 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { type Agent, createAgent, createHttpQueue, type Queue } from "@pageferry/agent";
-import { type Config, PageferryError } from "@pageferry/format";
+import { type Agent, createAgent, createQueue, type Queue } from "@pageferry/agent";
+import { type Config, PageferryError, parseQueueUrl, type QueueConfig } from "@pageferry/format";
 import { writeFileDurable } from "@pageferry/format/node";
 import { type Alarm as AgentAlarm, createAlarmSinks, type LocalHost, localHost } from "@pageferry/functions";
 import { shadowDir, urlFile } from "./data-dir.ts";
@@ -83,10 +83,10 @@ function tellToken(io: Io, token: string, path: string): void {
 
 /** Starts an agent that sends to the host of the configuration. Errors: `bad-config` without one. */
 export async function startReplicate(options: StartOptions): Promise<Running> {
-  const { config, dataDir, io } = options;
+  const { config } = options;
   if (config.queue === undefined) {
     throw new PageferryError("bad-config", "no host to send to", {
-      hint: "Name it with --host http://HOST:7373, or as `queue` in the configuration.",
+      hint: "Name it with --host http://HOST:7373, an SQS queue with --queue, or as `queue` in the configuration.",
     });
   }
   if (config.restore.enabled) {
@@ -94,9 +94,7 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
       hint: "Restore with `pageferry restore` before the agent starts, or run `up`.",
     });
   }
-  const { url } = config.queue;
-  const token = config.queue.token ?? (await hostToken(url, dataDir, io));
-  const queue = createHttpQueue({ url, ...(token === undefined ? {} : { token }), now: io.now });
+  const queue = await openQueue(config, config.queue, options);
   const teller = webhooksTell(options);
   const agent = await startAgent(options, queue, new Set(), teller);
   return {
@@ -105,6 +103,18 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
       await teller.stop();
     },
   };
+}
+
+/** The most that a message waits for those of other databases, ms: requests are what SQS costs. */
+const gatherMsMax = 250;
+
+async function openQueue(config: Config, queue: QueueConfig, { dataDir, io }: StartOptions): Promise<Queue> {
+  // At SQS the token is the API's alone.
+  const tokenFor = parseQueueUrl(queue.url) === undefined ? queue.url : queue.api;
+  const token = queue.token ?? (tokenFor === undefined ? undefined : await hostToken(tokenFor, dataDir, io));
+  // One database has nobody to wait for; several may wait for a part of what commits wait anyway.
+  const gatherMs = config.databases.length > 1 ? Math.min(gatherMsMax, config.syncIntervalMs / 4) : 0;
+  return createQueue({ ...queue, ...(token === undefined ? {} : { token }), gatherMs, now: io.now });
 }
 
 /** Who tells of an agent's alarms. */

@@ -25,7 +25,14 @@ const banner = [
 
 /** What all bundles have in common. */
 const settings = {
-  ...{ bundle: true, minify: true, metafile: true, legalComments: "none", charset: "utf8", logLevel: "warning" },
+  ...{
+    bundle: true,
+    minify: true,
+    metafile: true,
+    legalComments: "none",
+    charset: "utf8",
+    logLevel: "warning",
+  },
   ...{ platform: "node", format: "esm", target: "node24", mainFields: ["module", "main"] },
   // The workspace's packages are bundled from their sources; nothing needs to be built before.
   conditions: ["@pageferry/source"],

@@ -9,6 +9,9 @@ import type { Target } from "./targets.ts";
 
 const hourMs = 3_600_000;
 
+/** Samples are hourly. */
+const soonMs = 50 * 60_000;
+
 export interface GrowthWatchOptions {
   readonly targets: readonly Target[];
   readonly alarms: Alarms;
@@ -24,17 +27,25 @@ export function growthTask(options: GrowthWatchOptions): ScheduledTask {
     firstAfterMs: 60_000,
     run() {
       for (const { set } of options.targets) {
-        for (const replica of set.opened().values()) watch(replica, options);
+        for (const replica of set.opened().values()) growthOf(replica, options);
       }
     },
   };
 }
 
-function watch(replica: Replica, { alarms, now, notes }: GrowthWatchOptions): void {
+/** Counts one database in one replica, once an hour however often it is called. */
+export function growthOf(
+  replica: Replica,
+  { alarms, now, notes }: Omit<GrowthWatchOptions, "targets">,
+): void {
   const sample = sampleOf(replica, now());
   if (sample === undefined) return;
   const note = `growth/${replica.name}`;
-  const samples = addSample(samplesIn(notes.notes(note).get(note)), sample);
+  const before = samplesIn(notes.notes(note).get(note));
+  const sinceMs = sample.atMs - (before.at(-1)?.atMs ?? Number.NEGATIVE_INFINITY);
+  // Somebody counted a moment ago, also another process.
+  if (sinceMs >= 0 && sinceMs < soonMs) return;
+  const samples = addSample(before, sample);
   notes.setNote(note, JSON.stringify(samples));
   const jump = detectJump(samples);
   const alarm = { code: "growth", replica: replica.name };

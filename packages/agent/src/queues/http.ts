@@ -8,7 +8,8 @@ import {
   parseNeeds,
 } from "@pageferry/format";
 import { type Queue, type QueueCallOptions, type StagedBody, throttled } from "../queue.ts";
-import { type Answer, type Exchange, exchange, StalledError } from "./exchange.ts";
+import { type Answer, type Exchange, exchange } from "./exchange.ts";
+import { StalledError } from "./limit.ts";
 
 /** Where the host is and how to speak to it. */
 export interface HttpQueueOptions {

@@ -5,6 +5,7 @@ import {
   agentOptions,
   commonOptions,
   loadRunSettings,
+  queueOptions,
   type RunOptions,
   requireDatabases,
 } from "../run-options.ts";
@@ -13,12 +14,12 @@ import { untilTerminated } from "../until-terminated.ts";
 /** The command. */
 export const replicateCommand: CommandSpec<RunOptions> = {
   name: "replicate",
-  summary: "send the commits of databases to a host",
+  summary: "send the commits of databases to a host or to an SQS queue",
   arguments: [
     { syntax: "[databases...]", description: "bolt database files (default: those of the configuration)" },
   ],
   options: [
-    { flags: "--host <url>", description: "the host, as `pageferry serve` prints it" },
+    ...queueOptions,
     {
       flags: "--shadow <dir>",
       description: "where commits are kept until a replica has them (default DIR/shadow)",
@@ -29,8 +30,10 @@ export const replicateCommand: CommandSpec<RunOptions> = {
   examples: `
 Examples:
   PAGEFERRY_TOKEN=… pageferry replicate app.db --host http://10.0.0.5:7373
+  pageferry replicate app.db --queue 'sqs://123456789012/backup?region=eu-west-1' --staging s3://backup-stage
   pageferry replicate --config pageferry.yml
 
+With --queue AWS's credentials come by its default chain, such as the machine's role; PAGEFERRY_TOKEN is for --api.
 Everything is kept in the shadow first: a host that is away for hours loses nothing. SIGTERM drains and ends with 0.`,
   async run(databases, options, io) {
     const { config, dataDir } = await loadRunSettings(databases, options, io);

@@ -1,16 +1,18 @@
 // What a function opens at its cold start and keeps while it is warm: replicas, staged bodies, notes. A warm function's memory of
 // what replicas hold grows old, because others store and remove, too: it is renewed now and then.
 
-import { type DatabaseName, parseConfig, replicaLabel } from "@pageferry/format";
+import { type DatabaseName, replicaLabel } from "@pageferry/format";
 import { bucketStage } from "../../bucket-stage.ts";
 import { createForks, type Forks } from "../../forks.ts";
+import { alarmNotes } from "../../noted-alarms.ts";
 import { type ObjectNotes, openObjectNotes } from "../../object-notes.ts";
 import { openReplicaSet, type ReplicaSet } from "../../replicas.ts";
 import { createSources, mergeSources, type Sources } from "../../sources.ts";
 import type { StageDoor } from "../../stage.ts";
-import type { Store } from "../../store.ts";
-import { openStore } from "../../stores/open.ts";
+import { retrying } from "../../stores/retrying.ts";
+import { type S3Store, s3Store } from "../../stores/s3.ts";
 import { createTarget, type Target } from "../../targets.ts";
+import { mergeUpkeep } from "../../upkeep.ts";
 import { type LambdaEnvironment, readEnvironment } from "./environment.ts";
 import { openQueues, type Queues } from "./sqs.ts";
 import { createTelemetry, type Telemetry } from "./telemetry.ts";
@@ -32,6 +34,9 @@ export interface Container {
   readonly environment: LambdaEnvironment;
   readonly telemetry: Telemetry;
   readonly queues: Queues;
+  readonly notes: ObjectNotes;
+  /** The bucket that holds `stage/` and `state/`. */
+  readonly store: S3Store;
   readonly stage: Pick<StageDoor, "touch" | "body">;
   readonly sources: Sources;
   readonly forks: Forks;
@@ -42,19 +47,29 @@ export interface Container {
   saveNotes(): Promise<void>;
 }
 
+export interface ContainerOptions {
+  /** Default this process's. */
+  readonly variables?: Readonly<Record<string, string | undefined>>;
+  /** Of notes that only this function wants. */
+  readonly prefixes?: readonly string[];
+}
+
+/** Notes that every function wants. */
+const sharedPrefixes = ["source/", "fork/", "root/", alarmNotes];
+
 /** Opens what the function `name` works with. Errors: `bad-config`, and those of the bucket with the notes. */
 export async function openContainer(
   name: string,
-  variables: Readonly<Record<string, string | undefined>> = process.env,
+  { variables = process.env, prefixes = [] }: ContainerOptions = {},
 ): Promise<Container> {
   const environment = readEnvironment(variables);
-  const telemetry = createTelemetry({ name, deployStage: environment.deployStage, now: Date.now });
-  const { alarms } = telemetry;
-  const store = await openStageStore(environment);
+  const store = openStageStore(environment);
   const notes = await openObjectNotes({
-    ...{ store, prefixes: ["source/", "fork/", "root/"] },
-    merges: { "source/": mergeSources },
+    ...{ store, prefixes: [...sharedPrefixes, ...prefixes] },
+    merges: { "source/": mergeSources, "upkeep/": mergeUpkeep },
   });
+  const telemetry = createTelemetry({ name, deployStage: environment.deployStage, now: Date.now, notes });
+  const { alarms } = telemetry;
   const sources = createSources({ now: Date.now, alarms, notes });
   const forks = createForks({ alarms, notes });
   const stage = bucketStage(store);
@@ -68,7 +83,7 @@ export async function openContainer(
     }),
   );
   return {
-    ...{ environment, telemetry, stage, sources, forks, targets: sets, queues: openQueues() },
+    ...{ environment, telemetry, notes, store, stage, sources, forks, targets: sets, queues: openQueues() },
     ...upkeepOf({ notes, sources, forks, telemetry }),
   };
 }
@@ -89,10 +104,9 @@ export function opened<Opened>(open: () => Promise<Opened>): () => Promise<Opene
 }
 
 /** The bucket that holds `stage/` and `state/`. Its credentials are the function's. */
-export async function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): Promise<Store> {
-  const entry = { type: "s3", bucket: stageBucket, ...(endpoint === undefined ? {} : { endpoint }) };
-  const [replica] = parseConfig({ replicas: [entry] }, { source: "PAGEFERRY_STAGE_BUCKET" }).replicas;
-  return openStore(replica ?? `s3://${stageBucket}`);
+export function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): S3Store {
+  const at = endpoint === undefined ? {} : { endpoint };
+  return retrying(s3Store({ bucket: stageBucket, ...at }));
 }
 
 interface SetParts {

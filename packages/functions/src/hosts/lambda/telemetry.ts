@@ -3,7 +3,9 @@
 
 import { Logger } from "@aws-lambda-powertools/logger";
 import { Metrics, MetricUnit } from "@aws-lambda-powertools/metrics";
-import { type Alarms, createAlarms } from "../../alarms.ts";
+import type { Alarms } from "../../alarms.ts";
+import { createNotedAlarms } from "../../noted-alarms.ts";
+import type { Notes } from "../../notes.ts";
 import type { HostLogger } from "../local.ts";
 
 /** Metrics that a deployment's dashboards and alarms are made of, with their units. docs/aws.md has a row for each. */
@@ -43,9 +45,11 @@ export interface TelemetryOptions {
   readonly name: string;
   readonly deployStage: string;
   readonly now: () => number;
+  /** Keep alarms for other functions, and for people. */
+  readonly notes: Notes;
 }
 
-export function createTelemetry({ name, deployStage, now }: TelemetryOptions): Telemetry {
+export function createTelemetry({ name, deployStage, now, notes }: TelemetryOptions): Telemetry {
   const logger = new Logger({ serviceName: `pageferry-${name}`, persistentKeys: { stage: deployStage } });
   const metrics = new Metrics({ namespace: "pageferry", serviceName: name });
   metrics.setDefaultDimensions({ stage: deployStage });
@@ -54,8 +58,8 @@ export function createTelemetry({ name, deployStage, now }: TelemetryOptions): T
     warn: (fields, message) => logger.warn(message, { ...fields }),
     error: (fields, message) => logger.error(message, { ...fields }),
   };
-  const alarms = createAlarms({
-    now,
+  const alarms = createNotedAlarms({
+    ...{ now, notes },
     onRaised(alarm) {
       log.error({ alarm }, `alarm: ${alarm.message}`);
       const single = metrics.singleMetric();
@@ -64,12 +68,19 @@ export function createTelemetry({ name, deployStage, now }: TelemetryOptions): T
     },
     onCleared: (alarm) => log.info({ alarm }, `over: ${alarm.message}`),
   });
+  let isEmpty = true;
   return {
     log,
     alarms,
     add(metric, value) {
-      if (value > 0) metrics.addMetric(metric, metricUnits[metric], value);
+      if (value <= 0) return;
+      metrics.addMetric(metric, metricUnits[metric], value);
+      isEmpty = false;
     },
-    flush: () => metrics.publishStoredMetrics(),
+    flush() {
+      // With nothing to tell it would say so in the log.
+      if (!isEmpty) metrics.publishStoredMetrics();
+      isEmpty = true;
+    },
   };
 }
