@@ -1,14 +1,16 @@
-// Alarms that do not depend on the functions being well: dead letters, a queue that is not emptied, functions that fail.
+// Alarms that do not depend on the functions being well (dead letters, a queue that is not emptied, functions that fail), and one for
+// every alarm that a function raises itself.
 
 import { capital, type Deployment } from "./deployment.ts";
 import type { Functions } from "./function.ts";
 import { ingestRetentionSeconds, laneRetentionSeconds, type Queues } from "./queue.ts";
 
 const periodSeconds = 300;
+const raisedNamespace = "pageferry/alarms";
 
 interface AlarmOptions {
   readonly description: string;
-  readonly namespace: "AWS/SQS" | "AWS/Lambda";
+  readonly namespace: string;
   readonly metric: string;
   readonly dimensions: Readonly<Record<string, $util.Input<string>>>;
   readonly statistic: "Maximum" | "Sum";
@@ -45,6 +47,29 @@ export function createAlarms(deployment: Deployment, queues: Queues, functions: 
       dimensions: { FunctionName: failing.name },
     });
   }
+  raise(deployment, "Raised", {
+    description:
+      "A function raised an alarm: search the logs of this deployment for its line, which says what to do.",
+    ...{ metric: countRaised(deployment, functions), namespace: raisedNamespace, dimensions: {} },
+    ...{ statistic: "Sum", threshold: 0 },
+  });
+}
+
+/** Counts, over all functions, the lines of their logs that say that an alarm was raised. Returns the metric's name. */
+function countRaised({ name, child }: Deployment, functions: Functions): string {
+  const metric = `${$app.name}-${$app.stage}-${name}-raised`;
+  for (const [key, telling] of Object.entries(functions)) {
+    new aws.cloudwatch.LogMetricFilter(
+      `${name}${capital(key)}Raised`,
+      {
+        logGroupName: telling.nodes.logGroup.apply((group) => group?.name ?? $output("")),
+        pattern: '{ ($.level = "ERROR") && ($.alarm.code = "*") }',
+        metricTransformation: { namespace: raisedNamespace, name: metric, value: "1" },
+      },
+      child,
+    );
+  }
+  return metric;
 }
 
 function ofQueue(queue: sst.aws.Queue): Pick<AlarmOptions, "namespace" | "dimensions" | "statistic"> {

@@ -1,7 +1,7 @@
 // The API: restores, status, and ingest for hosts without an AWS identity.
 
 import type { Deployment } from "./deployment.ts";
-import { deadLetterUrls, laneUrls, type Variables } from "./environment.ts";
+import type { Variables } from "./environment.ts";
 import { createFunction } from "./function.ts";
 import { canConsume, canCount, canKeepNotes, canPut, canReadReplicas, canSend, within } from "./grants.ts";
 import type { Queues } from "./queue.ts";
@@ -34,9 +34,6 @@ export function createApi(deployment: Deployment, options: ApiOptions): sst.aws.
     url: urlOf(deployment),
     variables: {
       ...variables,
-      PAGEFERRY_QUEUE_URL: queues.ingest.url,
-      PAGEFERRY_LANES: laneUrls(queues),
-      PAGEFERRY_DEAD_LETTERS: deadLetterUrls(queues),
       PAGEFERRY_TOKENS: secrets.tokens.value,
       PAGEFERRY_MANIFEST_KEY: secrets.manifestKey.value,
     },

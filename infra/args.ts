@@ -35,7 +35,7 @@ export type Schedule = `rate(${string})` | `cron(${string})` | false;
 
 /** When what is not asked for runs. */
 export interface Schedules {
-  /** Merges old segments and builds snapshots. Default `rate(15 minutes)`. */
+  /** Merges old segments, builds snapshots, and looks for gaps, growth and silent agents. Default `rate(5 minutes)`. */
   readonly compact?: Schedule;
   /** Deletes what no kept point needs. Default `rate(1 hour)`. */
   readonly prune?: Schedule;

@@ -10,7 +10,7 @@ const environmentBytesMax = 4096;
 export type Variables = Readonly<Record<string, $util.Input<string>>>;
 
 /** What every function is told. */
-export function commonVariables({ args }: Deployment, storage: Storage): Variables {
+export function commonVariables({ args }: Deployment, storage: Storage, queues: Queues): Variables {
   const secrets = Object.entries(args.secrets ?? {}).map(([name, secret]) => [name, secret.value] as const);
   return {
     ...Object.fromEntries(secrets),
@@ -25,16 +25,19 @@ export function commonVariables({ args }: Deployment, storage: Storage): Variabl
     }),
     PAGEFERRY_DEPLOY_STAGE: $app.stage,
     PAGEFERRY_STAGE_BUCKET: storage.stage.name,
+    PAGEFERRY_QUEUE_URL: queues.ingest.url,
+    PAGEFERRY_LANES: laneUrls(queues),
+    PAGEFERRY_DEAD_LETTERS: deadLetterUrls(queues),
   };
 }
 
 /** `{label: URL}` of every lane. */
-export function laneUrls({ lanes }: Queues): $util.Output<string> {
+function laneUrls({ lanes }: Queues): $util.Output<string> {
   return urlsByLabel(lanes.map(({ place, queue }) => [place.label, queue.url]));
 }
 
 /** `{label: URL}` of every queue's dead letters. */
-export function deadLetterUrls({ ingestDead, lanes }: Queues): $util.Output<string> {
+function deadLetterUrls({ ingestDead, lanes }: Queues): $util.Output<string> {
   return urlsByLabel([
     [$output("ingest"), ingestDead.url],
     ...lanes.map(({ place, dead }) => [place.label, dead.url] as const),

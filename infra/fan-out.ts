@@ -1,7 +1,7 @@
 // Fan-out: takes what hosts sent, in batches, and puts it to all replicas. What one of them refuses goes to its lane.
 
 import type { Deployment } from "./deployment.ts";
-import { deadLetterUrls, laneUrls, type Variables } from "./environment.ts";
+import type { Variables } from "./environment.ts";
 import { createFunction } from "./function.ts";
 import { canConsume, canKeepNotes, canPut, canReadReplicas, canSend, within } from "./grants.ts";
 import { fanOutTimeoutSeconds, type Queues, windowSeconds } from "./queue.ts";
@@ -28,9 +28,6 @@ export function createFanOut(deployment: Deployment, options: FanOutOptions): ss
     memoryMiB: 512,
     variables: {
       ...variables,
-      PAGEFERRY_QUEUE_URL: queues.ingest.url,
-      PAGEFERRY_LANES: laneUrls(queues),
-      PAGEFERRY_DEAD_LETTERS: deadLetterUrls(queues),
       PAGEFERRY_SENDERS: senders,
     },
     grants: [

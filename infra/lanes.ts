@@ -2,7 +2,7 @@
 // lane and delays no other.
 
 import { capital, type Deployment } from "./deployment.ts";
-import { deadLetterUrls, laneUrls, type Variables } from "./environment.ts";
+import type { Variables } from "./environment.ts";
 import { createFunction, type Functions } from "./function.ts";
 import { canConsume, canKeepNotes, canPut, canReadReplicas, canSend, within } from "./grants.ts";
 import { type Lane, laneTimeoutSeconds, type Queues } from "./queue.ts";
@@ -25,18 +25,14 @@ export function createLanes(deployment: Deployment, options: LanesOptions): Func
 }
 
 function createLane(deployment: Deployment, lane: Lane, options: LanesOptions): sst.aws.Function {
-  const { storage, queues, variables } = options;
+  const { storage, variables } = options;
   const { place, queue, dead } = lane;
   const consumer = createFunction(deployment, `${capital(place.key)}LaneConsumer`, {
     handler: "lane",
     description: `pageferry: what the replica ${place.key} has yet to take`,
     timeoutSeconds: laneTimeoutSeconds,
     memoryMiB: 1024,
-    variables: {
-      ...variables,
-      PAGEFERRY_LANES: laneUrls(queues),
-      PAGEFERRY_DEAD_LETTERS: deadLetterUrls(queues),
-    },
+    variables,
     grants: [
       ...canConsume([queue]),
       // A large copy goes on in another message of the same lane.

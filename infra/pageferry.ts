@@ -59,7 +59,7 @@ export class Pageferry extends $util.ComponentResource {
     };
     const storage = createStorage(deployment);
     const queues = createQueues(deployment, storage.replicas);
-    const variables = commonVariables(deployment, storage);
+    const variables = commonVariables(deployment, storage, queues);
     const shared = { storage, queues, variables };
     const api = createApi(deployment, { ...shared, secrets: createSecrets(deployment) });
     const agents = createAgents(deployment, storage, queues);

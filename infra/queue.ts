@@ -21,15 +21,26 @@ export const fanOutTimeoutSeconds = 60;
 /** A copy that takes longer notes how far it came, and goes on in another message. */
 export const laneTimeoutSeconds = 5 * 60;
 
-/** AWS asks for at least 5, so that throttling alone makes no dead letters. What a replica refuses goes to its lane. */
-const ingestReceives = 5;
-/** About four days of a replica that is away, ten before the dead letter ends: SQS counts its age from when it was sent. */
-const laneReceives = 200;
+/**
+ * Two hours, whether the function answers that it could not (and waits longer each time) or dies each time. AWS asks for at least 5, so
+ * that throttling alone makes no dead letters. What a replica refuses goes to its lane.
+ */
+const ingestReceives = 20;
+/**
+ * Four to five days of a replica that is away; twelve of a function that dies each time. A dead letter ends 14 days after it was sent, not
+ * after it died.
+ */
+const laneReceives = 560;
 
 export interface Queues {
   readonly ingest: sst.aws.Queue;
   readonly ingestDead: sst.aws.Queue;
   readonly lanes: readonly Lane[];
+}
+
+/** Every queue, dead letters and all. */
+export function allQueues({ ingest, ingestDead, lanes }: Queues): readonly sst.aws.Queue[] {
+  return [ingest, ingestDead, ...lanes.flatMap(({ queue, dead }) => [queue, dead])];
 }
 
 export interface Lane {

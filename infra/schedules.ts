@@ -4,7 +4,8 @@ import type { Schedule, Schedules } from "./args.ts";
 import { capital, type Deployment } from "./deployment.ts";
 import type { Variables } from "./environment.ts";
 import { createFunction, type Functions } from "./function.ts";
-import { canDelete, canKeepNotes, canPut, canReadReplicas, type Grant, within } from "./grants.ts";
+import { canCount, canDelete, canKeepNotes, canPut, canReadReplicas, type Grant, within } from "./grants.ts";
+import { allQueues, type Queues } from "./queue.ts";
 import type { ReplicaPlace, Storage } from "./storage.ts";
 
 /** As long as a function may run: a task does what it can in it, and goes on at the next turn. */
@@ -25,8 +26,8 @@ interface Task {
 
 const tasks: Readonly<Record<keyof Schedules, Task>> = {
   compact: {
-    schedule: "rate(15 minutes)",
-    description: "pageferry: merges old segments, builds snapshots",
+    schedule: "rate(5 minutes)",
+    description: "pageferry: merges old segments, builds snapshots, looks for trouble",
     memoryMiB: 2048,
     diskMiB,
     grants: (replicas) => canPut(within(replicas, ["*"])),
@@ -58,11 +59,15 @@ const tasks: Readonly<Record<keyof Schedules, Task>> = {
 
 export interface SchedulesOptions {
   readonly storage: Storage;
+  readonly queues: Queues;
   readonly variables: Variables;
 }
 
 /** Makes the functions that run by the clock; one whose schedule is `false` is not made. */
-export function createSchedules(deployment: Deployment, { storage, variables }: SchedulesOptions): Functions {
+export function createSchedules(
+  deployment: Deployment,
+  { storage, queues, variables }: SchedulesOptions,
+): Functions {
   const names = ["compact", "prune", "verify", "repair"] as const;
   const made = names.flatMap((name): readonly (readonly [string, sst.aws.Function])[] => {
     const task = tasks[name];
@@ -75,6 +80,7 @@ export function createSchedules(deployment: Deployment, { storage, variables }: 
       ...(task.diskMiB === undefined ? {} : { diskMiB: task.diskMiB }),
       grants: [
         ...canKeepNotes(storage),
+        ...canCount(allQueues(queues)),
         ...canReadReplicas(storage.replicas),
         ...task.grants(storage.replicas),
       ],

@@ -105,7 +105,7 @@ describe("a deployment with every other choice", () => {
     const schedules = allOf(graph, "aws:scheduler/schedule:Schedule").map(
       ({ inputs }) => inputs.scheduleExpression,
     );
-    assert.deepEqual(schedules.sort(), ["cron(0 3 * * ? *)", "rate(1 day)", "rate(15 minutes)"]);
+    assert.deepEqual(schedules.sort(), ["cron(0 3 * * ? *)", "rate(1 day)", "rate(5 minutes)"]);
     const most = allOf(graph, "aws:lambda/eventSourceMapping:EventSourceMapping").map(
       ({ inputs }) => (inputs.scalingConfig as { readonly maximumConcurrency: number }).maximumConcurrency,
     );

@@ -2,14 +2,14 @@
 // keeps its state in the module, and because an error in it may settle no promise: the first one that nobody took ends the process.
 
 import { rmSync } from "node:fs";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { EvaluateOptions } from "./evaluate.ts";
 import type { Graph, Inputs, Resource } from "./graph.ts";
 import { type MockResource, platform, pulumi } from "./platform.ts";
-import { bundleApp, bundleRun } from "./program.ts";
+import { bundleApp, bundleRun, type Mutation } from "./program.ts";
 import { answer, region, stateOf } from "./provider.ts";
 import { serveSst } from "./sst-server.ts";
 
@@ -22,12 +22,13 @@ const {
   config,
   stage,
   secrets = {},
-  mutations = [],
   dev = false,
+  ...asked
 } = JSON.parse(optionsJson) as EvaluateOptions;
 
 const work = await mkdtemp(join(tmpdir(), "pageferry-sst-"));
 const bundleFile = join(platform, `evaluated.${process.pid}.mjs`);
+const mutations = [...(asked.mutations ?? []), ...(asked.standIns === true ? [await standIn()] : [])];
 process.on("exit", () => {
   rmSync(work, { recursive: true, force: true });
   rmSync(bundleFile, { force: true });
@@ -68,6 +69,16 @@ async function readApp(): Promise<Graph["app"]> {
   await bundleApp({ root, config, mutations: ofConfig() }, bundleFile);
   const { default: loaded } = await import(`${pathToFileURL(bundleFile).href}?app`);
   return { ...(await loaded.app({ stage })), stage };
+}
+
+/** Bundles that export what they should, and the mutation that names them. */
+async function standIn(): Promise<Mutation> {
+  for (const name of ["fan-out", "lane", "compact", "prune", "verify", "repair", "api"]) {
+    await mkdir(join(work, "handlers", name), { recursive: true });
+    await writeFile(join(work, "handlers", name, "handler.mjs"), "export const handler = () => undefined;");
+  }
+  const to = relative(root, join(work, "handlers"));
+  return { file: "sst.config.ts", from: "packages/functions/dist/lambda", to };
 }
 
 /** `app()` reads the configuration alone. */

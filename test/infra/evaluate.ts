@@ -16,6 +16,8 @@ export interface EvaluateOptions {
   readonly stage: string;
   readonly secrets?: Readonly<Record<string, string>>;
   readonly mutations?: readonly Mutation[];
+  /** Whether bundles that do nothing stand in for this repository's own: they are quicker. */
+  readonly standIns?: boolean;
   /** As `sst dev` would run it. */
   readonly dev?: boolean;
 }

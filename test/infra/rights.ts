@@ -27,6 +27,9 @@ function consume(queues: readonly string[]): Rights {
   };
 }
 
+const queues = ["ingest", "ingestDead", "mainLane", "mainLaneDead", "vaultLane", "vaultLaneDead"];
+const count = { "sqs:GetQueueAttributes": queues };
+
 function lane(replica: string): Rights {
   return {
     "s3:ListBucket": ["stage", replica],
@@ -46,9 +49,10 @@ export const expectedRights: Readonly<Record<string, Rights>> = {
   },
   BackupMainLaneConsumer: lane("main"),
   BackupVaultLaneConsumer: lane("vault"),
-  BackupCompact: { ...read, ...put(["stage/state/*", "main/*", "vault/*"]) },
+  BackupCompact: { ...read, ...count, ...put(["stage/state/*", "main/*", "vault/*"]) },
   BackupPrune: {
     ...read,
+    ...count,
     ...put([
       "stage/state/*",
       ...["main", "vault"].flatMap((replica) =>
@@ -57,8 +61,8 @@ export const expectedRights: Readonly<Record<string, Rights>> = {
     ]),
     "s3:DeleteObject": ["main/*", "vault/*"],
   },
-  BackupVerify: { ...read, ...put(["stage/state/*", "main/*/evidence/*", "vault/*/evidence/*"]) },
-  BackupRepair: { ...read, ...put(["stage/state/*", "main/*", "vault/*"]) },
+  BackupVerify: { ...read, ...count, ...put(["stage/state/*", "main/*/evidence/*", "vault/*/evidence/*"]) },
+  BackupRepair: { ...read, ...count, ...put(["stage/state/*", "main/*", "vault/*"]) },
   BackupApi: {
     ...read,
     ...put([
@@ -67,14 +71,7 @@ export const expectedRights: Readonly<Record<string, Rights>> = {
       "stage/stage/*",
     ]),
     ...consume(["ingestDead", "mainLaneDead", "vaultLaneDead"]),
-    "sqs:GetQueueAttributes": [
-      "ingestDead",
-      "mainLaneDead",
-      "vaultLaneDead",
-      "ingest",
-      "mainLane",
-      "vaultLane",
-    ],
+    "sqs:GetQueueAttributes": queues,
     "sqs:SendMessage": ["ingest", "mainLane", "vaultLane"],
   },
 };

@@ -54,13 +54,14 @@ export const functionRules = {
     }
   },
   "lanes and dead letters are told by the replicas' labels": (graph) => {
-    for (const name of ["BackupFanOut", "BackupMainLaneConsumer", "BackupVaultLaneConsumer", "BackupApi"]) {
-      const { laneUrls, deadLetterUrls } = readEnvironment(variablesOf(graph, name));
+    for (const name of functionNames) {
+      const { queueUrl, laneUrls, deadLetterUrls } = readEnvironment(variablesOf(graph, name));
       const [main, vault] = ["Main", "Vault"].map(
         (replica) => `s3://${oneOf(graph, "bucket", `Backup${replica}Replica`).inputs.bucket}`,
       );
       assert.deepEqual([...laneUrls.keys()], [main, vault]);
       assert.deepEqual([...deadLetterUrls.keys()], ["ingest", main, vault]);
+      assert.equal(queueUrl, graph.outputs.queue);
       assert.match(laneUrls.get(vault ?? "") ?? "", /BackupVaultLaneQueue/);
       assert.match(deadLetterUrls.get(main ?? "") ?? "", /BackupMainLaneDeadQueue/);
     }
@@ -72,7 +73,6 @@ export const functionRules = {
     assert.deepEqual(knowing("PAGEFERRY_SENDERS"), ["BackupFanOut"]);
     // Nobody has set one: an empty variable is none.
     assert.deepEqual(knowing("PAGEFERRY_MANIFEST_KEY"), []);
-    assert.deepEqual(knowing("PAGEFERRY_QUEUE_URL"), ["BackupFanOut", "BackupApi"]);
   },
   "the environment is within what AWS takes": (graph) => {
     for (const name of functionNames) {
@@ -114,7 +114,7 @@ export const functionRules = {
       return [started, inputs.scheduleExpression];
     });
     assert.deepEqual(Object.fromEntries(schedules), {
-      BackupCompact: "rate(15 minutes)",
+      BackupCompact: "rate(5 minutes)",
       BackupPrune: "rate(1 hour)",
       BackupVerify: "rate(1 day)",
       BackupRepair: "rate(6 hours)",
@@ -128,12 +128,13 @@ export const functionRules = {
       const [watched] = Object.values(inputs.dimensions as Readonly<Record<string, string>>);
       // Physical names end in letters by chance.
       const what = watched?.replace(/^pageferry-[a-z]+-/, "").replace(/-[a-z]+$/, "");
-      return `${what} ${inputs.metricName} > ${inputs.threshold}`;
+      return `${what} ${inputs.metricName} > ${inputs.threshold}`.replace(`-${graph.app.stage}-`, "-STAGE-");
     });
     assert.deepEqual(
       alarms.sort(),
       [
         ...functionNames.map((name) => `${name}Function Errors > 0`),
+        "undefined pageferry-STAGE-Backup-raised > 0",
         "BackupIngestDeadQueue ApproximateNumberOfMessagesVisible > 0",
         "BackupMainLaneDeadQueue ApproximateNumberOfMessagesVisible > 0",
         "BackupVaultLaneDeadQueue ApproximateNumberOfMessagesVisible > 0",
@@ -142,6 +143,24 @@ export const functionRules = {
         "BackupVaultLaneQueue ApproximateAgeOfOldestMessage > 604800",
       ].sort(),
     );
+  },
+  "an alarm that any function writes into its log raises one": (graph) => {
+    const groups = allOf(graph, "aws:cloudwatch/logGroup:LogGroup").map(({ inputs }) => inputs.name);
+    const filters = allOf(graph, "aws:cloudwatch/logMetricFilter:LogMetricFilter").map(
+      ({ inputs }) => inputs,
+    );
+    assert.deepEqual(filters.map(({ logGroupName }) => logGroupName).sort(), groups.sort());
+    const { metricName, namespace, dimensions } = oneOf(
+      graph,
+      "aws:cloudwatch/metricAlarm:MetricAlarm",
+      "BackupRaised",
+    ).inputs;
+    assert.deepEqual(dimensions, {});
+    for (const { pattern, metricTransformation } of filters) {
+      // As hosts/lambda/telemetry.ts writes it.
+      assert.equal(pattern, '{ ($.level = "ERROR") && ($.alarm.code = "*") }');
+      assert.deepEqual(metricTransformation, { namespace, name: metricName, value: "1" });
+    }
   },
   "logs end after a month": (graph) => {
     const groups = allOf(graph, "aws:cloudwatch/logGroup:LogGroup");
