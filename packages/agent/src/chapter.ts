@@ -10,6 +10,7 @@ import {
 import type { Alarms } from "./alarms.ts";
 import type { CursorStore, GenerationCursor } from "./cursor.ts";
 import type { RangePart } from "./range-merge.ts";
+import type { SegmentSource } from "./range-segment.ts";
 import { type Budget, createRecent, type Recent } from "./recent.ts";
 import { type Granularity, openShadow, type Shadow } from "./shadow.ts";
 import type { LogEntry } from "./shadow-file.ts";
@@ -17,6 +18,8 @@ import type { LogEntry } from "./shadow-file.ts";
 /** A generation at work. */
 export interface Chapter {
   readonly generation: Generation;
+  /** Where its transactions come from, in the words of a segment. */
+  readonly source: SegmentSource;
   cursor(): GenerationCursor;
   update(change: Partial<GenerationCursor>): void;
   readonly shadow: Shadow;
@@ -33,6 +36,7 @@ export interface ChapterOptions {
   /** The database's directory; the chapter's own lies in it. */
   readonly directory: string;
   readonly cursor: CursorStore;
+  readonly source: SegmentSource;
   readonly granularity: Granularity;
   /** How the shadow compresses. */
   readonly shadowCompression: CompressionConfig;
@@ -55,7 +59,7 @@ export async function openChapter(options: ChapterOptions): Promise<Chapter> {
   const shadow = await openShadow({
     directory: join(options.directory, generation),
     granularity: options.granularity,
-    source: "bolt-file",
+    source: options.source,
     compression: options.shadowCompression,
     fileBytesMax: options.fileBytesMax,
     onDurable(ranges) {
@@ -81,6 +85,7 @@ export async function openChapter(options: ChapterOptions): Promise<Chapter> {
   held.recent = recent;
   return {
     generation,
+    source: options.source,
     cursor: () => cursorOf(cursor, generation, known),
     update: (change) => cursor.updateGeneration(generation, change),
     shadow,

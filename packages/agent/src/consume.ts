@@ -28,6 +28,7 @@ export function openChapterOf(state: DatabaseState, generation: Chapter["generat
     directory: place.directory,
     cursor,
     alarms,
+    source: place.shadowDirectory === undefined ? "bolt-file" : "shadow",
     granularity: shared.settings.granularity,
     shadowCompression: shadowCompression(shared.settings),
     budget: shared.budget,

@@ -17,6 +17,7 @@ export interface RunOptions {
   readonly syncInterval: string;
   readonly host: string;
   readonly shadow: string;
+  readonly shadowDirectory: string;
   readonly json: boolean;
 }
 
@@ -59,6 +60,11 @@ export const agentOptions: readonly OptionSpec[] = [
     flags: "--sync-interval <duration>",
     description: "how long commits are gathered, such as 250ms (default 1s)",
   },
+  {
+    flags: "--shadow-directory <dir>",
+    description:
+      "take the commits of one database from where witchbolt's `stream` writes them, not from its file",
+  },
 ];
 
 /** Reads the configuration and lays the flags over it. Errors: `bad-config`, `bad-request`. */
@@ -69,7 +75,7 @@ export async function loadRunSettings(
 ): Promise<RunSettings> {
   const listen = given({ host: options.listen, port: options.port });
   const overrides: ConfigOverrides = given({
-    databases: databases.length > 0 ? databases.map(shieldVariables) : undefined,
+    databases: databasesOf(databases, options.shadowDirectory),
     granularity: options.granularity,
     syncInterval: options.syncInterval,
     queue: options.host === undefined ? undefined : { url: options.host },
@@ -79,6 +85,17 @@ export async function loadRunSettings(
   });
   const { config } = await loadConfig(io, options.config, overrides);
   return { config, dataDir: config.dataDir ?? defaultDataDir };
+}
+
+function databasesOf(paths: readonly string[], shadowDirectory: string | undefined): unknown {
+  if (shadowDirectory === undefined) return paths.length > 0 ? paths.map(shieldVariables) : undefined;
+  const [path, ...others] = paths;
+  if (path === undefined || others.length > 0) {
+    throw new PageferryError("bad-request", "--shadow-directory: it is of one database", {
+      hint: "Name that database's file, too; for several, set `shadowDirectory` of each in the configuration.",
+    });
+  }
+  return [{ path: shieldVariables(path), shadowDirectory: shieldVariables(shadowDirectory) }];
 }
 
 /** A path typed at a shell has had its variables filled in; what is left of `${` is the path's own. */
