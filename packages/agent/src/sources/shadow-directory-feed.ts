@@ -14,6 +14,8 @@ import { createImageMaker, type ImageMaker } from "./shadow-directory-image.ts";
 import {
   createShadowListing,
   hasSegment,
+  type ListedGeneration,
+  type ListedSnapshot,
   newestSegment,
   type ShadowListing,
   segmentPath,
@@ -27,6 +29,7 @@ import {
 import type { Mirror } from "./shadow-directory-mirror.ts";
 import { type Candidate, decideSegment } from "./shadow-directory-plan.ts";
 import { createSnapshotReadings, type SnapshotReadings } from "./shadow-directory-readings.ts";
+import { standingOf } from "./shadow-directory-standing.ts";
 import { clear, raise, type Tailer } from "./tailer-state.ts";
 
 /** What a feed is made of. */
@@ -180,7 +183,9 @@ export function takeNext(feed: ShadowFeed, tailer: Tailer): boolean {
   const candidates = candidatesFor(feed, tailer, next, knownView, found);
   const decision = decideSegment(candidates);
   if (decision.kind === "read") {
-    readSnapshot(feed, tailer, decision.generation, next);
+    const listed = feed.listing.generations.get(decision.generation);
+    const snapshot = listed?.snapshots.find((one) => one.txId === next);
+    if (snapshot !== undefined) readSnapshot(feed, tailer, snapshot);
     return true;
   }
   const taken = decision.kind === "take" ? found.get(decision.generation) : undefined;
@@ -220,9 +225,22 @@ function candidatesFor(
   if (own !== undefined) look(own);
   if (judged.some(({ evidence }) => evidence.follows) || !refreshListing(feed, tailer)) return judged;
   for (const listed of feed.listing.generations.values()) {
-    if (listed.generation !== own && hasSegment(listed, next)) look(listed.generation);
+    if (listed.generation !== own && hasSegment(listed, next) && isFitting(feed, tailer, listed, next))
+      look(listed.generation);
   }
   return judged;
+}
+
+/** Whether what a generation has of before is ours; reads a snapshot where that has to tell. */
+function isFitting(feed: ShadowFeed, tailer: Tailer, listed: ListedGeneration, next: TxId): boolean {
+  const { memory, listing, options, states, readings } = feed;
+  if (isOurs(memory, listed.generation)) return true;
+  if (isPast(memory, listed.generation)) return false;
+  const ours = [...listing.generations.values()].filter(({ generation }) => isOurs(memory, generation));
+  const past = { directory: options.directory, ours, states, reading: readings.of };
+  const standing = standingOf(past, listed, next);
+  if (typeof standing === "object") readSnapshot(feed, tailer, standing);
+  return standing === "ours";
 }
 
 function judgedFile(
@@ -283,10 +301,8 @@ export function note(feed: ShadowFeed, id: TxId, stateHash: StateHash): void {
   }
 }
 
-function readSnapshot(feed: ShadowFeed, tailer: Tailer, generation: Generation, id: TxId): void {
-  const listed = feed.listing.generations.get(generation);
-  const snapshot = listed?.snapshots.find((one) => one.txId === id);
-  if (snapshot === undefined) return;
+function readSnapshot(feed: ShadowFeed, tailer: Tailer, snapshot: ListedSnapshot): void {
+  if (feed.job !== undefined) return;
   start(feed, tailer, () => feed.readings.look(snapshot, feed.memory.newPath()));
 }
 

@@ -1,20 +1,17 @@
 // Removes from a shadow directory what the agent says is stored, once a snapshot above it was read and found to be what we have.
-import { readFileSync } from "node:fs";
 import { formatTxId, type Generation, parseTxId, type TxId, txId } from "@pageferry/format";
 import { historyOf, isOurs, type ShadowFeed, start } from "./shadow-directory-feed.ts";
-import {
-  hasSegment,
-  type ListedGeneration,
-  type ListedSnapshot,
-  segmentPath,
-} from "./shadow-directory-listing.ts";
+import type { ListedGeneration, ListedSnapshot } from "./shadow-directory-listing.ts";
 import type { History } from "./shadow-directory-memory.ts";
 import { trimSnapshot } from "./shadow-directory-plan.ts";
+import { hasTwin } from "./shadow-directory-standing.ts";
 import { hasBelow, removeEmpty, trimBelow, trimUpTo } from "./shadow-directory-trim.ts";
 import { raise, type Tailer } from "./tailer-state.ts";
 
 /** Looked at this often at most. */
 const trimEveryMs = 500;
+/** A fork is short; what is longer is another process. */
+const twinSegmentsMax = 100;
 /** Generations that are compared with ours in one go. */
 const twinsAtOnce = 50;
 
@@ -129,14 +126,12 @@ function includeTwins(feed: ShadowFeed, generations: readonly ListedGeneration[]
   const strangers = generations.filter(
     ({ generation, txIds }) => !known.has(generation) && (txIds[0] ?? upTo + 1n) <= upTo,
   );
-  const twins = strangers.slice(0, twinsAtOnce).filter((stranger) =>
-    [...stranger.txIds.subarray(0, 4)].some((id) => {
-      const twin = ours.find((one) => hasSegment(one, txId(id)));
-      if (twin === undefined) return false;
-      const paths = [stranger, twin].map((one) => segmentPath(options.directory, one.generation, txId(id)));
-      return isSameFile(paths[0] ?? "", paths[1] ?? "");
-    }),
-  );
+  const twins = strangers
+    .slice(0, twinsAtOnce)
+    .filter((stranger) => stranger.txIds.length <= twinSegmentsMax)
+    .filter((stranger) =>
+      stranger.txIds.every((id) => id > upTo || hasTwin(options.directory, stranger, ours, txId(id))),
+    );
   if (twins.length === 0) return;
   const value = memory.value();
   const history = value.histories.at(-1);
@@ -144,12 +139,4 @@ function includeTwins(feed: ShadowFeed, generations: readonly ListedGeneration[]
   const generationsOfOurs = [...twins.map(({ generation }) => generation), ...history.generations];
   const histories = [...value.histories.slice(0, -1), { ...history, generations: generationsOfOurs }];
   memory.save({ ...value, histories });
-}
-
-function isSameFile(a: string, b: string): boolean {
-  try {
-    return readFileSync(a).equals(readFileSync(b));
-  } catch {
-    return false;
-  }
 }
