@@ -63,10 +63,21 @@ function judge(state: FollowedState, segment: Segment): Evidence {
     }
   }
   const meta = metaOfSegment(segment, view.meta);
+  // Whether the freelist is written is decided when a process opens the file; and without it little speaks for a segment.
+  if ((meta.freelist === null) !== (view.meta.freelist === null)) {
+    return refuse(
+      meta.freelist === null ? "it holds no freelist" : "it holds a freelist, and before there was none",
+    );
+  }
   const walk = walkOver(state, meta, blocks);
   if (walk === undefined) return refuse("it does not lead on from the state before it");
   for (const id of blocks.keys()) {
     if (id > 1 && !walk.fresh.has(id)) return refuse(`page ${id} is not reached`);
+  }
+  // What it refers to is in it, or was in use before; what else lies under that number is a page of long ago.
+  for (let id = walk.fresh.next(0); id >= 0; id = walk.fresh.next(id + 1)) {
+    if (!blocks.has(id))
+      return refuse(`page ${id} is referred to, and neither in it nor in the state before it`);
   }
   return sumUp(state, walk, meta);
 }
