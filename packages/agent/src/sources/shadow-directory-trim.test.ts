@@ -45,7 +45,7 @@ async function atSixty(context: Parameters<typeof shadowBench>[0]) {
   return { bench, go, followed };
 }
 
-suite("a shadow directory is trimmed", () => {
+suite("a shadow directory is trimmed", { concurrency: 8 }, () => {
   test("below the newest snapshot that is not above what is stored, and no further", async (context) => {
     const { bench, followed } = await atSixty(context);
 

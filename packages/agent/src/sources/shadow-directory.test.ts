@@ -26,7 +26,7 @@ const [first, second, third] = [1, 2, 3].map(generationNamed) as [string, string
 /** Long enough for a source to have taken what it should not. */
 const anyTimeMs = 400;
 
-suite("a shadow directory as a source", () => {
+suite("a shadow directory as a source", { concurrency: 8 }, () => {
   for (const [name, recorded] of Object.entries({
     "with a freelist": history,
     "without a freelist": unlisted,
@@ -114,7 +114,7 @@ const atNine = (context: Parameters<typeof shadowBench>[0]) => at(context, 9);
 /** The same database where transaction 44 was lost with the power and made again with other data: metas and sizes are the same. */
 const remade = withOtherData(history, 44);
 
-suite("a segment file", () => {
+suite("a segment file", { concurrency: 8 }, () => {
   test("counts when it is whole, however often it is written in between", async (context) => {
     const { go, followed } = await atNine(context);
     const bytes = go.segment(10);
@@ -214,7 +214,7 @@ suite("a segment file", () => {
   });
 });
 
-suite("forked generations", () => {
+suite("forked generations", { concurrency: 8 }, () => {
   test("of a controller that forks one for each transaction, or writes each twice, are one history", async (context) => {
     const bench = shadowBench(context, history);
     const go = goController(history, bench.shadow);
@@ -327,7 +327,7 @@ suite("forked generations", () => {
   });
 });
 
-suite("a restart", () => {
+suite("a restart", { concurrency: 8 }, () => {
   test("goes on from a checkpoint that is behind the mirror, in the same history", async (context) => {
     const { bench, go, followed } = await atNine(context);
     const reference = await followed.checkpoint();
@@ -425,7 +425,7 @@ function bootAnew(mirrorDir: string): void {
   writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), bootId: "another" }));
 }
 
-suite("while it runs", () => {
+suite("while it runs", { concurrency: 8 }, () => {
   test("a mirror that somebody removes is made again", async (context) => {
     const { bench, go, followed } = await atNine(context);
     rmSync(bench.mirrorDir, { recursive: true });
