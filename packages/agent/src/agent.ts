@@ -22,6 +22,11 @@ export interface AgentDatabase {
   readonly path: string;
   /** Its name in every replica: the file's stem unless told. */
   readonly name?: string;
+  /**
+   * Where a Go application's witchbolt `stream` writes its commits when it has no replicas, such as `<path's directory>/stream`: then these
+   * are captured instead of the file, and removed from there once they are stored.
+   */
+  readonly shadowDirectory?: string;
   /** It was restored since it was last backed up: a new generation begins. */
   readonly isRestored?: boolean;
   /** What captures it, as its segments say: `bolt-file` unless told. */
@@ -197,9 +202,10 @@ function placesOf({ databases, shadowDir }: AgentOptions): DatabasePlace[] {
     return {
       name,
       path,
+      shadowDirectory: database.shadowDirectory === undefined ? undefined : resolve(database.shadowDirectory),
       directory: join(resolve(shadowDir), name),
       isRestored: database.isRestored ?? false,
-      sourceKind: database.sourceKind ?? "bolt-file",
+      sourceKind: database.sourceKind ?? (database.shadowDirectory === undefined ? "bolt-file" : "shadow"),
     };
   });
   const seen = new Map<DatabaseName, string>();

@@ -36,6 +36,8 @@ export interface SharedParts {
 export interface DatabasePlace {
   readonly name: DatabaseName;
   readonly path: string;
+  /** Where a Go application writes its commits; then these are captured, and not the file. */
+  readonly shadowDirectory: string | undefined;
   /** `<shadowDir>/<name>`. */
   readonly directory: string;
   /** The file was restored since it was last backed up: a new generation begins. */

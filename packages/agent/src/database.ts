@@ -17,6 +17,7 @@ import { createSender } from "./send.ts";
 import { isSentAsKept } from "./settings.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
 import type { CaptureReference } from "./sources/capture-event.ts";
+import { openShadowDirectorySource } from "./sources/shadow-directory.ts";
 import {
   acceptNeeds,
   giveReserve,
@@ -50,7 +51,10 @@ const checkpointShareOfStop = 0.3;
 export async function openDatabase(shared: SharedParts, place: DatabasePlace): Promise<DatabaseAgent> {
   await makeDirectoryDurable(place.directory);
   await makeDirectoryDurable(join(place.directory, "scratch"));
-  const lock = await lockDatabase({ databasePath: place.path, directory: place.directory });
+  const lock = await lockDatabase({
+    databasePath: place.shadowDirectory ?? place.path,
+    directory: place.directory,
+  });
   try {
     const state = await openState(shared, place, lock);
     const past = await readPast(state);
@@ -254,15 +258,24 @@ function capture(state: DatabaseState, { reference }: Past): Promise<void> {
   // The host holds another history of this generation: nothing more of ours is sent, and nothing can be built on it.
   if (isForked) state.chapters.at(-1)?.update({ isAbandoned: true });
   const begin = isForked ? "fork" : place.isRestored ? "restored" : undefined;
-  const source = shared.openSource({
+  const options = {
     path: place.path,
     scratchDir: join(place.directory, "scratch"),
     now: shared.now,
     maxReadRate: shared.settings.maxReadRate,
     baseDeadlineMs: shared.settings.baseDeadlineMs,
     ...(reference === undefined || isForked ? {} : { reference }),
-    ...(begin === undefined ? {} : { begin }),
-  });
+    ...(begin === undefined ? {} : ({ begin } as const)),
+  };
+  const { shadowDirectory } = place;
+  const source =
+    shadowDirectory === undefined
+      ? shared.openSource(options)
+      : openShadowDirectorySource({
+          ...options,
+          shadowDirectory,
+          mirrorDir: join(place.directory, "mirror"),
+        });
   state.source = source;
   return consume(state, source.events);
 }

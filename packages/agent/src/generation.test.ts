@@ -34,6 +34,7 @@ const old: GenerationCursor = {
   baseNeededFrom: null,
   acknowledgedTxId: txId(9),
   isAbandoned: false,
+  origin: null,
 };
 
 function after(

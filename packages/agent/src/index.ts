@@ -43,3 +43,7 @@ export type {
   CaptureSource,
   DeltaEvent,
 } from "./sources/capture-event.ts";
+export {
+  openShadowDirectorySource,
+  type ShadowDirectorySourceOptions,
+} from "./sources/shadow-directory.ts";

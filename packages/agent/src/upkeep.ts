@@ -23,6 +23,7 @@ import {
   isWithinBounds,
   removeChapter,
   squashChapter,
+  storedBound,
   trimBound,
 } from "./retention.ts";
 import { shadowCompression } from "./settings.ts";
@@ -237,8 +238,15 @@ export async function tidy(state: DatabaseState, isHealing = state.isHealing): P
     const bound = trimBound(chapter, state.chapters, checkpoint, isHealing, uploading);
     // With a cursor older than the trimming, a restart would find a hole where there is none.
     if (bound !== null) await chapter.shadow.trim(bound, () => state.cursor.save().catch(() => {}));
+    tellStored(state, chapter, storedBound(chapter, isHealing), false);
   }
   await removeFinished(state, isHealing);
+}
+
+/** What a source keeps for us may go as far. */
+function tellStored(state: DatabaseState, chapter: Chapter, upTo: TxId | null, isOver: boolean): void {
+  const { origin } = chapter.cursor();
+  if (origin !== null && upTo !== null) state.source?.stored?.(origin, upTo, isOver);
 }
 
 async function removeFinished(state: DatabaseState, isHealing: boolean): Promise<void> {
@@ -248,6 +256,7 @@ async function removeFinished(state: DatabaseState, isHealing: boolean): Promise
       isFinished(chapter, state.chapters, checkpoint, isHealing) && !state.uploads.isBusy(chapter.generation),
   );
   if (finished.length === 0) return;
+  for (const chapter of finished) tellStored(state, chapter, storedBound(chapter, isHealing), true);
   const names = new Set(finished.map((chapter) => chapter.generation));
   state.chapters = state.chapters.filter((chapter) => !names.has(chapter.generation));
   const { generations } = state.cursor.value();

@@ -21,6 +21,7 @@ export interface RunOptions {
   readonly api: string;
   readonly stage: string;
   readonly shadow: string;
+  readonly shadowDirectory: string;
   readonly json: boolean;
 }
 
@@ -63,6 +64,11 @@ export const agentOptions: readonly OptionSpec[] = [
     flags: "--sync-interval <duration>",
     description: "how long commits are gathered, such as 250ms (default 1s)",
   },
+  {
+    flags: "--shadow-directory <dir>",
+    description:
+      "take the commits of one database from where witchbolt's `stream` writes them, not from its file",
+  },
 ];
 
 /** Where an agent sends to. */
@@ -88,7 +94,7 @@ export async function loadRunSettings(
 ): Promise<RunSettings> {
   const listen = given({ host: options.listen, port: options.port });
   const overrides: ConfigOverrides = given({
-    databases: databases.length > 0 ? databases.map(shieldVariables) : undefined,
+    databases: databasesOf(databases, options.shadowDirectory),
     granularity: options.granularity,
     syncInterval: options.syncInterval,
     queue: queueOf(options),
@@ -107,6 +113,17 @@ function queueOf({ host, queue, staging, api, stage }: Partial<RunOptions>): obj
   }
   const written = given({ url: queue ?? host, staging, api, stage });
   return Object.keys(written).length === 0 ? undefined : written;
+}
+
+function databasesOf(paths: readonly string[], shadowDirectory: string | undefined): unknown {
+  if (shadowDirectory === undefined) return paths.length > 0 ? paths.map(shieldVariables) : undefined;
+  const [path, ...others] = paths;
+  if (path === undefined || others.length > 0) {
+    throw new PageferryError("bad-request", "--shadow-directory: it is of one database", {
+      hint: "Name that database's file, too; for several, set `shadowDirectory` of each in the configuration.",
+    });
+  }
+  return [{ path: shieldVariables(path), shadowDirectory: shieldVariables(shadowDirectory) }];
 }
 
 /** A path typed at a shell has had its variables filled in; what is left of `${` is the path's own. */

@@ -114,6 +114,13 @@ function sidesThatDisagree(config: Config): string[] {
   if (config.restore.targetPath !== undefined && config.databases.length > 1) {
     found.push(`restore.targetPath names one file, and there are ${config.databases.length} databases`);
   }
+  for (const { name, shadowDirectory } of config.databases) {
+    if (shadowDirectory !== undefined && shadowDirectory === config.shadowDir) {
+      found.push(
+        `shadowDir is the agent's own directory, and shadowDirectory of ${name} the one that the application writes: they cannot be the same`,
+      );
+    }
+  }
   return found;
 }
 
@@ -124,6 +131,9 @@ function duplicates(config: Config): string[] {
     ),
     ...repeated(config.databases.map(({ path }) => path)).map(
       (path) => `the database ${path} is listed twice`,
+    ),
+    ...repeated(config.databases.flatMap((one) => one.shadowDirectory ?? [])).map(
+      (path) => `the shadowDirectory ${path} is listed twice: each application has its own`,
     ),
     ...repeated(config.replicas.map(replicaLabel)).map((label) => `the replica ${label} is listed twice`),
   ];

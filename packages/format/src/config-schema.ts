@@ -147,6 +147,7 @@ export const configSchema = keyed({
         keyed({
           ...{ path: text, name: databaseName.optional(), heartbeat: heartbeatSchema.optional() },
           profile: z.enum(profileNames).optional(),
+          shadowDirectory: text.optional(),
         }),
       ),
     )

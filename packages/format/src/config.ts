@@ -29,6 +29,8 @@ export interface DatabaseConfig {
   readonly path: string;
   /** Called every minute while this database is healthy, instead of `alarms.heartbeat`. */
   readonly heartbeat?: string;
+  /** Where a Go application's witchbolt `stream` writes its commits: these are captured, and not the file. */
+  readonly shadowDirectory?: string;
   /** The application it is of, where name and path do not tell it. */
   readonly profile?: ProfileName;
 }
@@ -149,10 +151,10 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
   const { dataDir, shadowDir, queue, listen, token } = written;
   return {
     isGoForm,
-    databases: written.databases.map(({ path, name, heartbeat, profile }) => ({
+    databases: written.databases.map(({ path, name, heartbeat, profile, shadowDirectory }) => ({
       path,
       name: name ?? databaseNameOf(path, source),
-      ...given({ heartbeat, profile }),
+      ...given({ heartbeat, profile, shadowDirectory }),
     })),
     ...given({ dataDir, shadowDir, token }),
     snapshotIntervalMs,
