@@ -1,8 +1,11 @@
 // The API and the schedules of a deployment on a local AWS: what they take and refuse, and which requests each of them makes, for that is what
 // their rights are made of.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { after, before, suite, test } from "node:test";
+import { promisify } from "node:util";
 import {
   decodeEnvelope,
   type Envelope,
@@ -20,10 +23,13 @@ import {
 } from "../packages/functions/testing/bolt-archive.ts";
 import { createBoltModel } from "../packages/functions/testing/bolt-model.ts";
 import { historyOf } from "../packages/functions/testing/history.ts";
+import { eventOf } from "./lambda.ts";
 import { type Deployment, deploy, type TaskName, type TurnsAnswer } from "./lambda-deployment.ts";
 import { startHttpProxy } from "./servers/http-proxy.ts";
+import { startLambda, withoutLambdaClient } from "./servers/lambda-runtime.ts";
 import { startMinistack, withoutMinistack } from "./servers/ministack.ts";
 import { startS3, withoutS3Server } from "./servers/s3.ts";
+import { temporaryDirectory } from "./temporary.ts";
 
 const database = parseDatabaseName("app");
 const hourMs = 3_600_000;
@@ -409,6 +415,47 @@ suite("the API of a deployment", { skip: withoutMinistack }, () => {
       assert.match(write, /^(PUT app\/marks\/|DELETE app\/)/);
     for (const actor of ["api", "compact", "prune", "verify", "repair"])
       t.diagnostic(`${actor}: ${[...writes(actor, replicaBuckets)].sort().join(", ")}`);
+  });
+
+  test("is the same in AWS's own client, bundled", { skip: withoutLambdaClient }, async (t) => {
+    await using directory = await temporaryDirectory();
+    await promisify(execFile)(process.execPath, ["packages/functions/build/lambda.mjs", directory.path]);
+    const sizes = await readFile(directory.file("sizes.json"), "utf8");
+    const isOurs = ([name]: readonly [string, unknown]) => /^(PAGEFERRY|AWS)_/.test(name);
+    const env = Object.fromEntries(Object.entries(process.env).filter(isOurs)) as Record<string, string>;
+    const open = (name: string) =>
+      startLambda({ bundle: directory.file(name), env: { ...env, TMPDIR: directory.path } });
+    await using api = await open("api");
+    const get = async (url: string, scopes: string) => {
+      const headers = { authorization: `Bearer ${world.deployed.tokens[scopes]}` };
+      const invoked = await api.invoke(eventOf({ method: "GET", url, headers }, ""));
+      assert.ok(invoked.ok && invoked.isStreamed, JSON.stringify(invoked));
+      // Its head comes first, and ends with eight zeros.
+      const end = invoked.bytes.indexOf(Buffer.alloc(8));
+      const head = JSON.parse(invoked.bytes.subarray(0, end).toString()) as {
+        readonly statusCode: number;
+        readonly headers: Readonly<Record<string, string>>;
+      };
+      return { ...head, body: invoked.bytes.subarray(end + 8) };
+    };
+
+    const image = await get("/v1/databases/app/restore", "read,restore");
+    assert.deepEqual([image.statusCode, image.headers["content-type"]], [200, "application/octet-stream"]);
+    const served = await world.call("/v1/databases/app/restore", "read,restore");
+    assert.equal(served.headers.get("x-pageferry-state-hash"), image.headers["x-pageferry-state-hash"]);
+    assert.equal((await served.arrayBuffer()).byteLength, image.body.length);
+    assert.equal((await get("/v1/databases/app/needs", "read,restore")).statusCode, 403);
+    for (const task of ["compact", "verify", "repair", "prune"]) {
+      await using scheduled = await open(task);
+      const invoked = await scheduled.invoke({ database: "app" });
+      assert.deepEqual(
+        invoked.ok && invoked.value,
+        { done: ["app"], failed: [], left: [] },
+        scheduled.output(),
+      );
+      t.diagnostic(`${task}: init ${scheduled.initMs.map(Math.round)} ms`);
+    }
+    t.diagnostic(`api: init ${api.initMs.map(Math.round)} ms; bundles ${sizes}`);
   });
 });
 

@@ -110,7 +110,8 @@ async function call(handler: StreamedHandler, request: IncomingMessage, response
   response.end();
 }
 
-function eventOf(request: IncomingMessage, body: string) {
+/** What a function's URL makes of a request, whose body is in base64. */
+export function eventOf(request: Pick<IncomingMessage, "method" | "url" | "headers">, body: string) {
   const [rawPath = "/", rawQueryString = ""] = (request.url ?? "/").split("?");
   const headers = Object.fromEntries(
     Object.entries(request.headers).map(([name, value]) => [
