@@ -52,8 +52,8 @@ interface Cleanup {
   after(undo: () => void | Promise<void>): void;
 }
 
-/** Makes an empty bench. */
-export function shadowBench(context: Cleanup, history: RecordedHistory): ShadowBench {
+/** Makes an empty bench; the mirror lies beside the rest unless told. */
+export function shadowBench(context: Cleanup, history: RecordedHistory, mirrorDir?: string): ShadowBench {
   const directory = mkdtempSync(join(tmpdir(), "pageferry-shadow-"));
   const started: FollowedShadow[] = [];
   context.after(async () => {
@@ -64,7 +64,7 @@ export function shadowBench(context: Cleanup, history: RecordedHistory): ShadowB
     }
     rmSync(directory, { recursive: true, force: true });
   });
-  const places = { shadow: join(directory, "stream"), mirrorDir: join(directory, "mirror") };
+  const places = { shadow: join(directory, "stream"), mirrorDir: mirrorDir ?? join(directory, "mirror") };
   return {
     directory,
     ...places,
