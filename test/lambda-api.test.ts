@@ -201,11 +201,11 @@ suite("the API of a deployment", { skip: withoutMinistack }, () => {
     assert.equal(refused.status, 413);
     assert.match(
       ((await refused.json()) as { hint: string }).hint,
-      /GET \/v1\/stage\/[0-9a-f]{64}\?database=/,
+      /GET \/v1\/stage\/[0-9a-f]{64}\/place\?database=/,
     );
     assert.equal((await put(randomBytes(6_000_000))).status, 413, "AWS itself refuses it");
 
-    const place = `/v1/stage/${digestOf(large)}?size=${large.length}`;
+    const place = `/v1/stage/${digestOf(large)}/place?size=${large.length}`;
     assert.equal((await call(`${place}&database=other`, "agent")).status, 403);
     const { method, url, headers } = (await (await call(`${place}&database=app`, "agent")).json()) as {
       readonly method: string;

@@ -39,6 +39,7 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
       touch: reach("stage"),
       body: reach("stage"),
     } as unknown as ApiOptions["stage"],
+    stagePlace: reach("stage"),
     replay: () => {
       reached.push("replay");
       return { replayed: [], forks: 0 };
@@ -92,7 +93,7 @@ function callsOf(app: Hono): readonly Call[] {
       .replace(":database", "app")
       .replace(":digest", digest)
       .replace(":name{.+}", "a1/segments/x");
-    return { method, route, path: `${filled}?database=app` };
+    return { method, route, path: `${filled}?database=app${path.endsWith("/place") ? "&size=1" : ""}` };
   });
 }
 
@@ -115,6 +116,7 @@ async function codeOf(answer: Response): Promise<string> {
 const expected: Readonly<Record<string, readonly Scope[]>> = {
   "POST /v1/ingest": ["ingest"],
   "PUT /v1/stage/:digest": ["ingest"],
+  "GET /v1/stage/:digest/place": ["ingest"],
   "GET /v1/databases": ["read"],
   "GET /v1/databases/:database": ["read", "restore"],
   "GET /v1/databases/:database/needs": ["needs"],

@@ -50,7 +50,7 @@ const openRoutes: ReadonlySet<string> = new Set([
 const rules: Readonly<Record<string, Rule>> = {
   "POST /v1/ingest": { scopes: ["ingest"], database: "inside" },
   "PUT /v1/stage/:digest": { scopes: ["ingest"], database: "query" },
-  "GET /v1/stage/:digest": { scopes: ["ingest"], database: "query" },
+  "GET /v1/stage/:digest/place": { scopes: ["ingest"], database: "query" },
   [`GET ${database}/needs`]: { scopes: ["needs"], database: "path" },
   "GET /v1/databases": { scopes: ["read"], database: "inside" },
   [`GET ${database}`]: { scopes: ["read", "restore"], database: "path" },

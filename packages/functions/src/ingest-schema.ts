@@ -28,7 +28,7 @@ export const stageRoute = route({
 });
 
 /** Where a sender may put a body by itself. */
-export const stagePlaceSchema = z
+const stagePlaceSchema = z
   .object({
     method: z.literal("PUT"),
     url: z.url().meta({
@@ -40,7 +40,7 @@ export const stagePlaceSchema = z
   .meta({ id: "StagePlace", description: "Where a body goes that is too large for the host itself." });
 
 export const stagePlaceRoute = route({
-  ...{ method: "get", path: "/v1/stage/:digest", tag: "agent" },
+  ...{ method: "get", path: "/v1/stage/:digest/place", tag: "agent" },
   summary: "Where a body can be put that is too large for the host itself",
   description: "Of hosts whose stage is a bucket. The bucket answers 412 for a body that is there already.",
   query: z.strictObject({

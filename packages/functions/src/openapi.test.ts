@@ -12,6 +12,7 @@ const app = createApi({
   images: {},
   signer: {},
   events: {},
+  stagePlace: {},
   onUnexpected: (error: unknown) => assert.fail(String(error)),
 } as unknown as ApiOptions);
 

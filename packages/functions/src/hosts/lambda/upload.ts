@@ -9,7 +9,7 @@ import type { StageDoor } from "../../stage.ts";
 import type { S3Store } from "../../stores/s3.ts";
 
 /** A function is called with at most 6 MB, and a body that is no text takes a third more on its way. */
-export const uploadBytesMax = 4.5 * 1000 * 1000;
+const uploadBytesMax = 4.5 * 1000 * 1000;
 
 /** S3 takes no more at once. */
 const placedBytesMax = 5 * 1024 ** 3;
@@ -72,6 +72,6 @@ function nameOf(digest: string, database: DatabaseName): string {
 function tooLarge(digest: string, size: number): PageferryError {
   const message = `staged body ${digest}: ${size} bytes, at most ${uploadBytesMax} are taken here`;
   return new PageferryError("too-large", message, {
-    hint: `Ask for a place with GET /v1/stage/${digest}?database=…&size=${size}, and put it there.`,
+    hint: `Ask for a place with GET /v1/stage/${digest}/place?database=…&size=${size}, and put it there.`,
   });
 }
