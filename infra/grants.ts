@@ -9,11 +9,11 @@ export interface Grant {
 }
 
 /** Without `ListBucket` S3 calls an object that is not there forbidden, and nobody could tell the two apart. */
-export function canList(bucketArns: readonly $util.Input<string>[]): readonly Grant[] {
+function canList(bucketArns: readonly $util.Input<string>[]): readonly Grant[] {
   return one(["s3:ListBucket"], bucketArns);
 }
 
-export function canGet(arns: readonly $util.Input<string>[]): readonly Grant[] {
+function canGet(arns: readonly $util.Input<string>[]): readonly Grant[] {
   return one(["s3:GetObject"], arns);
 }
 

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 export type HandlerName = "fan-out" | "lane" | "compact" | "prune" | "verify" | "repair" | "api";
 
 /** The file and its export in every bundle. */
-export const handlerEntry = "handler.handler";
+export const handlerEntry: string = "handler.handler";
 const bundleFile = "handler.mjs";
 
 /**

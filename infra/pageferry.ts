@@ -83,7 +83,9 @@ export class Pageferry extends $util.ComponentResource {
   }
 
   /** What `link: [backup]` tells another resource: addresses, and no rights. */
-  getSSTLink() {
+  getSSTLink(): {
+    readonly properties: Readonly<Record<"queue" | "api" | "stageBucket", $util.Output<string>>>;
+  } {
     return { properties: { queue: this.queue, api: this.api, stageBucket: this.stageBucket } };
   }
 }

@@ -7,19 +7,19 @@ import type { ReplicaPlace } from "./storage.ts";
 const daySeconds = 24 * 3600;
 
 /** How long a host may rely on what was acknowledged; an alarm comes at half of it. */
-export const ingestRetentionSeconds = 4 * daySeconds;
+export const ingestRetentionSeconds: number = 4 * daySeconds;
 /** As long as SQS keeps anything: a lane holds what a replica that is away has yet to take. */
-export const laneRetentionSeconds = 14 * daySeconds;
+export const laneRetentionSeconds: number = 14 * daySeconds;
 const deadLetterRetentionSeconds = 14 * daySeconds;
 
 /** One envelope of 700 KiB in base64. Unless told, the provider asks for 256 KiB. */
 const messageBytesMax = 1024 * 1024;
 
 /** How long fan-out waits for more to put into one object. */
-export const windowSeconds = 20;
-export const fanOutTimeoutSeconds = 60;
+export const windowSeconds: number = 20;
+export const fanOutTimeoutSeconds: number = 60;
 /** A copy that takes longer notes how far it came, and goes on in another message. */
-export const laneTimeoutSeconds = 5 * 60;
+export const laneTimeoutSeconds: number = 5 * 60;
 
 /**
  * Two hours, whether the function answers that it could not (and waits longer each time) or dies each time. AWS asks for at least 5, so

@@ -11,7 +11,11 @@ const table = (name: string) => `${name} may do what is in its table, and nothin
 
 const dataControls: readonly Control[] = [
   {
-    ...{ file: "infra/queue.ts", from: "ingestRetentionSeconds = 4 *", to: "ingestRetentionSeconds = 1 *" },
+    ...{
+      file: "infra/queue.ts",
+      from: "ingestRetentionSeconds: number = 4 *",
+      to: "ingestRetentionSeconds: number = 1 *",
+    },
     breaks: ["the queue keeps 4 days, lanes and dead letters 14"],
   },
   {

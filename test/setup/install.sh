@@ -5,7 +5,8 @@
 #   - etcd-server, by apt-get where this runs as root;
 #   - zstd, likewise;
 #   - the servers that the replicas' tests talk to (servers.sh);
-#   - schemathesis, which fuzzes the API (schemathesis.sh).
+#   - schemathesis, which fuzzes the API (schemathesis.sh);
+#   - SST's types and components, which infra is checked and evaluated with (sst.sh).
 # Does nothing, in a tenth of a second, when all is there. Ends with 1 and a list when something cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -105,6 +106,7 @@ install_etcd
 install_servers
 install_schemathesis
 install_zstd
+bash setup/sst.sh || missing+=("SST's platform: see above")
 need python3 "Debian: apt-get install python3; runs docs/restore-by-hand/restore.py"
 need curl "Debian: apt-get install curl; downloads what a host restores"
 need setpriv "Debian: apt-get install util-linux; runs an agent as another user"
