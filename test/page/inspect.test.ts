@@ -1,21 +1,15 @@
 // Looking inside a backup in a real browser: what lies there is somebody else's, and whatever it is, it is text; by keyboard, without a script,
 // and only for who may.
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createToken } from "@pageferry/functions";
 import type { Browser, Page } from "playwright-core";
 import { bytesOf, hostile, typed, writeReplica } from "../inside.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../temporary.ts";
-import { looks, violationsOf } from "./axe.ts";
 import { openBrowser, openPage, signIn } from "./browser.ts";
+import { assertSound } from "./sound.ts";
 import { openWorld, type World } from "./world.ts";
-
-/** Where the screenshots go, to be looked at. */
-const shots = join(tmpdir(), "pageferry-page-shots");
 
 const utf8 = (text: string): string => Buffer.from(text, "utf8").toString("latin1");
 
@@ -62,7 +56,6 @@ suite("looking inside with a browser", { timeout: 120_000 }, () => {
   let directory: TemporaryDirectory;
   let world: World;
   before(async () => {
-    await mkdir(shots, { recursive: true });
     directory = await temporaryDirectory();
     await writeReplica(directory.file("replica", "app"), tree);
     browser = await openBrowser();
@@ -222,21 +215,6 @@ suite("looking inside with a browser", { timeout: 120_000 }, () => {
       ...{ absent: pathTo("none", "x"), "no-bucket": pathTo("none"), wrong: "/db/app/inspect?path=//" },
       ...{ link: "/db/app", restore: "/db/app/restore" },
     };
-    for (const [look, options] of Object.entries(looks)) {
-      const { page, context, offences } = await openPage(browser, world.url, options);
-      await signIn(page, world.url, world.host.token);
-      const found: string[] = [];
-      for (const [name, path] of Object.entries(pages)) {
-        await page.goto(`${world.url}${path}`);
-        await page.screenshot({ path: join(shots, `inspect-${name}-${look}.png`), fullPage: true });
-        found.push(...(await violationsOf(page)).map((line) => `${name} ${look}: ${line}`));
-        const width = Number(await page.evaluate("document.documentElement.scrollWidth"));
-        const room = options.viewport?.width ?? 1200;
-        if (width > room) found.push(`${name} ${look}: ${width} px wide, in ${room}`);
-      }
-      assert.deepEqual(found, []);
-      assert.deepEqual(offences, []);
-      await context.close();
-    }
+    await assertSound(browser, world, "inspect", pages);
   });
 });
