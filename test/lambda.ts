@@ -147,6 +147,9 @@ export interface LocalQueues {
   send(url: string, body: string, attributes?: Readonly<Record<string, string>>): Promise<void>;
   /** So many of the messages that wait, which stay. */
   peek(url: string, count: number): Promise<readonly PeekedMessage[]>;
+  /** Takes at most ten, as a function is given them. */
+  receive(url: string): Promise<readonly ReturnType<typeof recordOf>[]>;
+  remove(url: string, record: { readonly receiptHandle: string }): Promise<void>;
   /** Removes what waits, taken or not. */
   clear(url: string): Promise<void>;
   /** How many messages are there, taken or not. */
@@ -174,6 +177,15 @@ export function localQueues(endpoint: string): LocalQueues {
     const { ApproximateNumberOfMessages: there = 0, ApproximateNumberOfMessagesNotVisible: taken = 0 } =
       Attributes;
     return Number(there) + Number(taken);
+  };
+  const receive = async (url: string, VisibilityTimeout = 60) => {
+    const { Messages = [] } = await client.send(
+      new ReceiveMessageCommand({
+        ...{ QueueUrl: url, MaxNumberOfMessages: 10, VisibilityTimeout },
+        ...{ MessageSystemAttributeNames: ["All"], MessageAttributeNames: ["All"] },
+      }),
+    );
+    return Messages.map((message) => recordOf(message, url));
   };
   return {
     count,
@@ -213,19 +225,17 @@ export function localQueues(endpoint: string): LocalQueues {
         );
       return found;
     },
+    receive,
+    async remove(url, { receiptHandle }) {
+      await client.send(new DeleteMessageCommand({ QueueUrl: url, ReceiptHandle: receiptHandle }));
+    },
     async clear(url) {
       await client.send(new PurgeQueueCommand({ QueueUrl: url }));
     },
     async drain(url, handler, triesMax = 3) {
       let [done, failures] = [0, 0];
       while (failures < triesMax && (await count(url)) > 0) {
-        const { Messages = [] } = await client.send(
-          new ReceiveMessageCommand({
-            ...{ QueueUrl: url, MaxNumberOfMessages: 10, VisibilityTimeout: 2 },
-            ...{ MessageSystemAttributeNames: ["All"], MessageAttributeNames: ["All"] },
-          }),
-        );
-        const records = Messages.map((message) => recordOf(message, url));
+        const records = await receive(url, 2);
         const { batchItemFailures } =
           records.length === 0
             ? { batchItemFailures: [] }
