@@ -149,7 +149,7 @@ suite(`messages on bad days (seed ${luck.seed})`, { skip }, () => {
 
   test("with a large body are copied in the lane, which pauses before its time is over and goes on later", async () => {
     const history = historyOf("b5");
-    const { name, bytes } = history.snapshot(7, 80 * 1024 * 1024);
+    const { name, bytes } = history.snapshot(7, 40 * 1024 * 1024);
     const digest = createHash("sha256").update(bytes).digest("hex");
     await world.stage("app", digest, bytes);
     await world.send("ingest", history.envelope([{ name, digest, size: bytes.length }]));

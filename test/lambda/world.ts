@@ -71,7 +71,7 @@ export interface World extends AsyncDisposable {
   readonly server: Awaited<ReturnType<typeof startS3>>;
   /** A function with other variables than the world's. */
   variant(
-    name: "fan-out" | "lane",
+    name: "fan-out" | "lane" | "api" | "compact" | "prune" | "verify" | "repair",
     env: Readonly<Record<string, string>>,
     timeoutMs?: number,
   ): Promise<LambdaFunction>;

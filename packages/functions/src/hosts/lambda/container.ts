@@ -5,6 +5,7 @@ import { type DatabaseName, replicaLabel } from "@pageferry/format";
 import { bucketStage } from "../../bucket-stage.ts";
 import { createForks, type Forks } from "../../forks.ts";
 import { alarmNotes } from "../../noted-alarms.ts";
+import type { Notes } from "../../notes.ts";
 import { type ObjectNotes, openObjectNotes } from "../../object-notes.ts";
 import { openReplicaSet, type ReplicaSet } from "../../replicas.ts";
 import { createSources, mergeSources, type Sources } from "../../sources.ts";
@@ -43,7 +44,7 @@ export interface Container {
   readonly targets: readonly LambdaTarget[];
   /** Takes what others noted, where that was long ago. What cannot be read now is logged, and read later. */
   refreshNotes(): Promise<void>;
-  /** Writes what was noted, where that was long ago. What cannot be written now is logged, and written later. */
+  /** Writes what was noted, where that was long ago, or there is an alarm or a fork. What cannot be written now is logged, and written later. */
   saveNotes(): Promise<void>;
 }
 
@@ -69,6 +70,8 @@ export async function openContainer(
     ...{ store, prefixes: [...sharedPrefixes, ...prefixes] },
     merges: { "source/": mergeSources, "upkeep/": mergeUpkeep },
   });
+  // A container may be frozen for ever after any invocation: what somebody must know is written by its end.
+  const pressing = pressingNotes(notes);
   const telemetry = createTelemetry({ name, deployStage: environment.deployStage, now, notes });
   const { alarms } = telemetry;
   const sources = createSources({ now, alarms, notes });
@@ -86,7 +89,7 @@ export async function openContainer(
   );
   return {
     ...{ environment, telemetry, notes, store, stage, sources, forks, targets: sets, queues: openQueues() },
-    ...upkeepOf({ notes, sources, forks, telemetry }),
+    ...upkeepOf({ notes, pressing, sources, forks, telemetry }),
   };
 }
 
@@ -155,8 +158,34 @@ function renewed(set: ReplicaSet): ReplicaSet {
   };
 }
 
+interface PressingNotes extends Notes {
+  /** Whether something was set since it was asked. */
+  take(): boolean;
+}
+
+function pressingNotes(notes: Notes): PressingNotes {
+  let isSet = false;
+  return {
+    notes: notes.notes,
+    setNote(name, value) {
+      isSet = true;
+      notes.setNote(name, value);
+    },
+    dropNote(name) {
+      isSet = true;
+      notes.dropNote(name);
+    },
+    take() {
+      const wasSet = isSet;
+      isSet = false;
+      return wasSet;
+    },
+  };
+}
+
 interface NoteParts {
   readonly notes: ObjectNotes;
+  readonly pressing: PressingNotes;
   readonly sources: Sources;
   readonly forks: Forks;
   readonly telemetry: Telemetry;
@@ -164,6 +193,7 @@ interface NoteParts {
 
 function upkeepOf({
   notes,
+  pressing,
   sources,
   forks,
   telemetry,
@@ -179,7 +209,8 @@ function upkeepOf({
       sources.reload();
     },
     async saveNotes() {
-      if (performance.now() - savedAtMs < notesWriteMs) return;
+      const isPressing = pressing.take();
+      if (!isPressing && performance.now() - savedAtMs < notesWriteMs) return;
       savedAtMs = performance.now();
       sources.save();
       await logged("written", notes.save());
