@@ -48,6 +48,8 @@ interface World extends AsyncDisposable {
   /** Of the local AWS itself. */
   readonly endpoint: string;
   readonly asked: readonly Asked[];
+  /** What SQS does not do now. */
+  readonly refusing: { target?: string };
   readonly line: ModelLine;
   call(path: string, scopes: string, init?: RequestInit): Promise<Response>;
   ingest(items: Envelope["items"], newest: number, more?: Partial<Envelope>): Promise<Response>;
@@ -63,11 +65,14 @@ async function startWorld(): Promise<World> {
   const proxy = undo.use(await startHttpProxy(aws.endpoint));
   const asked: Asked[] = [];
   let actor = "";
+  const refusing: World["refusing"] = {};
   proxy.rule = ({ method, path, headers }) => {
     const [bucket = "", ...key] = decodeURIComponent(path.split("?")[0] ?? "")
       .split("/")
       .slice(1);
-    if (headers["x-amz-target"] === undefined) asked.push({ actor, method, bucket, key: key.join("/") });
+    const target = headers["x-amz-target"];
+    if (target !== undefined && target === refusing.target) return { answer: { status: 503, body: "{}" } };
+    if (target === undefined) asked.push({ actor, method, bucket, key: key.join("/") });
     return undefined;
   };
   const deployed = undo.use(
@@ -94,7 +99,7 @@ async function startWorld(): Promise<World> {
   };
   const parts = undo.move();
   return {
-    ...{ deployed, asked, line, call, endpoint: aws.endpoint },
+    ...{ deployed, asked, refusing, line, call, endpoint: aws.endpoint },
     ingest(items, newest, more = {}) {
       const envelope = encodeEnvelope({
         ...{ database, begin: line.begin, items, sentAtMs: Date.now() },
@@ -299,7 +304,17 @@ suite("the API of a deployment", { skip: withoutMinistack }, () => {
     };
     for (const name of ["app", "other", "app"]) await deployed.queues.send(dead, of(name), attributes);
 
-    const answer = await call("/v1/replay?database=app", "operate", { method: "POST" });
+    const again = () => call("/v1/replay?database=app", "operate", { method: "POST" });
+    world.refusing.target = "AmazonSQS.SendMessageBatch";
+    assert.equal((await again()).status, 503);
+    delete world.refusing.target;
+    assert.deepEqual([await deployed.queues.count(url), await deployed.queues.count(dead)], [0, 3]);
+    // Those that it had taken are hidden for a while.
+    for (const letter of await deployed.queues.peek(dead, 3)) assert.ok(letter.body.length > 0);
+    await deployed.queues.clear(dead);
+    for (const name of ["app", "other", "app"]) await deployed.queues.send(dead, of(name), attributes);
+
+    const answer = await again();
 
     const { replayed } = (await answer.json()) as {
       readonly replayed: readonly { readonly replica: string; readonly messages: number }[];
