@@ -5,6 +5,7 @@ import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { becomeLambda, contextFor, type FunctionUrl, localQueues, serveFunctionUrl } from "./lambda.ts";
 import { pageferryOk } from "./pageferry.ts";
 import type { startMinistack } from "./servers/ministack.ts";
+import { temporaryDirectory } from "./temporary.ts";
 
 type Ministack = Awaited<ReturnType<typeof startMinistack>>;
 
@@ -62,7 +63,9 @@ export async function deploy(aws: Ministack, options: DeploymentOptions): Promis
   );
   const labels = replicaBuckets.map((bucket) => `s3://${bucket}?endpoint=${endpoint}`);
   const [label = ""] = labels;
-  becomeLambda({
+  const scratch = await temporaryDirectory();
+  const leave = becomeLambda({
+    TMPDIR: scratch.path,
     ...{ AWS_ENDPOINT_URL: endpoint, AWS_REGION: "us-east-1" },
     ...{ AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test" },
     PAGEFERRY_CONFIG: JSON.stringify({
@@ -93,10 +96,15 @@ export async function deploy(aws: Ministack, options: DeploymentOptions): Promis
   };
   const served = await serveFunctionUrl(api);
   return {
-    ...served,
+    url: served.url,
     ...{ replicaBuckets, labels, stageBucket, queues, queueUrls },
     tokens: Object.fromEntries(made.map(([scopes, { token }]) => [scopes, token])),
     fanOut: () => queues.drain(queueUrls.ingest, fanOut.handler),
     run: (task, event = {}, timeoutMs = 60_000) => tasks[task].handler(event, contextFor(timeoutMs) as never),
+    async [Symbol.asyncDispose]() {
+      leave();
+      await served[Symbol.asyncDispose]();
+      await scratch[Symbol.asyncDispose]();
+    },
   };
 }

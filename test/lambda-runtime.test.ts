@@ -3,9 +3,18 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, suite, test } from "node:test";
+import { encodeEnvelope, parseDatabaseName, txId } from "@pageferry/format";
+import { makeToken } from "@pageferry/functions";
+import {
+  firstLine,
+  holdsState,
+  segmentItem,
+  snapshotItem,
+} from "../packages/functions/testing/bolt-archive.ts";
+import { createBoltModel } from "../packages/functions/testing/bolt-model.ts";
 import { historyOf } from "../packages/functions/testing/history.ts";
 import { failedOf, startWorld, type World } from "./lambda/world.ts";
-import { withoutLambdaClient } from "./servers/lambda-runtime.ts";
+import { type Invoked, withoutLambdaClient } from "./servers/lambda-runtime.ts";
 import { withoutMinistack } from "./servers/ministack.ts";
 import { withoutS3Server } from "./servers/s3.ts";
 
@@ -127,4 +136,71 @@ suite("the bundled fan-out function", { skip }, () => {
     const stored = (await segments(world, 0)).filter((name) => name.includes(history.generation));
     assert.deepEqual(stored.length, 1);
   });
+});
+
+/** An answer that was streamed: its head in JSON, eight zeros, its body. */
+function streamedAnswer(result: Invoked) {
+  assert.ok(result.ok && result.isStreamed, JSON.stringify(result));
+  const at = result.bytes.indexOf(Buffer.alloc(8));
+  const head = JSON.parse(result.bytes.subarray(0, at).toString()) as {
+    statusCode: number;
+    headers: Record<string, string>;
+  };
+  return { ...head, body: result.bytes.subarray(at + 8) };
+}
+
+suite("the other bundled functions", { skip }, () => {
+  const model = createBoltModel({ hasFreelist: true });
+  const line = firstLine(model, "c1", (id) => Date.now() - 3_600_000 + id * 1000);
+  const last = 12;
+  const made = makeToken({ scopes: ["read", "restore"], databases: ["app"] }, Date.now());
+  let world: World;
+  before(async () => {
+    world = await startWorld({ env: { PAGEFERRY_TOKENS: JSON.stringify([made.record]) }, timeoutMs: 60_000 });
+    for (let id = 2; id <= last; id += 1) model.commit([{ key: id % 6, letter: id % 5, overflow: 0 }]);
+    const items = [await snapshotItem(line, 1)];
+    for (let id = 1; id < last; id += 1) items.push(segmentItem(line, id, id + 1));
+    const envelope = encodeEnvelope({
+      ...{ database: parseDatabaseName("app"), begin: line.begin, sentAtMs: Date.now() },
+      ...{ newestTxId: txId(last), newestStampMs: line.stampMs(last) },
+      items: items.map(({ name, body }) => ({ name: name.name, bytes: body as Uint8Array })),
+    });
+    await world.send("ingest", envelope);
+    await world.drain("ingest");
+  });
+  after(() => world?.[Symbol.asyncDispose]());
+
+  const request = (path: string, token: string) => ({
+    ...{ version: "2.0", routeKey: "$default", rawPath: path, rawQueryString: "", isBase64Encoded: false },
+    headers: { authorization: `Bearer ${token}`, host: "test.lambda-url.us-east-1.on.aws" },
+    requestContext: {
+      ...{ accountId: "anonymous", apiId: "test", domainName: "test.lambda-url.us-east-1.on.aws" },
+      ...{ domainPrefix: "test", requestId: "r", routeKey: "$default", stage: "$default" },
+      ...{ time: new Date().toUTCString(), timeEpoch: Date.now() },
+      http: { method: "GET", path, protocol: "HTTP/1.1", sourceIp: "192.0.2.1", userAgent: "test" },
+    },
+  });
+
+  test("the API streams a restored database, byte for byte, with its type", async (t) => {
+    await using api = await world.variant("api", {});
+    const answer = streamedAnswer(await api.invoke(request("/v1/databases/app/restore", made.token)));
+    assert.equal(answer.statusCode, 200, answer.body.toString().slice(0, 500));
+    assert.equal(answer.headers["content-type"], "application/octet-stream");
+    assert.ok(holdsState(answer.body, model, last));
+    const refused = streamedAnswer(await api.invoke(request("/v1/databases/app/restore", "none")));
+    assert.equal(refused.statusCode, 401);
+    assert.match(refused.headers["content-type"] ?? "", /^application\/problem\+json/);
+    t.diagnostic(`api: init ${api.initMs.map(Math.round)} ms`);
+  });
+
+  for (const name of ["compact", "verify", "repair", "prune"] as const) {
+    test(`${name} answers its schedule's event with the databases it has done`, async (t) => {
+      await using task = await world.variant(name, {});
+      const result = await task.invoke({});
+      assert.ok(result.ok, JSON.stringify(result));
+      const { done, failed, left } = result.value as Record<"done" | "failed" | "left", unknown[]>;
+      assert.deepEqual({ done, failed, left }, { done: ["app"], failed: [], left: [] }, task.output());
+      t.diagnostic(`${name}: init ${task.initMs.map(Math.round)} ms`);
+    });
+  }
 });

@@ -6,10 +6,12 @@ import type { AddressInfo } from "node:net";
 import { PassThrough, type Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  ChangeMessageVisibilityCommand,
   CreateQueueCommand,
   DeleteMessageCommand,
   GetQueueAttributesCommand,
   type Message,
+  PurgeQueueCommand,
   ReceiveMessageCommand,
   SendMessageCommand,
   SQSClient,
@@ -31,8 +33,9 @@ type StreamedHandler = (event: unknown, output: Writable, context: unknown) => P
 
 const heads = new WeakMap<Writable, (head: Head) => void>();
 
-/** Puts what the runtime gives into this process; to be called before a handler is imported. */
-export function becomeLambda(environment: Readonly<Record<string, string>>): void {
+/** Puts what the runtime gives into this process, before a handler is imported. What it returns puts the environment back. */
+export function becomeLambda(environment: Readonly<Record<string, string>>): () => void {
+  const before = Object.keys(environment).map((name) => [name, process.env[name]] as const);
   Object.assign(process.env, environment);
   (globalThis as { awslambda?: unknown }).awslambda = {
     streamifyResponse: (handler: StreamedHandler) => handler,
@@ -42,6 +45,12 @@ export function becomeLambda(environment: Readonly<Record<string, string>>): voi
         return output;
       },
     },
+  };
+  return () => {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
   };
 }
 
@@ -60,6 +69,7 @@ export async function serveFunctionUrl(handler: unknown): Promise<FunctionUrl> {
   const server = createServer((request, response) => {
     call(handler as StreamedHandler, request, response).catch((error: unknown) => {
       // As AWS does: what was begun is broken off, and of the rest nothing is told but that it failed.
+      process.stderr.write(`a function failed: ${error instanceof Error ? error.stack : error}\n`);
       if (response.headersSent) response.destroy();
       else
         response
@@ -100,7 +110,8 @@ async function call(handler: StreamedHandler, request: IncomingMessage, response
   response.end();
 }
 
-function eventOf(request: IncomingMessage, body: string) {
+/** What a function's URL makes of a request, whose body is in base64. */
+export function eventOf(request: Pick<IncomingMessage, "method" | "url" | "headers">, body: string) {
   const [rawPath = "/", rawQueryString = ""] = (request.url ?? "/").split("?");
   const headers = Object.fromEntries(
     Object.entries(request.headers).map(([name, value]) => [
@@ -126,9 +137,18 @@ function eventOf(request: IncomingMessage, body: string) {
   };
 }
 
+export interface PeekedMessage {
+  readonly body: string;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
 export interface LocalQueues {
   make(name: string): Promise<string>;
-  send(url: string, body: string): Promise<void>;
+  send(url: string, body: string, attributes?: Readonly<Record<string, string>>): Promise<void>;
+  /** So many of the messages that wait, which stay. */
+  peek(url: string, count: number): Promise<readonly PeekedMessage[]>;
+  /** Removes what waits, taken or not. */
+  clear(url: string): Promise<void>;
   /** How many messages are there, taken or not. */
   count(url: string): Promise<number>;
   /** Hands what waits to a handler until nothing does. A message that failed so often is left. Returns how many were done. */
@@ -161,8 +181,40 @@ export function localQueues(endpoint: string): LocalQueues {
       const { QueueUrl = "" } = await client.send(new CreateQueueCommand({ QueueName: name }));
       return QueueUrl;
     },
-    async send(url, body) {
-      await client.send(new SendMessageCommand({ QueueUrl: url, MessageBody: body }));
+    async send(url, body, attributes = {}) {
+      const MessageAttributes = Object.fromEntries(
+        Object.entries(attributes).map(([name, StringValue]) => [name, { DataType: "String", StringValue }]),
+      );
+      await client.send(new SendMessageCommand({ QueueUrl: url, MessageBody: body, MessageAttributes }));
+    },
+    async peek(url, wanted) {
+      const found: PeekedMessage[] = [];
+      const handles: string[] = [];
+      for (let looks = 0; found.length < wanted && looks < 20; looks += 1) {
+        const { Messages = [] } = await client.send(
+          new ReceiveMessageCommand({
+            QueueUrl: url,
+            MaxNumberOfMessages: 10,
+            MessageAttributeNames: ["All"],
+          }),
+        );
+        for (const { Body = "", MessageAttributes = {}, ReceiptHandle = "" } of Messages) {
+          const attributes = Object.entries(MessageAttributes).map(
+            ([name, { StringValue = "" }]) => [name, StringValue] as const,
+          );
+          found.push({ body: Body, attributes: Object.fromEntries(attributes) });
+          handles.push(ReceiptHandle);
+        }
+        if (Messages.length === 0) break;
+      }
+      for (const ReceiptHandle of handles)
+        await client.send(
+          new ChangeMessageVisibilityCommand({ QueueUrl: url, ReceiptHandle, VisibilityTimeout: 0 }),
+        );
+      return found;
+    },
+    async clear(url) {
+      await client.send(new PurgeQueueCommand({ QueueUrl: url }));
     },
     async drain(url, handler, triesMax = 3) {
       let [done, failures] = [0, 0];

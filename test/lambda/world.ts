@@ -57,6 +57,7 @@ export interface World extends AsyncDisposable {
   /** Until nothing is visible any more. */
   drain(queue: QueueName): Promise<void>;
   receive(queue: QueueName, most?: number): Promise<TestRecord[]>;
+  remove(queue: QueueName, record: TestRecord): Promise<unknown>;
   /** Takes all that is visible. */
   letters(queue: QueueName): Promise<Letter[]>;
   /** Visible or not. */
@@ -70,7 +71,7 @@ export interface World extends AsyncDisposable {
   readonly server: Awaited<ReturnType<typeof startS3>>;
   /** A function with other variables than the world's. */
   variant(
-    name: "fan-out" | "lane",
+    name: "fan-out" | "lane" | "api" | "compact" | "prune" | "verify" | "repair",
     env: Readonly<Record<string, string>>,
     timeoutMs?: number,
   ): Promise<LambdaFunction>;
@@ -127,7 +128,8 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       timeoutMs: timeoutMs ?? options.timeoutMs ?? 30_000,
     });
   const fanOut = undo.use(await variant("fan-out", {}));
-  const lane = undo.use(await variant("lane", {}));
+  // A copy pauses a minute before the end.
+  const lane = undo.use(await variant("lane", {}, 300_000));
   const stores = await Promise.all(replicas.map(async (entry) => undo.use(await openStore(entry))));
   const client = new S3Client({ endpoint, region: "us-east-1", forcePathStyle: true, credentials: keys });
   undo.defer(() => client.destroy());
@@ -152,7 +154,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   };
   const parts = undo.move();
   return {
-    ...{ sizes, fanOut, lane, pump, receive, labels, server, env, variant },
+    ...{ sizes, fanOut, lane, pump, receive, remove, labels, server, env, variant },
     async send(queue, body, { attributes = {} } = {}) {
       const MessageAttributes = Object.fromEntries(
         Object.entries(attributes).map(([name, value]) => [name, { DataType: "String", StringValue: value }]),

@@ -76,7 +76,13 @@ export async function startLambda(options: LambdaOptions): Promise<LambdaFunctio
     loop.startedMs = performance.now();
     const starting = startFunction(options, port);
     running = starting;
-    void starting.ended.then(() => (running === starting ? end("the process ended") : undefined));
+    void starting.ended.then(async () => {
+      if (running !== starting) return;
+      // One that ends before it asks for anything would end again.
+      if (loop.startedMs > 0) loop.current ??= loop.queue.shift();
+      await end("the process ended");
+      give();
+    });
   };
   function give(): void {
     if (loop.current !== undefined) return;
@@ -102,7 +108,10 @@ export async function startLambda(options: LambdaOptions): Promise<LambdaFunctio
         loop.queue.push({ id: randomUUID(), event, done });
         give();
       }),
-    kill: () => end("killed"),
+    async kill() {
+      await end("killed");
+      give();
+    },
     async [Symbol.asyncDispose]() {
       loop.queue.length = 0;
       await end("disposed");

@@ -46,6 +46,11 @@ export interface TargetOptions {
   readonly random: () => number;
   /** How many messages wait in a lane: what follows them goes the same way. Default none. */
   readonly waiting?: (lane: string) => number;
+  /**
+   * Whether `deliver` itself finds out, once it was left alone for long enough, whether the replica is back: where no lane of this
+   * process does. Default false.
+   */
+  readonly probes?: boolean;
   /** Told of every history that contradicts the stored one. */
   readonly onFork?: (fork: ForkFound) => void;
 }
@@ -67,7 +72,8 @@ export function createTarget(set: ReplicaSet, options: TargetOptions): Target {
   let direct = 0;
   let idle = Promise.withResolvers<void>();
   idle.resolve();
-  const isReady = () => breaker.state() === "closed" && direct === 0 && waiting(lane) === 0;
+  const mayProbe = () => options.probes === true && breaker.state() === "open" && breaker.waitMs() === 0;
+  const isReady = () => (breaker.state() === "closed" || mayProbe()) && direct === 0 && waiting(lane) === 0;
   const deliverInLane: Target["deliverInLane"] = (messages, pass, signal) =>
     passing({ pass, signal, isStrict: true }, async () => {
       const outcomes = await deliver(messages, {

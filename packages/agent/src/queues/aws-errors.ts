@@ -23,6 +23,10 @@ const refused: Meaning = {
   code: "unauthorized",
   hint: "The agent's identity needs sqs:SendMessage on the queue, and s3:PutObject below stage/<database>/ of the staging bucket.",
 };
+const wrongKeys: Meaning = {
+  code: "unauthorized",
+  hint: "The AWS credentials are wrong or have expired; `aws sts get-caller-identity` shows whose they are.",
+};
 const authority: Meaning = {
   code: "unauthorized",
   hint: "The server's certificate is not trusted. Name its authority's file in NODE_EXTRA_CA_CERTS, or correct the endpoint.",
@@ -77,11 +81,9 @@ const meanings: readonly (readonly [RegExp, Meaning])[] = [
       hint: "The key that encrypts the queue cannot be used; see its state and policy in KMS.",
     },
   ],
-  [/AccessDenied|^(Invalid(ClientTokenId|AccessKeyId|Security|Signature|Token)|ExpiredToken)/, refused],
-  [
-    /^(SignatureDoesNotMatch|UnrecognizedClient|MissingAuthentication|IncompleteSignature|OptInRequired)/,
-    refused,
-  ],
+  [/AccessDenied|^(InvalidSecurity|OptInRequired)/, refused],
+  [/^(Invalid(ClientTokenId|AccessKeyId|Signature|Token)|ExpiredToken|SignatureDoesNotMatch)/, wrongKeys],
+  [/^(UnrecognizedClient|MissingAuthentication|IncompleteSignature)/, wrongKeys],
 ];
 
 /** Node's words for a certificate that it does not trust. */
@@ -99,6 +101,12 @@ export function statusOf(error: unknown): number | undefined {
   return (error as Answer | undefined)?.$metadata?.httpStatusCode;
 }
 
+/** The connection broke while it was in use: what was asked may have been done, or refused. */
+export function wasCut(error: unknown): boolean {
+  const { code } = error as Answer;
+  return statusOf(error) === undefined && ["ECONNRESET", "EPIPE", "ECONNABORTED"].includes(String(code));
+}
+
 /** The SDK has seen that our clock is wrong, and signs the next request by the server's. */
 export function isClockCorrected(error: unknown): boolean {
   return (error as Answer | undefined)?.$metadata?.clockSkewCorrected === true;
@@ -110,7 +118,7 @@ function lastPart(code: string): string {
 }
 
 /** A server's or the SDK's word for what was wrong. */
-export function nameOf(error: unknown): string {
+function nameOf(error: unknown): string {
   const { name, code } = error as Answer;
   if (typeof name === "string" && name !== "Error") return lastPart(name);
   return typeof code === "string" ? code : "";

@@ -31,6 +31,8 @@ export interface Upload {
 /** A bucket; errors are the SDK's. What would overwrite an object is refused by the server. */
 export interface StageBucket {
   put(object: WholeObject, signal: AbortSignal): Promise<void>;
+  /** The size of an object. Who may only write is told that this is forbidden. */
+  sizeOf(key: string, signal: AbortSignal): Promise<number>;
   begin(key: string, signal: AbortSignal): Promise<Upload>;
   putPart(upload: Upload, number: number, bytes: Uint8Array, signal: AbortSignal): Promise<TakenPart>;
   complete(upload: Upload, parts: readonly TakenPart[], signal: AbortSignal): Promise<void>;
@@ -78,6 +80,10 @@ export async function openStageBucket(
         }
       };
       await again(put);
+    },
+    async sizeOf(key, abortSignal) {
+      const found = await client.send(new sdk.HeadObjectCommand({ Bucket, Key: key }), { abortSignal });
+      return found.ContentLength ?? 0;
     },
     async begin(key, abortSignal) {
       const begun = await again(() =>

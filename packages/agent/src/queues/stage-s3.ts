@@ -3,7 +3,7 @@
 import { Readable } from "node:stream";
 import { bucketStagedBytesMax, PageferryError, type StagingAddress } from "@pageferry/format";
 import { bodyLost, isBodyLost, type QueueCallOptions, type StagedBody } from "../queue.ts";
-import { fromAws, statusOf } from "./aws-errors.ts";
+import { fromAws, statusOf, wasCut } from "./aws-errors.ts";
 import { slowestBytesPerMs, startLimit } from "./limit.ts";
 import { piecesOf } from "./pieces.ts";
 import { openStageBucket, type StageBucket } from "./s3-requests.ts";
@@ -115,7 +115,15 @@ async function putWhole(bucket: StageBucket, { key, body, signal, pieces }: Tran
     return stream.on("error", () => {});
   };
   const sha256 = Buffer.from(body.digest, "hex").toString("base64");
-  await bucket.put({ key, size: body.size, sha256, open }, signal);
+  try {
+    await bucket.put({ key, size: body.size, sha256, open }, signal);
+  } catch (error) {
+    // A server that refuses a body before it has come may cut the line, and its answer with it: the same again would end in the
+    // same way, for ever. Who may not look goes by what was said.
+    if (!wasCut(error) || signal.aborted) throw error;
+    const found = await bucket.sizeOf(key, signal).catch(() => undefined);
+    if (found !== body.size) throw error;
+  }
 }
 
 /** The condition was not met: there is an object of this name. */

@@ -5,6 +5,7 @@ import { type DatabaseName, replicaLabel } from "@pageferry/format";
 import { bucketStage } from "../../bucket-stage.ts";
 import { createForks, type Forks } from "../../forks.ts";
 import { alarmNotes } from "../../noted-alarms.ts";
+import type { Notes } from "../../notes.ts";
 import { type ObjectNotes, openObjectNotes } from "../../object-notes.ts";
 import { openReplicaSet, type ReplicaSet } from "../../replicas.ts";
 import { createSources, mergeSources, type Sources } from "../../sources.ts";
@@ -43,7 +44,7 @@ export interface Container {
   readonly targets: readonly LambdaTarget[];
   /** Takes what others noted, where that was long ago. What cannot be read now is logged, and read later. */
   refreshNotes(): Promise<void>;
-  /** Writes what was noted, where that was long ago. What cannot be written now is logged, and written later. */
+  /** Writes what was noted, where that was long ago, or there is an alarm or a fork. What cannot be written now is logged, and written later. */
   saveNotes(): Promise<void>;
 }
 
@@ -52,6 +53,7 @@ export interface ContainerOptions {
   readonly variables?: Readonly<Record<string, string | undefined>>;
   /** Of notes that only this function wants. */
   readonly prefixes?: readonly string[];
+  readonly now?: () => number;
 }
 
 /** Notes that every function wants. */
@@ -60,7 +62,7 @@ const sharedPrefixes = ["source/", "fork/", "root/", alarmNotes];
 /** Opens what the function `name` works with. Errors: `bad-config`, and those of the bucket with the notes. */
 export async function openContainer(
   name: string,
-  { variables = process.env, prefixes = [] }: ContainerOptions = {},
+  { variables = process.env, prefixes = [], now = Date.now }: ContainerOptions = {},
 ): Promise<Container> {
   const environment = readEnvironment(variables);
   const store = openStageStore(environment);
@@ -68,23 +70,26 @@ export async function openContainer(
     ...{ store, prefixes: [...sharedPrefixes, ...prefixes] },
     merges: { "source/": mergeSources, "upkeep/": mergeUpkeep },
   });
-  const telemetry = createTelemetry({ name, deployStage: environment.deployStage, now: Date.now, notes });
+  // A container may be frozen for ever after any invocation: what somebody must know is written by its end.
+  const pressing = pressingNotes(notes);
+  const telemetry = createTelemetry({ name, deployStage: environment.deployStage, now, notes });
   const { alarms } = telemetry;
-  const sources = createSources({ now: Date.now, alarms, notes });
+  const sources = createSources({ now, alarms, notes });
   const forks = createForks({ alarms, notes });
   const stage = bucketStage(store);
   const sets = await Promise.all(
     environment.config.replicas.map(async (entry) => {
       const label = replicaLabel(entry);
-      const set = await openSet(entry, { label, notes, telemetry });
+      const set = await openSet(entry, { label, notes, telemetry, now });
       const shared = { stagedBody: stage.body, alarms, onFork: forks.found };
       const clock = { now: () => performance.now(), random: Math.random };
-      return { ...createTarget(renewed(set), { ...shared, ...clock }), label };
+      // The lanes are worked by other processes.
+      return { ...createTarget(renewed(set), { ...shared, ...clock, probes: true }), label };
     }),
   );
   return {
     ...{ environment, telemetry, notes, store, stage, sources, forks, targets: sets, queues: openQueues() },
-    ...upkeepOf({ notes, sources, forks, telemetry }),
+    ...upkeepOf({ notes, pressing, sources, forks, telemetry }),
   };
 }
 
@@ -104,7 +109,7 @@ export function opened<Opened>(open: () => Promise<Opened>): () => Promise<Opene
 }
 
 /** The bucket that holds `stage/` and `state/`. Its credentials are the function's. */
-export function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): S3Store {
+function openStageStore({ stageBucket, endpoint }: LambdaEnvironment): S3Store {
   const at = endpoint === undefined ? {} : { endpoint };
   return retrying(s3Store({ bucket: stageBucket, ...at }));
 }
@@ -113,15 +118,16 @@ interface SetParts {
   readonly label: string;
   readonly notes: ObjectNotes;
   readonly telemetry: Telemetry;
+  readonly now: () => number;
 }
 
 function openSet(
   entry: LambdaEnvironment["config"]["replicas"][number],
-  { label, notes, telemetry }: SetParts,
+  { label, notes, telemetry, now }: SetParts,
 ): Promise<ReplicaSet> {
   const note = `root/${label}`;
   return openReplicaSet(entry, {
-    now: Date.now,
+    now,
     owner: { get: () => notes.notes(note).get(note), set: (database) => notes.setNote(note, database) },
     observe:
       () =>
@@ -152,8 +158,34 @@ function renewed(set: ReplicaSet): ReplicaSet {
   };
 }
 
+interface PressingNotes extends Notes {
+  /** Whether something was set since it was asked. */
+  take(): boolean;
+}
+
+function pressingNotes(notes: Notes): PressingNotes {
+  let isSet = false;
+  return {
+    notes: notes.notes,
+    setNote(name, value) {
+      isSet = true;
+      notes.setNote(name, value);
+    },
+    dropNote(name) {
+      isSet = true;
+      notes.dropNote(name);
+    },
+    take() {
+      const wasSet = isSet;
+      isSet = false;
+      return wasSet;
+    },
+  };
+}
+
 interface NoteParts {
   readonly notes: ObjectNotes;
+  readonly pressing: PressingNotes;
   readonly sources: Sources;
   readonly forks: Forks;
   readonly telemetry: Telemetry;
@@ -161,6 +193,7 @@ interface NoteParts {
 
 function upkeepOf({
   notes,
+  pressing,
   sources,
   forks,
   telemetry,
@@ -176,7 +209,8 @@ function upkeepOf({
       sources.reload();
     },
     async saveNotes() {
-      if (performance.now() - savedAtMs < notesWriteMs) return;
+      const isPressing = pressing.take();
+      if (!isPressing && performance.now() - savedAtMs < notesWriteMs) return;
       savedAtMs = performance.now();
       sources.save();
       await logged("written", notes.save());

@@ -4,6 +4,7 @@
 
 import { type DatabaseName, type Envelope, PageferryError, parseObjectName } from "@pageferry/format";
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from "aws-lambda";
+import { ingestLane } from "../../consumer.ts";
 import type { Message } from "../../deliver.ts";
 import { fanOut } from "../../fanout.ts";
 import { ingest } from "../../ingest.ts";
@@ -70,6 +71,7 @@ async function work(
   tellLag(messages, container);
   await container.saveNotes();
   const retried = looked.flatMap((one) => (one.kind === "retry" ? [one.record] : []));
+  if (retried.length === 0) container.telemetry.alarms.clear({ code: "unavailable", replica: ingestLane });
   return new Set([...retried, ...unsent.keys()]);
 }
 
@@ -120,7 +122,13 @@ async function look(record: SQSRecord, at: number, container: Container): Promis
       error: errorLine(error),
     };
     telemetry.log.warn(words, kind === "dead" ? "a message is refused" : "a message cannot be looked at now");
-    return { kind: kind === "dead" ? "dead" : "retry", record, error };
+    if (kind === "dead") return { kind, record, error };
+    telemetry.alarms.raise({
+      ...{ code: "unavailable", replica: ingestLane },
+      message: `messages of the ingest queue cannot be looked at, the last: ${errorLine(error)}`,
+      hint: hintOf(error),
+    });
+    return { kind: "retry", record, error };
   }
 }
 
@@ -131,15 +139,19 @@ function refused(
   const receivedAtMs = Number(record.attributes.SentTimestamp);
   telemetry.add("DeadLettered", 1);
   telemetry.alarms.raise({
-    code: "dead-letter",
+    ...{ code: "dead-letter", replica: ingestLane },
     message: `messages of the ingest queue are refused, the last: ${errorLine(error)}`,
-    hint: error instanceof PageferryError ? error.hint : "See the function's log.",
+    hint: hintOf(error),
   });
   return {
     record,
     url: environment.deadLetterUrls.get("ingest"),
     message: deadLetter(record, receivedAtMs, errorLine(error)),
   };
+}
+
+function hintOf(error: unknown): string {
+  return error instanceof PageferryError ? error.hint : "See the function's log.";
 }
 
 /** Where a message goes on: into the lanes of replicas that could not take it, or their dead letters. */

@@ -195,7 +195,7 @@ function hasMore(record: SQSRecord, progress: string | undefined): progress is s
 function tellDead({ container, target }: Turn, why: string): void {
   container.telemetry.alarms.raise({
     code: "dead-letter",
-    replica: target.label,
+    replica: target.lane,
     message: `${target.label}: messages are given up, the last: ${why}`,
     hint: "Look at what the message says of them; `pageferry replay` gives them another chance.",
   });

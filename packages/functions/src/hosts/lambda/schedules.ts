@@ -80,9 +80,17 @@ export function scheduled(task: Task): (event: unknown, context: Context) => Pro
     const standing = await openStanding(task.name, { prefixes: [turnNotes, ...(task.prefixes ?? [])] });
     return { standing, turn: task.open(standing) };
   });
+  let underWay = 0;
   return async (event, context) => {
     const { standing, turn } = await open();
-    return carryOut(task, standing, turn, event, () => context.getRemainingTimeInMillis());
+    // An invocation that was ended left what it had. AWS gives a process one after the other.
+    if (underWay === 0) await sweepScratch(standing.scratchDir, false, standing.now());
+    underWay += 1;
+    try {
+      return await carryOut(task, standing, turn, event, () => context.getRemainingTimeInMillis());
+    } finally {
+      underWay -= 1;
+    }
   };
 }
 
@@ -95,8 +103,6 @@ export async function carryOut(
   remainingMs: () => number,
 ): Promise<TurnsReport> {
   const { telemetry, notes, now } = standing;
-  // An invocation that was ended left what it had; nobody else is here.
-  await sweepScratch(standing.scratchDir, false, now());
   await standing.refresh(0);
   const asked = databaseIn(event);
   const databases = asked === undefined ? await standing.databases.databases() : [parseDatabaseName(asked)];

@@ -33,12 +33,8 @@ export interface Standing extends Container {
   relist(database: DatabaseName, ageMsMax: number, call?: CallOptions): Promise<void>;
 }
 
-export interface StandingOptions extends ContainerOptions {
-  readonly now?: () => number;
-}
-
 /** Opens it for the function `name`. Errors: those of `openContainer`. */
-export async function openStanding(name: string, options: StandingOptions = {}): Promise<Standing> {
+export async function openStanding(name: string, options: ContainerOptions = {}): Promise<Standing> {
   const { now = Date.now, prefixes = [] } = options;
   const container = await openContainer(name, { ...options, prefixes: [...prefixes, "upkeep/", holeNotes] });
   const { environment, telemetry, notes, targets, sources, forks } = container;
@@ -60,7 +56,7 @@ export async function openStanding(name: string, options: StandingOptions = {}):
   return {
     ...container,
     ...{ letters, depths, upkeep, verified, databases, holes, now },
-    scratchDir: join(tmpdir(), "pageferry"),
+    scratchDir: join(tmpdir(), "pageferry", name),
     async refresh(ageMsMax, call) {
       const renew = async () => {
         if (notes.ageMs() <= ageMsMax) return;

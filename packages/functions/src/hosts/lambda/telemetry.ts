@@ -1,5 +1,5 @@
 // What a function tells of itself: one line of JSON for each event, and metrics in CloudWatch's embedded format, which are lines
-// of its log, too. Alarms are both. The only importer of Powertools; why there is no tracer is docs/decisions/0013.
+// of its log, too. Alarms are both. The only importer of Powertools; why there is no tracer is docs/decisions/0014.
 
 import { Logger } from "@aws-lambda-powertools/logger";
 import { Metrics, MetricUnit } from "@aws-lambda-powertools/metrics";

@@ -10,8 +10,8 @@ import type { Standing } from "./standing.ts";
 /** What its notes begin with. */
 export const verifyNotes = "verify/";
 
-/** Left of an invocation for a point that was begun, and for the answer. */
-const marginMs = 60_000;
+/** Left of an invocation for a point that was begun, and for the answer: a third, and at most this. */
+const marginMsMax = 3 * 60_000;
 
 type VerifyTurnParts = Pick<
   Standing,
@@ -33,7 +33,8 @@ export function createVerifyTurn(standing: VerifyTurnParts) {
     const cursor = parseCursor(notes.notes(note).get(note));
     await Promise.allSettled(targets.map((target) => verified.read(target, database)));
     if (cursor === undefined && !isDue(database, standing)) return;
-    const budgetMs = Math.max(1, remainingMs() - marginMs);
+    const leftMs = remainingMs();
+    const budgetMs = Math.max(1, leftMs - Math.min(marginMsMax, leftMs / 3));
     const report = await verifier.verify(database, { signal, budgetMs, cursor });
     if (report.next === null) notes.dropNote(note);
     else notes.setNote(note, JSON.stringify(report.next));
