@@ -20,7 +20,7 @@ describe("a deployment with every other choice", () => {
   let graph: Graph;
   before(async () => {
     const config = join(import.meta.dirname, "apps", "everything", "sst.config.ts");
-    graph = await evaluate({ config, secrets });
+    graph = await evaluate({ config, secrets, standIns: true });
   });
 
   it("makes no bucket for a replica that is there or elsewhere", () => {
@@ -128,13 +128,16 @@ describe("a deployment with every other choice", () => {
 
 describe("sst dev", () => {
   it("leaves every function where it was deployed: a laptop takes nothing out of the queue", async () => {
-    const graph = await evaluate({ stage: "dev", dev: true });
+    const graph = await evaluate({ stage: "dev", dev: true, standIns: true });
     for (const rule of Object.values(rules)) rule(graph);
     assert.doesNotMatch(JSON.stringify(allOf(graph, "function")), /SST_FUNCTION_ID|\(live\)/);
   });
 
   it("would take them otherwise, and be seen", async () => {
     const mutation = { file: "infra/function.ts", from: "dev: false,", to: "" };
-    await assert.rejects(evaluate({ stage: "dev", dev: true, mutations: [mutation] }), /Appsync/);
+    await assert.rejects(
+      evaluate({ stage: "dev", dev: true, mutations: [mutation], standIns: true }),
+      /Appsync/,
+    );
   });
 });

@@ -2,11 +2,13 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
+import { parseConfig } from "@pageferry/format";
+import { parse } from "yaml";
 import { evaluate } from "./evaluate.ts";
 import { allOf, type Graph, oneOf, rightsOf } from "./graph.ts";
 import { platform, repository } from "./platform.ts";
@@ -94,6 +96,20 @@ describe("@pageferry/sst, from its tarball", () => {
     // SST writes beside a bundle; the package stays as it was installed.
     const left = await readdir(join(app, "node_modules/@pageferry/sst/dist/handlers/api"));
     assert.ok(!left.includes("resource.enc"));
+  });
+
+  it("sends from a host whose files are read as they stand in the example", async () => {
+    const written = async (name: string) => readFile(join(app, "host", name), "utf8");
+    const lines = (await written("pageferry.env")).split("\n").filter((line) => /^[A-Z_]+=/.test(line));
+    const env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)));
+    const { queue, databases } = parseConfig(parse(await written("pageferry.yml")), { env });
+    assert.match(queue?.url ?? "", /^https:\/\/sqs\.eu-central-1\./);
+    assert.deepEqual([queue?.staging, queue?.stage], [env.PAGEFERRY_STAGING, "production"]);
+    assert.deepEqual(
+      databases.map(({ name }) => name),
+      ["orders"],
+    );
+    assert.match(await written("pageferry.service"), /EnvironmentFile=\/etc\/pageferry\.env/);
   });
 
   it("would not work as .mjs: SST gives such files no globals", async () => {

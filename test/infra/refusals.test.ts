@@ -39,7 +39,7 @@ describe("a deployment is refused", { concurrency: 2 }, () => {
       databases: "*",
     };
     const tokens = JSON.stringify(Array.from({ length: 30 }, () => ({ ...token, createdAtMs: 1 })));
-    const { message } = await refusalOf(evaluate({ secrets: { BackupTokens: tokens } }));
+    const { message } = await refusalOf(evaluate({ secrets: { BackupTokens: tokens }, standIns: true }));
     assert.match(
       message,
       /Pageferry BackupApi: its environment is \d+ bytes, and AWS takes 4096: fewer tokens/,
@@ -48,7 +48,7 @@ describe("a deployment is refused", { concurrency: 2 }, () => {
 
   it("without a secret that a replica names", async () => {
     const config = join(import.meta.dirname, "apps", "everything", "sst.config.ts");
-    const { message } = await refusalOf(evaluate({ config }));
+    const { message } = await refusalOf(evaluate({ config, standIns: true }));
     assert.match(message, /Set a value for \w+ with `sst secret set/);
   });
 
@@ -60,7 +60,7 @@ describe("a deployment is refused", { concurrency: 2 }, () => {
 
   it("when a bundle does not export its handler", async () => {
     const mutation = { file: "infra/handlers.ts", from: '"handler.handler"', to: '"handler.main"' };
-    const { message } = await refusalOf(evaluate({ mutations: [mutation] }));
+    const { message } = await refusalOf(evaluate({ mutations: [mutation], standIns: true }));
     assert.match(message, /handler\.mjs does not export main/);
   });
 
