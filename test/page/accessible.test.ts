@@ -55,11 +55,8 @@ suite("the page", () => {
     await using world = await openWorld();
 
     await assertSound(browser, world, "nobody", { "sign-in": "/" }, { isSignedIn: false });
-    await assertSound(browser, world, "empty", {
-      overview: "/",
-      absent: "/db/absent",
-      search: "/?q=%3Cb%3E",
-    });
+    const pages = { overview: "/", absent: "/db/absent", search: "/?q=%3Cb%3E" };
+    await assertSound(browser, world, "empty", pages, { statuses: { absent: 404 } });
   });
 
   test("shows a long history, a hole in it, a file that was replaced, and leads to each point", async () => {
@@ -104,9 +101,10 @@ suite("the page", () => {
     await failing.commit("billing", 4);
     await failing.settled("billing");
 
-    await assertSound(browser, failing, "failing", {
+    const pages = {
       ...{ overview: "/", database: "/db/app", harm: "/db/node/restore", wrong: "/db/app/restore?txid=ffff" },
-    });
+    };
+    await assertSound(browser, failing, "failing", pages, { statuses: { wrong: 400 } });
   });
 
   test("is small and there at once with a thousand databases, those that need somebody first", async (t) => {

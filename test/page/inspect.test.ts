@@ -215,6 +215,8 @@ suite("looking inside with a browser", { timeout: 120_000 }, () => {
       ...{ absent: pathTo("none", "x"), "no-bucket": pathTo("none"), wrong: "/db/app/inspect?path=//" },
       ...{ link: "/db/app", restore: "/db/app/restore" },
     };
-    await assertSound(browser, world, "inspect", pages);
+    await assertSound(browser, world, "inspect", pages, {
+      statuses: { absent: 404, "no-bucket": 404, wrong: 400 },
+    });
   });
 });

@@ -8,7 +8,7 @@ import { openPage, signIn } from "./browser.ts";
 import type { World } from "./world.ts";
 
 /** Where screenshots go, for somebody to look at; without it none are taken. */
-const shots = process.env.PAGEFERRY_SHOTS;
+const shots = process.env.PAGEFERRY_SHOTS || undefined;
 
 const looks: Readonly<Record<string, BrowserContextOptions>> = {
   light: {},
@@ -42,20 +42,28 @@ async function faultsOf(page: Page, name: string): Promise<string[]> {
   return [...(await violationsOf(page)), ...wide].map((line) => `${name}: ${line}`);
 }
 
-/** Opens each page in each look, the looks side by side, and asserts what holds for all of them. Default: signed in. */
+interface SoundOptions {
+  /** Default: true. */
+  readonly isSignedIn?: boolean;
+  /** By page. Default: 200. */
+  readonly statuses?: Readonly<Record<string, number>>;
+}
+
+/** Opens each page in each look, the looks side by side, and asserts what holds for all of them. */
 export async function assertSound(
   browser: Browser,
   world: World,
   state: string,
   pages: Readonly<Record<string, string>>,
-  { isSignedIn = true } = {},
+  { isSignedIn = true, statuses = {} }: SoundOptions = {},
 ): Promise<void> {
   const inLook = async ([look, options]: [string, BrowserContextOptions]): Promise<string[]> => {
     const { page, context, offences } = await openPage(browser, world.url, options);
     const found: string[] = [];
     if (isSignedIn) await signIn(page, world.url, world.host.token);
     for (const [name, path] of Object.entries(pages)) {
-      await page.goto(`${world.url}${path}`);
+      const status = (await page.goto(`${world.url}${path}`))?.status() ?? 0;
+      if (status !== (statuses[name] ?? 200)) found.push(`${name} ${look}: status ${status}`);
       found.push(...(await faultsOf(page, `${state}-${name}-${look}`)));
     }
     await context.close();

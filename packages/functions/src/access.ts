@@ -34,6 +34,9 @@ const atOnceBounds = {
   listeners: { perHost: 128, perToken: 64 },
 };
 
+/** How long a person waits before it is better to say why. */
+const turnMsMax = 5000;
+
 /** Beyond the time of an answer, until its line is taken to be gone. */
 const lineGraceMs = 60_000;
 
@@ -135,7 +138,7 @@ export function guardRoutes(app: Hono, authenticate: Authenticate, sessions?: Pi
     app.on(method, path, async (context, next) => {
       decide(rule, grantOfCall(context), context);
       if (rule.atOnce === undefined) await next();
-      else await within(atOnce[rule.atOnce], context, next);
+      else await within(atOnce[rule.atOnce], context, rule, next);
     });
   }
 }
@@ -160,9 +163,16 @@ function decide({ scopes, database: where }: Rule, grant: Grant, { req }: Contex
   requireDatabase(grant, name);
 }
 
-/** Counts a call as under way until its answer is sent, or its line is gone. */
-async function within(atOnce: AtOnce, context: Context, next: () => Promise<void>): Promise<void> {
-  const end = atOnce.begin(grantOfCall(context).id);
+/** Counts a call as under way until its answer is sent, or its line is gone. Who looks at a page, in three tabs at once, waits for a turn. */
+async function within(
+  atOnce: AtOnce,
+  context: Context,
+  rule: Rule,
+  next: () => Promise<void>,
+): Promise<void> {
+  const { id } = grantOfCall(context);
+  const { signal } = context.req.raw;
+  const end = rule.isPage === true ? await atOnce.beginSoon(id, turnMsMax, signal) : atOnce.begin(id);
   const { outgoing } = nodeOf(context);
   // Without Node's server nobody tells when an answer was sent.
   if (outgoing !== undefined && !outgoing.closed) outgoing.once("close", end);

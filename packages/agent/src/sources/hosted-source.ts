@@ -30,6 +30,8 @@ import type { OpenOrder, WorkerReport } from "./worker-messages.ts";
 const inFlightKibMax = 16 * 1024;
 /** A source that waits for longer sleeps until its file changes. */
 const asleepMs = 50;
+/** What is still ending is looked at again after this. */
+const endLookMs = 20;
 /** Sleepers wake together at multiples of this, so that a thousand of them do not wake the thread a thousand times. */
 const wakeEveryMs = 100;
 
@@ -191,8 +193,11 @@ function step(held: Held): boolean {
   const isDone = (isDrained(tailer) || isAtLoss(tailer)) && held.feed?.isIdle !== false;
   if (held.stopAtMs !== undefined && (clockMs >= held.stopAtMs || isDone)) {
     held.watcher?.close();
+    if (held.feed !== undefined && !closeFeed(held.feed)) {
+      held.dueMs = clockMs + endLookMs;
+      return true;
+    }
     endTailer(tailer);
-    if (held.feed !== undefined) closeFeed(held.feed);
     share.report({ kind: "stopped", id: held.id }, []);
     return false;
   }

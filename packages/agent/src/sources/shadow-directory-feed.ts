@@ -68,6 +68,8 @@ export interface ShadowFeed {
   mirror: Mirror | undefined;
   /** The stamp of what is being told. */
   stampMs: number;
+  /** Ends what takes its time. */
+  readonly closing: AbortController;
   /** Something that takes its time; nothing else is done meanwhile. */
   job: Promise<void> | undefined;
   /** Nothing is tried before this clock time. */
@@ -78,6 +80,7 @@ export interface ShadowFeed {
   isIdle: boolean;
   listedAtMs: number;
   trimmedAtMs: number;
+  comparedAtMs: number;
   /** Since when something is there that cannot be gone on to. */
   stuckSinceMs: number | undefined;
   /** Steps since an image of the mirror is being copied. */
@@ -103,13 +106,15 @@ export function createShadowFeed(options: FeedOptions): ShadowFeed {
   // Where the same transaction is in several, our own are asked first.
   const ordered = () =>
     [...listing.generations.values()].sort((a, b) => ours(a.generation) - ours(b.generation));
-  const maker = createImageMaker(options.directory, ordered, options.checkImage);
+  const closing = new AbortController();
+  const maker = createImageMaker(options.directory, ordered, options.checkImage, closing.signal);
   return {
     ...{ options, memory, listing, maker },
     files: createSegmentFiles(),
     readings: createSnapshotReadings(maker),
     stored: new Map(),
     states: new Map(),
+    closing,
     mirror: undefined,
     stampMs: 0,
     job: undefined,
@@ -118,6 +123,7 @@ export function createShadowFeed(options: FeedOptions): ShadowFeed {
     isIdle: false,
     listedAtMs: Number.NEGATIVE_INFINITY,
     trimmedAtMs: Number.NEGATIVE_INFINITY,
+    comparedAtMs: Number.NEGATIVE_INFINITY,
     stuckSinceMs: undefined,
     turns: 0,
   };
@@ -284,7 +290,7 @@ function apply(
 }
 
 /** Makes a generation the one that our history goes on in. */
-export function follow(feed: ShadowFeed, generation: Generation): void {
+function follow(feed: ShadowFeed, generation: Generation): void {
   const memory = feed.memory.value();
   const history = memory.histories.at(-1);
   if (history === undefined || history.generations.at(-1) === generation) return;
@@ -310,7 +316,9 @@ function readSnapshot(feed: ShadowFeed, tailer: Tailer, snapshot: ListedSnapshot
 export function start(feed: ShadowFeed, tailer: Tailer, act: () => Promise<void>): void {
   feed.job = act()
     .then(() => clear(tailer, "disk-full", "unavailable"))
-    .catch((error: unknown) => failed(feed, tailer, error))
+    .catch((error: unknown) => {
+      if (!feed.closing.signal.aborted) failed(feed, tailer, error);
+    })
     .then(() => {
       feed.job = undefined;
       feed.options.wake();
@@ -329,7 +337,8 @@ export function attempt(feed: ShadowFeed, tailer: Tailer, act: () => void): bool
   }
 }
 
-function failed(feed: ShadowFeed, tailer: Tailer, thrown: unknown): void {
+/** Tells what went wrong; nothing is tried for a moment. */
+export function failed(feed: ShadowFeed, tailer: Tailer, thrown: unknown): void {
   feed.retryAtMs = feed.options.clockMs() + retryMs;
   const error = fromFileSystem(thrown, `mirroring ${feed.options.directory} in ${feed.options.mirrorDir}`);
   const code = isPageferryError(error) && error.code === "disk-full" ? "disk-full" : "unavailable";

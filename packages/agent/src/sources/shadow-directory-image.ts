@@ -52,6 +52,7 @@ export function createImageMaker(
   directory: string,
   generations: () => Iterable<ListedGeneration>,
   checkImage: CheckImage,
+  signal: AbortSignal,
 ): ImageMaker {
   const check = (path: string): Promise<{ readonly problem?: string; readonly stateHash?: StateHash }> =>
     new Promise((settle) =>
@@ -61,7 +62,7 @@ export function createImageMaker(
     );
 
   async function fromSnapshot(snapshot: ListedSnapshot, path: string): Promise<MadeImage> {
-    const meta = await writeSnapshot(snapshot, path);
+    const meta = await writeSnapshot(snapshot, path, signal);
     const { problem, stateHash } = await check(path);
     if (stateHash === undefined) {
       await rm(path, { force: true });
@@ -73,8 +74,15 @@ export function createImageMaker(
   return {
     fromSnapshot,
     async leadingTo(target, snapshot, path) {
-      const meta = await writeSnapshot(snapshot, path);
-      const isThere = await applyUpTo({ directory, generations: [...generations()], path, meta, target });
+      const meta = await writeSnapshot(snapshot, path, signal);
+      const isThere = await applyUpTo({
+        directory,
+        generations: [...generations()],
+        path,
+        meta,
+        target,
+        signal,
+      });
       const { stateHash } = isThere ? await check(path) : {};
       if (stateHash === target.stateHash) return { path, ...target };
       await rm(path, { force: true });
@@ -85,12 +93,12 @@ export function createImageMaker(
 }
 
 /** Writes a snapshot's database, with both metas as bolt would have them. */
-async function writeSnapshot(snapshot: ListedSnapshot, path: string): Promise<Meta> {
+async function writeSnapshot(snapshot: ListedSnapshot, path: string, signal: AbortSignal): Promise<Meta> {
   let handle: FileHandle | undefined;
   try {
     await rm(path, { force: true });
     handle = await open(path, "w+", 0o600);
-    const { raw, header } = decodeSnapshot(createReadStream(snapshot.path));
+    const { raw, header } = decodeSnapshot(createReadStream(snapshot.path), { signal });
     let at = 0;
     for await (const part of raw) {
       await writeAll(handle, part, at);
@@ -121,16 +129,18 @@ interface Way {
   readonly path: string;
   readonly meta: Meta;
   readonly target: { readonly txId: TxId };
+  readonly signal: AbortSignal;
 }
 
 /** Applies one transaction after the other; false: one is missing. Which files were right the hash at the end says. */
-async function applyUpTo({ directory, generations, path, meta, target }: Way): Promise<boolean> {
+async function applyUpTo({ directory, generations, path, meta, target, signal }: Way): Promise<boolean> {
   const files = createSegmentFiles();
   const handle = await open(path, "r+");
   try {
     let at: Pick<Meta, "txId"> & Parameters<typeof metaOfSegment>[1] = meta;
     let last: ListedGeneration | undefined;
     while (at.txId < target.txId) {
+      signal.throwIfAborted();
       const next = (at.txId + 1n) as TxId;
       // A generation is one process: where it goes on, it is the one to follow.
       const order = [...(last === undefined ? [] : [last]), ...generations.filter((one) => one !== last)];

@@ -7,10 +7,10 @@ import type { ListedSnapshot } from "./shadow-directory-listing.ts";
  * A new generation's first snapshot is written right after its first segment: without one for so long, it is the fork of a
  * process that was running all along.
  */
-export const settleMs = 2000;
+const settleMs = 2000;
 
 /** A transaction that is not there for so long after one behind it does not come late: the process died before it was written. */
-export const missingMs = 5000;
+const missingMs = 5000;
 
 /** A whole segment of the next transaction, held against the state before it. */
 export interface Candidate {

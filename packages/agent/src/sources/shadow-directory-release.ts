@@ -10,6 +10,8 @@ import { raise, type Tailer } from "./tailer-state.ts";
 
 /** Looked at this often at most. */
 const trimEveryMs = 500;
+/** Generations that nobody knows are compared with ours this often at most. */
+const compareEveryMs = 5000;
 /** A fork is short; what is longer is another process. */
 const twinSegmentsMax = 100;
 /** Generations that are compared with ours in one go. */
@@ -46,7 +48,10 @@ export function stepTrim(
     (generation) => isOurs(memory, generation),
   );
   if (snapshot === undefined) return;
-  includeTwins(feed, generations, snapshot.txId);
+  if (clockMs >= feed.comparedAtMs + compareEveryMs) {
+    feed.comparedAtMs = clockMs;
+    includeTwins(feed, generations, snapshot.txId);
+  }
   const ours = generations.filter(({ generation }) => isOurs(memory, generation));
   const hasOver = [...feed.stored].some(([origin, { isOver }]) => isOver && origin !== history?.origin);
   if (!hasOver && !hasBelow(ours, snapshot)) {

@@ -8,6 +8,7 @@ import { detectPageSize, type Generation, isPageferryError, type Meta, type TxId
 import { createMetaReader } from "./bolt-io.ts";
 import {
   attempt,
+  failed,
   historyOf,
   idleLookMs,
   isMirrorGone,
@@ -36,8 +37,17 @@ const copyTurns = 16;
 
 /** Does what is next. Answers how long to wait; undefined: it is the tailer's turn. */
 export function stepFeed(feed: ShadowFeed, tailer: Tailer, canEmit: boolean): number | undefined {
+  try {
+    return step(feed, tailer, canEmit);
+  } catch (error) {
+    failed(feed, tailer, error);
+    return idleLookMs;
+  }
+}
+
+function step(feed: ShadowFeed, tailer: Tailer, canEmit: boolean): number | undefined {
   const { clockMs } = feed.options;
-  if (feed.job !== undefined) return idleLookMs;
+  if (feed.job !== undefined || feed.closing.signal.aborted) return idleLookMs;
   if (clockMs() < feed.retryAtMs) return feed.retryAtMs - clockMs();
   if (feed.mirror === undefined) return stepStart(feed, tailer);
   // What is wrong in our own file is made good by another one.
@@ -70,10 +80,12 @@ function stepAside(feed: ShadowFeed, tailer: Tailer, isTrimLate: boolean): void 
   stepTrim(feed, tailer, txId, (snapshot) => startJump(feed, tailer, { snapshot, seam: "unprovable" }));
 }
 
-/** Ends it. */
-export function closeFeed(feed: ShadowFeed): void {
+/** Ends it. False: what takes its time is still ending. */
+export function closeFeed(feed: ShadowFeed): boolean {
+  feed.closing.abort();
   feed.mirror?.close();
   feed.mirror = undefined;
+  return feed.job === undefined;
 }
 
 /** The state that a mirror must be at, or beyond. */
@@ -259,6 +271,8 @@ function randomName(): string {
 /** Makes an image the mirror. What is remembered says which; a kill before leaves the old one, after it the new one. */
 function adopt(feed: ShadowFeed, image: MadeImage, histories: readonly History[], stampMs: number): void {
   const { memory, options } = feed;
+  // Somebody else may have the directory by now.
+  feed.closing.signal.throwIfAborted();
   utimesSync(image.path, stampMs / 1000, stampMs / 1000);
   try {
     memory.save({ mirror: basename(image.path), bootId: options.machine.bootId, histories });
@@ -271,6 +285,7 @@ function adopt(feed: ShadowFeed, image: MadeImage, histories: readonly History[]
 }
 
 function useMirror(feed: ShadowFeed, path: string): void {
+  feed.closing.signal.throwIfAborted();
   feed.mirror?.close();
   feed.mirror = openMirror(path);
   feed.stampMs = Math.min(feed.mirror.stampMs(), Date.now());

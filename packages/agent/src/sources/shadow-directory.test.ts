@@ -146,7 +146,7 @@ suite("a segment file", { concurrency: 8 }, () => {
       writeFileSync(`${path}.elsewhere`, go.segment(10));
       symlinkSync(`${path}.elsewhere`, path);
     },
-    "that is a pipe nobody writes to": (path) => void execFileSync("mkfifo", [path]),
+    "that is a pipe nobody writes to": (path) => void execFileSync("sh", ["-c", 'mkfifo "$0"', path]),
   };
   for (const [what, put] of Object.entries(foreign)) {
     test(`${what} is passed over, and the right one is taken`, async (context) => {

@@ -217,8 +217,8 @@ ${bytes === 0 ? none : dump(shown)}
 function dump(shown: Shown): Html {
   if (shown.kind === "text") return html`<pre class="value"><bdi>${shown.text}</bdi></pre>`;
   return html`<ol class="value hex" aria-label="Bytes in hex, sixteen to a line">${shown.lines.map(
-    ({ at, groups, text }) =>
-      html`<li><span class="dim">${at}</span>${groups.map((group) => html`<span>${group}</span>`)}<span class="text">${text}</span></li>`,
+    ({ at: offset, groups, text }) =>
+      html`<li><span class="dim">${offset}</span>${[0, 1].map((at) => html`<span class="eight">${groups[at] ?? ""}</span>`)}<span>${text}</span></li>`,
   )}</ol>`;
 }
 

@@ -91,7 +91,7 @@ details { margin: .5rem 0; } summary { color: var(--accent); cursor: pointer; }
 .crumbs bdi, .names bdi { white-space: pre-wrap; } .crumbs li + li::before { content: "/"; color: var(--dim); margin-right: .3rem; }
 .names th { font-weight: 400; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .92em; } .names thead th { font: inherit; font-weight: 600; font-size: .84rem; }
 .value { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; margin: .4rem 0; white-space: pre-wrap; overflow: hidden; overflow-wrap: anywhere; }
-.value.hex { list-style: none; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .92em; } .hex li { display: flex; flex-wrap: wrap; gap: 0 1.2em; } .hex li { padding: .08rem 0; } .hex span { white-space: pre; }
+.value.hex { list-style: none; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .92em; } .hex li { display: flex; flex-wrap: wrap; gap: 0 1.2em; } .hex li { padding: .08rem 0; } .hex .eight { min-width: 23ch; } .hex span { white-space: pre; }
 .harm { border: 2px solid var(--unsafe); border-radius: 6px; padding: .7rem 1rem; background: var(--unsafe-ground); }
 .harm strong { color: var(--unsafe); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 0 2.5rem; }
