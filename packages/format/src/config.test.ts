@@ -165,7 +165,10 @@ suite("a configuration", () => {
   test("takes where an application writes its commits", () => {
     const databases = [{ path: "x.db", shadowDirectory: "/srv/stream" }];
     assert.deepEqual(parseConfig({ databases }).databases, [{ name: "x", ...databases[0] }]);
-    assert.match(messageOf({ databases: [{ path: "x.db", shadowDir: "/s" }] }), /shadowDir is not a known key.*shadowDirectory/);
+    assert.match(
+      messageOf({ databases: [{ path: "x.db", shadowDir: "/s" }] }),
+      /shadowDir is not a known key.*shadowDirectory/,
+    );
   });
 
   test("asks for a name where the file's stem is none", () => {
