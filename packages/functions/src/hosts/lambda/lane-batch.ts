@@ -18,6 +18,12 @@ const pauseMs = 60_000;
 /** What settling and answering may take. */
 const settleMs = 10_000;
 
+/** What nothing was said of is not done. */
+const unanswered: Outcome = {
+  kind: "retry",
+  error: new PageferryError("unavailable", "nothing was said of this message"),
+};
+
 interface Turn {
   readonly container: Container;
   readonly target: LambdaTarget;
@@ -110,7 +116,7 @@ async function deliverSmall(small: readonly LaneMessage[], { target, leftMs }: T
     );
     return small.map(({ record, message }) => ({
       record,
-      outcome: outcomes.get(message.id) ?? { kind: "done" },
+      outcome: outcomes.get(message.id) ?? unanswered,
     }));
   } catch (error) {
     return all(error);
@@ -146,7 +152,7 @@ async function copyLarge({ record, message }: LaneMessage, turn: Turn): Promise<
     const outcomes = await withDeadline(Math.max(1000, leftMs() - settleMs), undefined, (signal) =>
       deliver([message], { ...options, signal }),
     );
-    const outcome = outcomes.get(message.id) ?? { kind: "done" };
+    const outcome = outcomes.get(message.id) ?? unanswered;
     return { record, outcome, ...(progress === undefined ? {} : { progress }) };
   } catch (error) {
     return { record, outcome: { kind: "retry", error }, ...(progress === undefined ? {} : { progress }) };
