@@ -6,6 +6,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
+import { createHttpQueue } from "@pageferry/agent";
 import {
   decodeEnvelope,
   type Envelope,
@@ -221,6 +222,24 @@ suite("the API of a deployment", { skip: withoutMinistack }, () => {
     assert.equal(stored.status, 200, await stored.text());
     assert.equal((await put(large.subarray(0, 10), digestOf(large))).status, 422);
     assert.equal((await fetch(url, { method, headers, body: large })).status, 412, "it is there already");
+  });
+
+  test("is sent a large body by an agent that has nothing but a token", async () => {
+    const { deployed } = world;
+    const queue = createHttpQueue({ url: deployed.url, token: deployed.tokens.agent ?? "" });
+    const bytes = randomBytes(9_000_000);
+    const digest = digestOf(bytes);
+    const body = {
+      ...{ digest, size: bytes.length },
+      async *open() {
+        yield bytes;
+      },
+    };
+    await queue.stage("app", body);
+    await queue.stage("app", body);
+    const chunks = await bucketOf(world, deployed.stageBucket).get(`stage/app/${digest}`);
+    assert.equal(digestOf(Buffer.concat(await Array.fromAsync(chunks))), digest);
+    await assert.rejects(queue.stage("other", body), { code: "forbidden" });
   });
 
   test("shows how it stands, from listings, notes and queues", async () => {
