@@ -76,15 +76,15 @@ suite("on a local AWS", { skip }, () => {
     await aws.sqs.send(
       new SendMessageCommand({ QueueUrl: aws.queueUrls.ingest, MessageBody: "this is no envelope" }),
     );
-    const flow = { isOver: false };
+    const handingOn = { isOver: false };
     const handed = { sent: 0, twice: 0 };
-    using _ = {
+    using _stopped = {
       [Symbol.dispose]() {
-        flow.isOver = true;
+        handingOn.isOver = true;
       },
     };
     const handing = (async () => {
-      while (!flow.isOver) {
+      while (!handingOn.isOver) {
         const { sent, twice } = await handOn(aws, random);
         handed.sent += sent;
         handed.twice += twice;
@@ -114,7 +114,7 @@ suite("on a local AWS", { skip }, () => {
       throw new Error(`${error}\n${agent.output().slice(-3000)}`);
     });
     const ended = await agent.stop();
-    flow.isOver = true;
+    handingOn.isOver = true;
     await handing;
     for (const name of ["compact", "prune", "verify"] as const) {
       t.diagnostic(`${name}: ${JSON.stringify(await aws.schedule(name))}`);

@@ -42,7 +42,10 @@ export interface DeploymentOptions {
   readonly scopes: readonly string[];
 }
 
-async function makeToken(scopes: string): Promise<{ readonly token: string; readonly record: unknown }> {
+/** A token for `app`, and what a deployment keeps of it. */
+export async function makeToken(
+  scopes: string,
+): Promise<{ readonly token: string; readonly record: unknown }> {
   const printed = await pageferryOk(["token", "create", "--record", "--scopes", scopes, "--database", "app"]);
   return JSON.parse(printed) as { readonly token: string; readonly record: unknown };
 }

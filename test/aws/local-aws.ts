@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { CreateQueueCommand, SQSClient } from "@aws-sdk/client-sqs";
 import { parseConfig, type ReplicaConfig, replicaLabel } from "@pageferry/format";
 import { becomeLambda, type FunctionUrl, serveFunctionUrl } from "../lambda.ts";
-import { pageferryOk } from "../pageferry.ts";
+import { makeToken } from "../lambda-deployment.ts";
 import { startMinistack } from "../servers/ministack.ts";
 import { startNats } from "../servers/nats.ts";
 import { temporaryDirectory } from "../temporary.ts";
@@ -149,11 +149,6 @@ function redrive(dead: string): Record<string, string> {
 async function makeQueue(sqs: SQSClient, QueueName: string, Attributes: Record<string, string>) {
   const { QueueUrl = "" } = await sqs.send(new CreateQueueCommand({ QueueName, Attributes }));
   return QueueUrl;
-}
-
-async function makeToken(scopes: string): Promise<{ readonly token: string; readonly record: unknown }> {
-  const printed = await pageferryOk(["token", "create", "--record", "--scopes", scopes, "--database", "app"]);
-  return JSON.parse(printed) as { readonly token: string; readonly record: unknown };
 }
 
 async function callLambda(endpoint: string, path: string, body: object): Promise<unknown> {
