@@ -1,11 +1,12 @@
 // A real etcd server for the tests: its database is a bolt file without a freelist, written by batches.
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ProcessEnd, startProcess } from "./processes.ts";
+import { type ProcessEnd, type RunningProcess, startProcess } from "./processes.ts";
 import { freePort, until } from "./temporary.ts";
 
 export interface EtcdServer extends AsyncDisposable {
   /** The bolt file. */
   readonly databasePath: string;
+  readonly process: RunningProcess;
   put(key: string, value: string): Promise<void>;
   /** Puts distinct revisions at a steady rate until the returned function is called; it gives the number of puts. */
   startPuts(perSecond: number): () => Promise<number>;
@@ -65,6 +66,7 @@ export async function startEtcd(directory: string): Promise<EtcdServer> {
   };
   return {
     databasePath: `${directory}/etcd/member/snap/db`,
+    process: server,
     put,
     startPuts,
     stop: () => server.stop(),
