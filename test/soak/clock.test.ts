@@ -1,5 +1,4 @@
 // The clock of a soak is wrong where it is meant to be, or a soak proves nothing about clocks.
-import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startProcess } from "../processes.ts";
 import { temporaryDirectory } from "../temporary.ts";

@@ -8,14 +8,14 @@ export interface SteppedClock {
   step(offsetMs: number): Promise<void>;
 }
 
-const preload = new URL("shifted-clock.ts", import.meta.url).href;
+const preload = new URL("shifted-clock.ts", import.meta.url).pathname;
 
 /** Makes a clock that is right; its offset is kept in the file at `path`. */
 export function steppedClock(path: string): SteppedClock {
   return {
     env: {
       PAGEFERRY_TEST_CLOCK: path,
-      NODE_OPTIONS: `--import=${preload} --disable-warning=ExperimentalWarning`,
+      NODE_OPTIONS: `--require=${preload} --disable-warning=ExperimentalWarning`,
     },
     step: (offsetMs) => writeFile(path, String(offsetMs)),
   };
