@@ -5,6 +5,7 @@ import { type Chapter, lastTxIdOf, openChapter } from "./chapter.ts";
 import type { Cursor } from "./cursor.ts";
 import type { DatabaseState } from "./database-state.ts";
 import { beginGeneration } from "./generation.ts";
+import { forgetRestored } from "./restored-note.ts";
 import { shadowCompression } from "./settings.ts";
 import type { BaseEvent, BeginEvent, CaptureEvent, DeltaEvent } from "./sources/capture-event.ts";
 import {
@@ -110,11 +111,15 @@ async function takeBegin(state: DatabaseState, event: BeginEvent): Promise<void>
     random: randomBytes(8),
     lastTxId: previous === undefined ? null : lastTxIdOf(previous),
     isParentWhole: previous !== undefined && isWhole(state, previous),
+    restoredFrom: event.reason === "restored" ? state.restoredFrom : null,
   };
   const cursor = beginGeneration(state.cursor.value(), event, facts);
   state.cursor.update(cursor);
   await untilSaved(state);
   await openBegun(state, cursor, event.txId);
+  if (state.restoredFrom === null || state.abort.signal.aborted) return;
+  state.restoredFrom = null;
+  await untilDone(state, () => forgetRestored(state.place.directory));
 }
 
 /** The newest state of a chapter that the archive has or will have; for an empty bridge, the parent's. */

@@ -1,5 +1,5 @@
 // The parts of one database's agent, as its functions share them.
-import type { DatabaseName } from "@pageferry/format";
+import type { DatabaseName, GenerationParent } from "@pageferry/format";
 import type { AgentEmitter } from "./agent-events.ts";
 import type { Alarms } from "./alarms.ts";
 import type { Chapter } from "./chapter.ts";
@@ -28,7 +28,8 @@ export interface SharedParts {
   readonly budget: Budget;
   readonly encodeGate: Gate;
   readonly callGate: Gate;
-  readonly openSource: (options: BoltFileSourceOptions) => CaptureSource;
+  /** `null`: nothing is captured, what the shadow holds is sent. */
+  readonly openSource: ((options: BoltFileSourceOptions) => CaptureSource) | null;
 }
 
 /** Which database, and where it keeps its things. */
@@ -57,6 +58,8 @@ export interface DatabaseState {
   readonly stopping: AbortController;
   chapters: readonly Chapter[];
   source: CaptureSource | undefined;
+  /** What the file was restored from, until the generation that names it has begun. */
+  restoredFrom: GenerationParent | null;
   /** The newest stamp given. */
   stampMs: number;
   /** Whether the host can say what it needs; so it is taken until it says it cannot. */

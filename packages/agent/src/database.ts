@@ -13,6 +13,7 @@ import { type DatabaseStatus, statusOf } from "./database-status.ts";
 import { inspectWhenDue } from "./inspect.ts";
 import { createLag } from "./lag.ts";
 import { openReference } from "./reference.ts";
+import { readRestored } from "./restored-note.ts";
 import { createSender } from "./send.ts";
 import { isSentAsKept } from "./settings.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
@@ -53,13 +54,20 @@ export async function openDatabase(shared: SharedParts, place: DatabasePlace): P
   const lock = await lockDatabase({ databasePath: place.path, directory: place.directory });
   try {
     const state = await openState(shared, place, lock);
-    const past = await readPast(state);
-    const consuming = past === undefined ? captureLater(state) : capture(state, past);
-    return agentOf(state, consuming, state.sender.run());
+    const consuming = await beginCapture(state);
+    return agentOf(state, consuming.ended, state.sender.run());
   } catch (error) {
     await lock.close();
     throw error;
   }
+}
+
+/** Begins to capture; wrapped, because to wait for the beginning is not to wait for the end. */
+async function beginCapture(state: DatabaseState): Promise<{ readonly ended: Promise<void> }> {
+  const { openSource } = state.shared;
+  if (openSource === null) return { ended: Promise.resolve() };
+  const past = await readPast(state);
+  return { ended: past === undefined ? captureLater(state, openSource) : capture(state, past, openSource) };
 }
 
 async function openState(
@@ -69,6 +77,10 @@ async function openState(
 ): Promise<DatabaseState> {
   const alarms = createDatabaseAlarms(shared, place);
   const cursor = await openCursorOrBegin(place, alarms);
+  const restoredFrom = await readRestored(place.directory).catch((error: unknown) => {
+    alarms.raiseError("history", error);
+    return null;
+  });
   const lag = createLag();
   const abort = new AbortController();
   const uploads = createUploads({ shared, place, alarms, stateOf: () => state });
@@ -114,6 +126,7 @@ async function openState(
     stopping: new AbortController(),
     chapters: [],
     source: undefined,
+    restoredFrom,
     stampMs: cursor.value().stampMs,
     isHealing: true,
     isHostBuilding: false,
@@ -247,20 +260,25 @@ async function readPast(state: DatabaseState): Promise<Past | undefined> {
   }
 }
 
+type OpenSource = NonNullable<SharedParts["openSource"]>;
+
 /** Captures from the past on; the source is open when this returns its promise. */
-function capture(state: DatabaseState, { reference }: Past): Promise<void> {
-  const { shared, place } = state;
+function capture(state: DatabaseState, { reference }: Past, openSource: OpenSource): Promise<void> {
+  const { shared, place, restoredFrom } = state;
   const { isForked } = state.cursor.value();
   // The host holds another history of this generation: nothing more of ours is sent, and nothing can be built on it.
   if (isForked) state.chapters.at(-1)?.update({ isAbandoned: true });
-  const begin = isForked ? "fork" : place.isRestored ? "restored" : undefined;
-  const source = shared.openSource({
+  const begin =
+    restoredFrom !== null ? "restored" : isForked ? "fork" : place.isRestored ? "restored" : undefined;
+  // What this machine last had of it need not be where the restored state came from.
+  const isPastOver = isForked || restoredFrom !== null;
+  const source = openSource({
     path: place.path,
     scratchDir: join(place.directory, "scratch"),
     now: shared.now,
     maxReadRate: shared.settings.maxReadRate,
     baseDeadlineMs: shared.settings.baseDeadlineMs,
-    ...(reference === undefined || isForked ? {} : { reference }),
+    ...(reference === undefined || isPastOver ? {} : { reference }),
     ...(begin === undefined ? {} : { begin }),
   });
   state.source = source;
@@ -268,7 +286,7 @@ function capture(state: DatabaseState, { reference }: Past): Promise<void> {
 }
 
 /** Captures as soon as the disk lets it: to begin anew meanwhile would cost a whole upload. */
-async function captureLater(state: DatabaseState): Promise<void> {
+async function captureLater(state: DatabaseState, openSource: OpenSource): Promise<void> {
   const pause = createWake();
   const { signal } = state.stopping;
   while (!signal.aborted) {
@@ -277,7 +295,7 @@ async function captureLater(state: DatabaseState): Promise<void> {
     if (past === undefined) continue;
     state.alarms.clear("shadow");
     try {
-      return await capture(state, past);
+      return await capture(state, past, openSource);
     } catch (error) {
       state.alarms.raiseError("source", error);
       return;
