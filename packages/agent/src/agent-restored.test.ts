@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { parseDatabaseName, parseGeneration, txId } from "@pageferry/format";
+import { parseGeneration, txId } from "@pageferry/format";
 import {
   assertAllRestore,
   movableFile,
@@ -14,7 +14,6 @@ import {
 import { startTinyHost } from "../testing/tiny-host.ts";
 import { noteRestored, readRestored } from "./restored-note.ts";
 
-const app = parseDatabaseName("app");
 const elsewhere = { generation: parseGeneration("00000000000000ee"), txId: txId(40) };
 
 suite("an agent whose database was restored", () => {
@@ -23,7 +22,7 @@ suite("an agent whose database was restored", () => {
     await using directory = await temporary();
     const file = movableFile();
     file.set(40);
-    await noteRestored(join(directory.path, "shadow"), app, elsewhere);
+    await noteRestored(join(directory.path, "shadow/app"), elsewhere);
 
     await using bench = await startBench(host, directory.path, file);
     await bench.settled();
@@ -41,16 +40,16 @@ suite("an agent whose database was restored", () => {
     await using host = await startTinyHost();
     await using directory = await temporary();
     const file = movableFile();
-    const shadowDir = join(directory.path, "shadow");
+    const own = join(directory.path, "shadow/app");
     {
       await using bench = await startBench(host, directory.path, file);
       file.commit(9);
       await bench.settled();
     }
     // Restored is the very state that this machine left, which would otherwise be gone on with.
-    const [own] = [...host.begins.values()].map(({ generation }) => generation);
-    const point = { generation: own ?? assert.fail(), txId: txId(file.newest()) };
-    await noteRestored(shadowDir, app, point);
+    const [first] = [...host.begins.values()].map(({ generation }) => generation);
+    const point = { generation: first ?? assert.fail(), txId: txId(file.newest()) };
+    await noteRestored(own, point);
     for (const restart of [1, 2]) {
       await using bench = await startBench(host, directory.path, file);
       await until("it runs", () => bench.status().acknowledgedTxId !== null);
@@ -65,15 +64,15 @@ suite("an agent whose database was restored", () => {
         ["restored", point],
       ],
     );
-    assert.equal(await readRestored(join(shadowDir, app)), null);
+    assert.equal(await readRestored(own), null);
   });
 
   test("is told of a note that cannot be read, and backs up all the same", async () => {
     await using host = await startTinyHost();
     await using directory = await temporary();
-    const shadowDir = join(directory.path, "shadow");
-    await noteRestored(shadowDir, app, elsewhere);
-    await writeFile(join(shadowDir, app, "restored.json"), "{");
+    const own = join(directory.path, "shadow/app");
+    await noteRestored(own, elsewhere);
+    await writeFile(join(own, "restored.json"), "{");
 
     const told: string[] = [];
     const [debug, error] = [() => {}, () => {}];

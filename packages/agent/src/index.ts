@@ -14,7 +14,7 @@ export type { DatabaseStatus } from "./database-status.ts";
 export type { Logger } from "./logger.ts";
 export { type Queue, type QueueCallOptions, type StagedBody, throttled } from "./queue.ts";
 export { createHttpQueue, type HttpQueueOptions } from "./queues/http.ts";
-export { noteRestored } from "./restored-note.ts";
+export { forgetRestored, noteRestored } from "./restored-note.ts";
 export { type AgentSettings, defaultSettings } from "./settings.ts";
 export type { Granularity } from "./shadow.ts";
 export { openBoltFileSource } from "./sources/bolt-file.ts";

@@ -1,9 +1,8 @@
 // What a database was restored from, noted beside its shadow before the file is there: the generation that then begins names
 // it as its parent, also where everything ended in between. The archive is the same for all machines, this note is this one's.
 import { readFile, rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import {
-  type DatabaseName,
   formatTxId,
   type GenerationParent,
   PageferryError,
@@ -28,15 +27,10 @@ const noteSchema = z.object({
 });
 
 /**
- * Notes that the file of a database will be this point of the archive. To be called before the file has its name, by whoever
- * restores; the next agent with this shadow directory begins a generation of which the point is the parent.
+ * Notes that the file of a database will be this point of the archive. `directory` is the database's own, `<shadowDir>/<name>`. To
+ * be called before the file has its name, by whoever restores; the next agent begins a generation of which the point is the parent.
  */
-export async function noteRestored(
-  shadowDir: string,
-  database: DatabaseName,
-  { generation, txId }: GenerationParent,
-): Promise<void> {
-  const directory = join(resolve(shadowDir), database);
+export async function noteRestored(directory: string, { generation, txId }: GenerationParent): Promise<void> {
   await makeDirectoryDurable(directory);
   const json = { version: 1, generation, txid: formatTxId(txId) };
   await writeFileDurable(join(directory, fileName), Buffer.from(`${JSON.stringify(json)}\n`), {
@@ -61,7 +55,7 @@ export async function readRestored(directory: string): Promise<GenerationParent 
   }
 }
 
-/** Removes the note: the generation has begun. */
+/** Removes the note: the generation has begun, or nothing was restored after all. */
 export async function forgetRestored(directory: string): Promise<void> {
   await rm(join(directory, fileName), { force: true });
 }

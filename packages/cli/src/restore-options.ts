@@ -25,6 +25,7 @@ export interface RestoreOptions {
   readonly parallelism: number;
   readonly integrityCheck: "none" | CheckMode;
   readonly manifestKey: string;
+  readonly acknowledge: string;
   readonly data: string;
   readonly config: string;
   readonly json: boolean;
@@ -73,6 +74,10 @@ export const restoreOptions: readonly OptionSpec[] = [
   {
     flags: "--manifest-key <key>",
     description: "refuse a manifest that this host did not sign: its manifest-key.pub, as a file or as text",
+  },
+  {
+    flags: "--acknowledge <words>",
+    description: "the words that a refusal asks for, where an old file does harm in its place",
   },
   fromConfigOption,
   dataOption,

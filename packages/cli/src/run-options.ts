@@ -17,6 +17,7 @@ export interface RunOptions {
   readonly syncInterval: string;
   readonly host: string;
   readonly shadow: string;
+  readonly restore: boolean;
   readonly json: boolean;
 }
 
@@ -59,6 +60,10 @@ export const agentOptions: readonly OptionSpec[] = [
     flags: "--sync-interval <duration>",
     description: "how long commits are gathered, such as 250ms (default 1s)",
   },
+  {
+    flags: "--restore",
+    description: "first bring a database back that is missing or not sound (restore.enabled)",
+  },
 ];
 
 /** Reads the configuration and lays the flags over it. Errors: `bad-config`, `bad-request`. */
@@ -78,7 +83,8 @@ export async function loadRunSettings(
     listen: Object.keys(listen).length === 0 ? undefined : listen,
   });
   const { config } = await loadConfig(io, options.config, overrides);
-  return { config, dataDir: config.dataDir ?? defaultDataDir };
+  const restore = { ...config.restore, ...(options.restore === true ? { enabled: true } : {}) };
+  return { config: { ...config, restore }, dataDir: config.dataDir ?? defaultDataDir };
 }
 
 /** A path typed at a shell has had its variables filled in; what is left of `${` is the path's own. */

@@ -12,13 +12,16 @@ import { hostToken } from "./host-client.ts";
 import type { Io } from "./io.ts";
 import { createLog, type ToldAlarm, tellAlarm, tellOver } from "./log.ts";
 import { withStageProgress } from "./progress.ts";
-import { restoreMissing } from "./restore-on-start.ts";
+import { restoreOnStart } from "./restore-on-start.ts";
+import { checkRestoreToken, openFromHost, openFromReplicas } from "./restore-source.ts";
 
 /** What to start with. */
 export interface StartOptions {
   readonly config: Config;
   readonly dataDir: string;
   readonly io: Io;
+  /** An application starts when this has: see `restoreOnStart`. Default false. */
+  readonly isBeforeApplication?: boolean;
 }
 
 /** Something that runs until it is stopped. */
@@ -38,11 +41,11 @@ const stopDeadlineMs = 30_000;
 
 /** Starts agent and host in this process. Errors: `locked`, `bad-config`, what reading the token throws. */
 export async function startUp(options: StartOptions): Promise<RunningHost> {
-  const { config, dataDir, io } = options;
   const running = await startHost(options);
   try {
-    const restored = await restoreMissing(config, dataDir, io);
-    const agent = await startAgent(options, running.host.queue, restored, hostTells(running.host));
+    const { queue } = running.host;
+    await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromReplicas(one, options) });
+    const agent = await startAgent(options, queue, hostTells(running.host));
     return {
       ...running,
       async stop() {
@@ -89,22 +92,27 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
       hint: "Name it with --host http://HOST:7373, or as `queue` in the configuration.",
     });
   }
-  if (config.restore.enabled) {
-    throw new PageferryError("bad-config", "restore.enabled: an agent cannot read backups", {
-      hint: "Restore with `pageferry restore` before the agent starts, or run `up`.",
-    });
-  }
+  await checkRestoreToken(options);
   const { url } = config.queue;
   const token = config.queue.token ?? (await hostToken(url, dataDir, io));
   const queue = createHttpQueue({ url, ...(token === undefined ? {} : { token }), now: io.now });
+  await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromHost(one, url, options) });
   const teller = webhooksTell(options);
-  const agent = await startAgent(options, queue, new Set(), teller);
+  const agent = await startAgent(options, queue, teller);
   return {
     async stop() {
       await agent.stop();
       await teller.stop();
     },
   };
+}
+
+function restoreParts({ config, dataDir, io, isBeforeApplication = false }: StartOptions) {
+  return { config, io, isBeforeApplication, shadowDir: shadowOf(config, dataDir) };
+}
+
+function shadowOf(config: Config, dataDir: string): string {
+  return resolve(config.shadowDir ?? shadowDir(dataDir));
 }
 
 /** Who tells of an agent's alarms. */
@@ -141,14 +149,12 @@ function webhooksTell({ config, io }: StartOptions): Teller & Running {
 async function startAgent(
   { config, dataDir, io }: StartOptions,
   queue: Queue,
-  restored: ReadonlySet<string>,
   teller: Teller,
 ): Promise<Running> {
   const agent: Agent = createAgent({
     ...config,
-    databases: config.databases.map((database) => ({ ...database, isRestored: restored.has(database.name) })),
     queue: withStageProgress(queue, io),
-    shadowDir: resolve(config.shadowDir ?? shadowDir(dataDir)),
+    shadowDir: shadowOf(config, dataDir),
     logger: createLog(io),
     now: io.now,
   });

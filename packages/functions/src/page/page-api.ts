@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type DatabaseName,
+  isAcknowledged,
   type Profile,
   parseDatabaseName,
   parseGeneration,
@@ -34,7 +35,7 @@ import {
   targetIn,
   windowIn,
 } from "./page-schema.ts";
-import { isAcknowledged, restoreMain } from "./restore-page.ts";
+import { restoreMain } from "./restore-page.ts";
 import { type Caution, judgeAll, standingOf, verdictOf } from "./safety.ts";
 import type { Sessions } from "./sessions.ts";
 import { addSignIn } from "./sign-in-routes.ts";

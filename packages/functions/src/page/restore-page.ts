@@ -3,6 +3,7 @@
 import {
   formatStateHash,
   formatTxId,
+  isAcknowledged,
   type Manifest,
   type Profile,
   type RestoreTarget,
@@ -24,11 +25,6 @@ export interface RestoreView {
   readonly canStream: boolean;
   readonly mayOperate: boolean;
   readonly nowMs: number;
-}
-
-/** Whether what the profile asks for was typed. Case and spaces at the ends do not matter; the words do. */
-export function isAcknowledged({ acknowledgement }: Profile, typed: string | undefined): boolean {
-  return acknowledgement === undefined || typed?.trim().toLowerCase() === acknowledgement.word;
 }
 
 export function restoreMain(view: RestoreView): Html {
