@@ -68,6 +68,8 @@ export async function consume(state: DatabaseState, events: AsyncIterable<Captur
       state.shared.logger.error({ database: state.place.name, err: error }, "capturing ended");
       state.alarms.raiseError("source", error);
     }
+  } finally {
+    state.source = undefined;
   }
 }
 
@@ -85,7 +87,8 @@ async function take(state: DatabaseState, event: CaptureEvent): Promise<void> {
       return state.lag.seen(event.txId, event.atMs);
     case "alarm": {
       const { code, message, hint } = event;
-      return state.alarms.raise("source", { code, message, hint });
+      state.alarms.raise("source", { code, message, hint });
+      return state.looked.notify();
     }
     case "cleared":
       return state.alarms.clear("source", event.code);
@@ -95,6 +98,13 @@ async function take(state: DatabaseState, event: CaptureEvent): Promise<void> {
 }
 
 async function takeBegin(state: DatabaseState, event: BeginEvent): Promise<void> {
+  await goOnOrBegin(state, event);
+  // Only now does the rest of the status speak of the same history.
+  state.foundTxId = event.txId;
+  state.looked.notify();
+}
+
+async function goOnOrBegin(state: DatabaseState, event: BeginEvent): Promise<void> {
   const previous = state.chapters.at(-1);
   if (event.via === "continue" && previous !== undefined) {
     state.cursor.update({ identity: event.identity });

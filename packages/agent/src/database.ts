@@ -10,6 +10,7 @@ import { type CursorStore, openCursor } from "./cursor.ts";
 import { type DatabaseLock, lockDatabase } from "./database-lock.ts";
 import type { DatabasePlace, DatabaseState, SharedParts } from "./database-state.ts";
 import { type DatabaseStatus, statusOf } from "./database-status.ts";
+import { stopDatabase } from "./database-stop.ts";
 import { inspectWhenDue } from "./inspect.ts";
 import { createLag } from "./lag.ts";
 import { openReference } from "./reference.ts";
@@ -43,9 +44,6 @@ export interface DatabaseAgent {
 
 /** Between attempts to make the state to go on from, on a full disk. */
 const readAgainMs = 1000;
-
-/** What a final checkpoint may take of the time to stop; without it a restart rolls forward a little more. */
-const checkpointShareOfStop = 0.3;
 
 /** Opens a database and begins to capture it. Throws `locked` when another agent has it. */
 export async function openDatabase(shared: SharedParts, place: DatabasePlace): Promise<DatabaseAgent> {
@@ -126,7 +124,9 @@ async function openState(
     stopping: new AbortController(),
     chapters: [],
     source: undefined,
+    looked: createWake(),
     restoredFrom,
+    foundTxId: null,
     stampMs: cursor.value().stampMs,
     isHealing: true,
     isHostBuilding: false,
@@ -336,6 +336,7 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
         chapters: state.chapters,
         checkpoint: state.cursor.value().checkpoint,
         lag: state.lag,
+        foundTxId: state.foundTxId,
         alarms: state.alarms.list(),
         nowMs: state.shared.now(),
       }),
@@ -351,7 +352,7 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
     async stop(deadlineMs) {
       if (isStopped) return;
       isStopped = true;
-      await stop(state, { consuming, sending, deadlineMs });
+      await stopDatabase(state, { consuming, sending, deadlineMs });
     },
   };
 }
@@ -360,35 +361,4 @@ function stateWord(state: DatabaseState, isStopped: boolean): DatabaseStatus["st
   if (isStopped) return "stopped";
   if (state.sender.isHalted()) return "halted";
   return state.chapters.length === 0 ? "starting" : "running";
-}
-
-interface Stopping {
-  readonly consuming: Promise<void>;
-  readonly sending: Promise<void>;
-  readonly deadlineMs: number;
-}
-
-async function stop(state: DatabaseState, { consuming, sending, deadlineMs }: Stopping): Promise<void> {
-  const endMs = performance.now() + deadlineMs;
-  state.stopping.abort();
-  const signal = AbortSignal.timeout(Math.max(1, Math.ceil(deadlineMs)));
-  const aborted = new Promise<void>((settle) =>
-    signal.addEventListener("abort", () => settle(), { once: true }),
-  );
-  requestCheckpoint(state);
-  if (state.checkpointing !== undefined)
-    await state.checkpointDone.wait(deadlineMs * checkpointShareOfStop, signal);
-  state.source?.stop({ deadlineMs: Math.max(0, endMs - performance.now()) });
-  await Promise.race([consuming, aborted]);
-  await state.chapters.at(-1)?.shadow.flush(signal);
-  state.sender.drain();
-  await Promise.race([sending, aborted]);
-  state.abort.abort();
-  await sending;
-  await state.uploads.close();
-  await state.upkeep;
-  for (const chapter of state.chapters) await chapter.shadow.close();
-  state.cursor.update({ stampMs: state.stampMs });
-  await state.cursor.save().catch((error: unknown) => state.alarms.raiseError("shadow", error));
-  await state.lock.close();
 }

@@ -128,7 +128,8 @@ export async function untilTable(state: DatabaseState, base: TxId, signal: Abort
       checkpoint.txId >= base
     );
   };
-  while (!isThere() && performance.now() < endMs && !signal.aborted) await pause.wait(tableLookMs, signal);
+  const isComing = () => !isThere() && state.source !== undefined && performance.now() < endMs;
+  while (isComing() && !signal.aborted) await pause.wait(tableLookMs, signal);
   if (!signal.aborted) await state.cursor.save().catch(() => {});
 }
 

@@ -43,7 +43,7 @@ suite("a restore on start", () => {
       `databases: [{ path: ${path}, profile: ${profile} }]\ndataDir: ${join(directory, "data")}\nsyncInterval: 50ms\n` +
         `restore: { enabled: true${more} }\nlisten: { port: 0 }\n`,
     );
-  const up = () => startCommand(["up", "--config", config]);
+  const up = () => startCommand(["up", "--config", config, "--flush-deadline", "2s"]);
   const ready = (command: RunningCommand) => until("it is ready", () => command.io.said.out);
   const points = async (): Promise<readonly PointOfTest[]> => {
     const { code, out } = await runCommand(["points", "--json", archive()]);
@@ -152,8 +152,8 @@ suite("a restore on start", () => {
       "http://127.0.0.1:9",
       "--shadow",
       shadow,
-      "--sync-interval",
-      "50ms",
+      "--flush-deadline",
+      "1s",
     ];
     await using agent = startCommand(away, { PAGEFERRY_TOKEN: "x" });
     await ready(agent);

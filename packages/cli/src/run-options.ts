@@ -1,7 +1,8 @@
 // The flags that `up`, `serve` and `replicate` share, and what they mean in the words of the configuration.
 
 import type { Config } from "@pageferry/format";
-import { PageferryError } from "@pageferry/format";
+import { PageferryError, parseDuration } from "@pageferry/format";
+import { parseCommandLine } from "./application.ts";
 import { jsonOption, type OptionSpec } from "./command.ts";
 import { type ConfigOverrides, loadConfig } from "./config-file.ts";
 import { defaultDataDir } from "./data-dir.ts";
@@ -18,6 +19,10 @@ export interface RunOptions {
   readonly host: string;
   readonly shadow: string;
   readonly restore: boolean;
+  readonly exec: readonly string[];
+  /** Milliseconds, like the others. */
+  readonly killAfter: number;
+  readonly flushDeadline: number;
   readonly json: boolean;
 }
 
@@ -64,6 +69,21 @@ export const agentOptions: readonly OptionSpec[] = [
     flags: "--restore",
     description: "first bring a database back that is missing or not sound (restore.enabled)",
   },
+  {
+    flags: "--exec <command>",
+    description: "run the application: it starts when this has, gets its signals, and its end is the end",
+    parse: parseCommandLine,
+  },
+  {
+    flags: "--kill-after <duration>",
+    description: "with --exec: how long it may go on after a signal to end (default: as long as it takes)",
+    parse: parseDuration,
+  },
+  {
+    flags: "--flush-deadline <duration>",
+    description: "how long storing the last commits may take at the end (default 30s)",
+    parse: parseDuration,
+  },
 ];
 
 /** Reads the configuration and lays the flags over it. Errors: `bad-config`, `bad-request`. */
@@ -85,6 +105,14 @@ export async function loadRunSettings(
   const { config } = await loadConfig(io, options.config, overrides);
   const restore = { ...config.restore, ...(options.restore === true ? { enabled: true } : {}) };
   return { config: { ...config, restore }, dataDir: config.dataDir ?? defaultDataDir };
+}
+
+/** What of the flags a start takes, beside the configuration. */
+export function startOptions({ exec, flushDeadline }: Partial<RunOptions>) {
+  return {
+    isBeforeApplication: exec !== undefined,
+    ...(flushDeadline === undefined ? {} : { stopDeadlineMs: flushDeadline }),
+  };
 }
 
 /** A path typed at a shell has had its variables filled in; what is left of `${` is the path's own. */

@@ -3,8 +3,8 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { type Agent, createAgent, createHttpQueue, type Queue } from "@pageferry/agent";
-import { type Config, PageferryError } from "@pageferry/format";
+import { type Agent, createAgent, createHttpQueue, type DatabaseStatus, type Queue } from "@pageferry/agent";
+import { type Config, formatTxId, PageferryError } from "@pageferry/format";
 import { writeFileDurable } from "@pageferry/format/node";
 import { type Alarm as AgentAlarm, createAlarmSinks, type LocalHost, localHost } from "@pageferry/functions";
 import { shadowDir, urlFile } from "./data-dir.ts";
@@ -22,12 +22,14 @@ export interface StartOptions {
   readonly io: Io;
   /** An application starts when this has: see `restoreOnStart`. Default false. */
   readonly isBeforeApplication?: boolean;
+  /** How long a stop may take before what is under way is left for the next start. Default 30 s. */
+  readonly stopDeadlineMs?: number;
 }
 
 /** Something that runs until it is stopped. */
 export interface Running {
   /** Takes nothing more, lets go what waits, and ends. What could not be let go in time is durable, and goes on at the next start. */
-  stop(): Promise<void>;
+  stop(deadlineMs?: number): Promise<void>;
 }
 
 /** A host, with or without an agent beside it. */
@@ -36,8 +38,10 @@ export interface RunningHost extends Running {
   readonly host: LocalHost;
 }
 
-/** How long a stop may take before what is under way is left for the next start. */
-const stopDeadlineMs = 30_000;
+const defaultStopDeadlineMs = 30_000;
+
+/** What is left of a stop for a host whose agent took all of it. */
+const hostStopMsMin = 1000;
 
 /** Starts agent and host in this process. Errors: `locked`, `bad-config`, what reading the token throws. */
 export async function startUp(options: StartOptions): Promise<RunningHost> {
@@ -48,9 +52,10 @@ export async function startUp(options: StartOptions): Promise<RunningHost> {
     const agent = await startAgent(options, queue, hostTells(running.host));
     return {
       ...running,
-      async stop() {
-        await agent.stop();
-        await running.stop();
+      async stop(deadlineMs = options.stopDeadlineMs ?? defaultStopDeadlineMs) {
+        const endMs = performance.now() + deadlineMs;
+        await agent.stop(deadlineMs);
+        await running.stop(Math.max(hostStopMsMin, endMs - performance.now()));
       },
     };
   } catch (error) {
@@ -60,7 +65,8 @@ export async function startUp(options: StartOptions): Promise<RunningHost> {
 }
 
 /** Starts a host alone. */
-export async function startHost({ config, dataDir, io }: StartOptions): Promise<RunningHost> {
+export async function startHost(options: StartOptions): Promise<RunningHost> {
+  const { config, dataDir, io } = options;
   const directory = resolve(dataDir);
   const host = await localHost(
     { ...config, dataDir: directory },
@@ -72,9 +78,9 @@ export async function startHost({ config, dataDir, io }: StartOptions): Promise<
   return {
     url,
     host,
-    async stop() {
+    async stop(deadlineMs = options.stopDeadlineMs ?? defaultStopDeadlineMs) {
       await rm(urlFile(directory), { force: true });
-      await host.close({ deadlineMs: stopDeadlineMs });
+      await host.close({ deadlineMs });
     },
   };
 }
@@ -100,8 +106,8 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
   const teller = webhooksTell(options);
   const agent = await startAgent(options, queue, teller);
   return {
-    async stop() {
-      await agent.stop();
+    async stop(deadlineMs) {
+      await agent.stop(deadlineMs);
       await teller.stop();
     },
   };
@@ -147,7 +153,7 @@ function webhooksTell({ config, io }: StartOptions): Teller & Running {
 }
 
 async function startAgent(
-  { config, dataDir, io }: StartOptions,
+  { config, dataDir, io, stopDeadlineMs = defaultStopDeadlineMs }: StartOptions,
   queue: Queue,
   teller: Teller,
 ): Promise<Running> {
@@ -165,7 +171,21 @@ async function startAgent(
     if (!standing.some(({ code }) => code === alarm.code)) teller.cleared({ ...alarm, database });
   });
   await agent.start();
-  return { stop: () => agent.stop({ deadlineMs: stopDeadlineMs }) };
+  return {
+    async stop(deadlineMs = stopDeadlineMs) {
+      await agent.stop({ deadlineMs });
+      for (const status of agent.status().databases) tellUnsent(io, status);
+    },
+  };
+}
+
+/** What a deadline cut off is not lost, and not yet elsewhere. */
+function tellUnsent(io: Io, { name, shadowedTxId, acknowledgedTxId }: DatabaseStatus): void {
+  if (shadowedTxId === null || shadowedTxId <= (acknowledgedTxId ?? -1n)) return;
+  const reached = acknowledgedTxId === null ? "nothing" : `up to ${formatTxId(acknowledgedTxId)}`;
+  io.err(
+    `note: ${name}: captured up to ${formatTxId(shadowedTxId)}, the host has ${reached}; the rest is in the shadow, and is sent at the next start\n`,
+  );
 }
 
 /** The host logs its alarms; people get them as lines, like the agent's. */

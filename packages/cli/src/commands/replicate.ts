@@ -7,8 +7,9 @@ import {
   loadRunSettings,
   type RunOptions,
   requireDatabases,
+  startOptions,
 } from "../run-options.ts";
-import { untilTerminated } from "../until-terminated.ts";
+import { say, untilOver } from "../until-terminated.ts";
 
 /** The command. */
 export const replicateCommand: CommandSpec<RunOptions> = {
@@ -31,18 +32,21 @@ Examples:
   PAGEFERRY_TOKEN=… pageferry replicate app.db --host http://10.0.0.5:7373
   pageferry replicate --config pageferry.yml
 
-Everything is kept in the shadow first: a host that is away for hours loses nothing. SIGTERM drains and ends with 0.`,
+  pageferry replicate --config pageferry.yml --restore --exec "app --db app.db"   restores, runs it, flushes, ends as it ended
+
+Everything is kept in the shadow first: a host that is away for hours loses nothing. SIGTERM drains and ends with 0.
+--exec runs a program without a shell, with this process's streams; it gets no token. Restores take PAGEFERRY_RESTORE_TOKEN.`,
   async run(databases, options, io) {
     const { config, dataDir } = await loadRunSettings(databases, options, io);
     requireDatabases(config, "replicate");
     const { startReplicate } = await import("../up.ts");
-    const agent = await startReplicate({ config, dataDir, io });
+    const agent = await startReplicate({ config, dataDir, io, ...startOptions(options) });
     try {
       const names = config.databases.map(({ name, path }) => `${name} (${path})`).join(", ");
-      if (options.json)
-        io.out(`${JSON.stringify({ host: config.queue?.url, databases: config.databases })}\n`);
-      else io.out(`ready: sending ${names} to ${config.queue?.url}\n`);
-      await untilTerminated(io);
+      const { databases, queue } = config;
+      const json = `${JSON.stringify({ host: queue?.url, databases })}\n`;
+      say(io, options, options.json ? json : `ready: sending ${names} to ${queue?.url}\n`);
+      return await untilOver(options, io);
     } finally {
       await agent.stop();
     }
