@@ -72,7 +72,7 @@ export async function checkRestoreToken(place: Place): Promise<void> {
 }
 
 /** PAGEFERRY_RESTORE_TOKEN, else `restore.token`; for a host on this machine the one in its data. The agent's own can read nothing. */
-async function restoreToken({ config, dataDir, io }: Place): Promise<string | undefined> {
+export async function restoreToken({ config, dataDir, io }: Place): Promise<string | undefined> {
   const given = io.env.PAGEFERRY_RESTORE_TOKEN || config.restore.token;
   if (given) return given;
   const url = URL.parse(config.queue?.url ?? "");

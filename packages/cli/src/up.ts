@@ -3,7 +3,14 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { type Agent, createAgent, createHttpQueue, type DatabaseStatus, type Queue } from "@pageferry/agent";
+import {
+  type Agent,
+  type AgentStatus,
+  createAgent,
+  createHttpQueue,
+  type DatabaseStatus,
+  type Queue,
+} from "@pageferry/agent";
 import { type Config, formatTxId, PageferryError } from "@pageferry/format";
 import { writeFileDurable } from "@pageferry/format/node";
 import { type Alarm as AgentAlarm, createAlarmSinks, type LocalHost, localHost } from "@pageferry/functions";
@@ -30,6 +37,12 @@ export interface StartOptions {
 export interface Running {
   /** Takes nothing more, lets go what waits, and ends. What could not be let go in time is durable, and goes on at the next start. */
   stop(deadlineMs?: number): Promise<void>;
+}
+
+/** An agent that sends to a host elsewhere. */
+export interface RunningAgent extends Running {
+  readonly queue: Queue;
+  status(): AgentStatus;
 }
 
 /** A host, with or without an agent beside it. */
@@ -91,7 +104,7 @@ function tellToken(io: Io, token: string, path: string): void {
 }
 
 /** Starts an agent that sends to the host of the configuration. Errors: `bad-config` without one. */
-export async function startReplicate(options: StartOptions): Promise<Running> {
+export async function startReplicate(options: StartOptions): Promise<RunningAgent> {
   const { config, dataDir, io } = options;
   if (config.queue === undefined) {
     throw new PageferryError("bad-config", "no host to send to", {
@@ -106,6 +119,7 @@ export async function startReplicate(options: StartOptions): Promise<Running> {
   const teller = webhooksTell(options);
   const agent = await startAgent(options, queue, teller);
   return {
+    ...agent,
     async stop(deadlineMs) {
       await agent.stop(deadlineMs);
       await teller.stop();
@@ -156,7 +170,7 @@ async function startAgent(
   { config, dataDir, io, stopDeadlineMs = defaultStopDeadlineMs }: StartOptions,
   queue: Queue,
   teller: Teller,
-): Promise<Running> {
+): Promise<RunningAgent> {
   const agent: Agent = createAgent({
     ...config,
     queue: withStageProgress(queue, io),
@@ -172,6 +186,8 @@ async function startAgent(
   });
   await agent.start();
   return {
+    queue,
+    status: agent.status,
     async stop(deadlineMs = stopDeadlineMs) {
       await agent.stop({ deadlineMs });
       for (const status of agent.status().databases) tellUnsent(io, status);
