@@ -6,6 +6,7 @@ import type { CommandEnd, CommandSpec } from "./command.ts";
 import { checkCommand } from "./commands/check.ts";
 import { compactCommand } from "./commands/compact.ts";
 import { demoCommand } from "./commands/demo.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { getCommand } from "./commands/get.ts";
 import { lsCommand } from "./commands/ls.ts";
 import { pinCommand } from "./commands/pin.ts";
@@ -42,6 +43,7 @@ const commands = [
   serveCommand,
   replicateCommand,
   tokenCommand,
+  doctorCommand,
   demoCommand,
   versionCommand,
 ] as const;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, test } from "node:test";
@@ -25,10 +25,11 @@ suite("the probe of a store", () => {
 
       assert.deepEqual(
         steps.map(({ step }) => step),
-        ["write", "write again", "refuse other bytes", "read", "read a range", "list", "replace", "delete"],
+        ["write", "write again", "refuse other bytes", "read", "read a range", "list", "delete"],
       );
       assert.deepEqual([failed, differences, await namesIn(store)], [undefined, [], []]);
     }
+    assert.deepEqual(await readdir(directory), []);
   });
 
   test("names the step that failed, and removes what it wrote all the same", async () => {
