@@ -39,6 +39,9 @@ const sweepEveryMs = 60 * 60 * 1000;
 /** What a sweep does not get done in this time is left to the next one. */
 const sweepMs = 60 * 1000;
 
+/** A server's time comes by the second, and with its answer. */
+const skewMsMin = 5000;
+
 /** The signature of a URL ends after a week. */
 const presignSecondsMax = 7 * 24 * 60 * 60;
 
@@ -109,7 +112,10 @@ async function differences(bucket: S3Bucket, writeOnce: WriteOnce): Promise<read
     what: `the server's clock is ${Math.round(Math.abs(offsetMs) / 1000)} s ${offsetMs > 0 ? "ahead" : "behind"}; requests are signed by the server's`,
     todo: "Set this machine's clock by NTP.",
   };
-  return [...(writeOnce.whole === "ignored" ? [ignored] : []), ...(offsetMs === 0 ? [] : [skewed])];
+  return [
+    ...(writeOnce.whole === "ignored" ? [ignored] : []),
+    ...(Math.abs(offsetMs) < skewMsMin ? [] : [skewed]),
+  ];
 }
 
 function baseOf(prefix: string): string {
