@@ -19,6 +19,7 @@ const benches: Record<string, () => Promise<unknown>> = {
   kept: async () => (await import("./time.ts")).benchKept(),
   freelist: async () => (await import("./time.ts")).benchFreelist(),
   stores: async () => (await import("./stores.ts")).benchStores(),
+  aws: async () => (await import("./aws.ts")).benchAws(),
   memory: async () => (await import("./memory.ts")).benchMemory(),
   writer: async () => (await import("./writer-ratio.ts")).benchWriterRatio(),
 };

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readdir } from "node:fs/promises";
-import { request } from "node:http";
+import { createServer, request } from "node:http";
+import { connect } from "node:net";
 import { suite, test } from "node:test";
 import { type Envelope, encodeEnvelope, parseDatabaseName, parseGeneration } from "@pageferry/format";
 import { newestStored } from "./archive.ts";
@@ -92,7 +93,90 @@ const hostileNames = [
   "",
 ];
 
+/** Sends this as it stands, and gives what came until the line ended. */
+function sendRaw(host: Host, text: string): Promise<string> {
+  return new Promise((resolve) => {
+    const line = connect(Number(new URL(host.url).port), "127.0.0.1", () => line.write(text));
+    const chunks: Buffer[] = [];
+    line.on("data", (chunk) => chunks.push(chunk));
+    line.on("error", () => undefined);
+    line.on("close", () => resolve(Buffer.concat(chunks).toString()));
+  });
+}
+
+/** A server that nobody may be made to call, and who called it. */
+async function openTrap() {
+  const calls: string[] = [];
+  const server = createServer((incoming, outgoing) => {
+    calls.push(incoming.url ?? "");
+    outgoing.end();
+  });
+  server.on("connection", () => calls.push("connection"));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  assert.ok(typeof address === "object" && address !== null);
+  const close = async (): Promise<void> => void server.close();
+  return { calls, port: address.port, [Symbol.asyncDispose]: close };
+}
+
 suite("a host that is sent nonsense", () => {
+  test("takes no request with two Host headers, and nothing that stands behind one", async () => {
+    await using directory = await temporaryDirectory();
+    const path = directory.file("app.db");
+    await runWriter({ path, count: 5 });
+    await using host = await startUp([path], { dataDir: directory.file("data") });
+    const authorization = `authorization: Bearer ${await host.token()}`;
+    const get = (...headers: readonly string[]) =>
+      ["GET /v1/databases HTTP/1.1", authorization, ...headers, "", ""].join("\r\n");
+    const behind = get("host: a", "connection: close");
+
+    for (const hosts of [
+      ["host: a", "host: b"],
+      ["Host: a", "HOST: a"],
+      ["host: a", "x-between: 1", "Host: 127.0.0.1"],
+    ]) {
+      const answer = await sendRaw(host, `${get(...hosts)}${behind}`);
+      assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
+      assert.match(answer, /"code":"bad-request".*more than one Host/);
+      assert.equal(answer.split("HTTP/1.1 ").length, 2, answer);
+    }
+    assert.match(await sendRaw(host, behind), /^HTTP\/1\.1 200 OK/);
+  });
+
+  test("calls no place that a request names: replicas are those of the configuration", async () => {
+    await using directory = await temporaryDirectory();
+    await using trap = await openTrap();
+    const path = directory.file("app.db");
+    await runWriter({ path, count: 5 });
+    await using host = await startUp([path], { dataDir: directory.file("data") });
+    const token = await host.token();
+    const places = [
+      `http://127.0.0.1:${trap.port}/x`,
+      `s3://bucket/x?endpoint=http://127.0.0.1:${trap.port}&region=x&forcePathStyle=true`,
+      `nats://127.0.0.1:${trap.port}/bucket`,
+      `sftp://u:p@127.0.0.1:${trap.port}/x`,
+      "file:///etc",
+    ];
+
+    for (const place of places) {
+      const query = new URLSearchParams({ replica: place });
+      for (const [method, call] of [
+        ["GET", "points"],
+        ["GET", "manifest"],
+        ["GET", "restore"],
+        ["GET", "objects/x"],
+        ["POST", "repair"],
+        ["POST", "verify"],
+        ["POST", "compact"],
+        ["POST", "prune"],
+      ] as const) {
+        const answer = await ask(host, token, method, `/v1/databases/app/${call}?${query}`);
+        assert.match(answer.body, /"code":"(not-found|bad-request)"/, `${call} ${place}: ${answer.body}`);
+      }
+    }
+    assert.deepEqual(trap.calls, []);
+  });
+
   test("refuses it with a code and a hint, writes nothing elsewhere, and keeps working", async () => {
     await using directory = await temporaryDirectory();
     const path = directory.file("app.db");

@@ -1,77 +1,24 @@
 // Looking inside backups through real processes: names of any bytes, over HTTP and by the command line, at a host and straight from a replica;
 // and what a real bolt writer wrote, listed as its own checker does.
 import assert from "node:assert/strict";
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
-import {
-  formatGenerationJson,
-  nameOfBytes,
-  openArchive,
-  openPointPages,
-  planFromArchive,
-} from "@pageferry/format";
+import { openArchive, openPointPages, planFromArchive } from "@pageferry/format";
 import { directoryReader } from "@pageferry/format/node";
 import { run } from "../packages/cli/src/main.ts";
 import { capturedIo } from "../packages/cli/testing/captured-io.ts";
-import { type BucketTree, boltImage } from "../packages/format/testing/bolt-image.ts";
-import { generation, layersOf } from "../packages/format/testing/layers.ts";
 import { listedHash } from "../packages/format/testing/listing.ts";
 import { newestStored } from "./archive.ts";
 import { checkFile, runWriter } from "./go-apps.ts";
+import { bytesOf, hostile, hostileTree, typed, writeReplica } from "./inside.ts";
 import { listPoints, pageferry, pageferryOk, restore, startServe, startUp } from "./pageferry.ts";
 import { temporaryDirectory, until } from "./temporary.ts";
-
-/** Names that somebody may think up, as strings of bytes. */
-const hostile: readonly string[] = [
-  "\0",
-  "a/b",
-  "a\nb",
-  "..",
-  "../../etc/passwd",
-  "<script>alert(1)</script>",
-  "\x1b[2J\x07",
-  "\xff\xfe",
-  "\xc0\xaf",
-  "hex:61",
-  "%2e%2e%2f",
-  "a&limit=1#x?y=z",
-  " ",
-  "größe",
-].map((name) => (name === "größe" ? Buffer.from(name, "utf8").toString("latin1") : name));
-
-const bytesOf = (name: string): Uint8Array => Buffer.from(name, "latin1");
-const typed = (name: string): string => nameOfBytes(bytesOf(name));
-
-/** Each name is a bucket, with each name as a key in it. */
-const tree: BucketTree = new Map(
-  hostile.map((name) => [name, new Map(hostile.map((key) => [key, bytesOf(`${name}|${key}`)]))]),
-);
-
-/** A replica of that database, as it lies in a directory. */
-async function writeReplica(root: string): Promise<void> {
-  const objects = await layersOf(boltImage(tree), { steps: 3 });
-  const json = {
-    version: 1,
-    generation,
-    parent: null,
-    reason: "first",
-    epoch: 1,
-    host: "h",
-    pageSize: 4096,
-  } as const;
-  const begin = formatGenerationJson({ ...json, receivedAtMs: 0 });
-  for (const { name, bytes } of [...objects, { name: `${generation}/generation.json`, bytes: begin }]) {
-    await mkdir(dirname(`${root}/${name}`), { recursive: true });
-    await writeFile(`${root}/${name}`, bytes);
-  }
-}
 
 suite("names of any bytes", () => {
   test("are listed and found as they are, over HTTP and by the command line, and stand in no log", async () => {
     await using directory = await temporaryDirectory();
     const dataDir = directory.file("data");
-    await writeReplica(`${dataDir}/replica/app`);
+    await writeReplica(`${dataDir}/replica/app`, hostileTree);
     const config = directory.file("pageferry.yml");
     await writeFile(config, "inspect: true\n");
     await using host = await startServe({
@@ -116,7 +63,7 @@ suite("names of any bytes", () => {
   test("are shown to nobody where the host is not told to, and need the scope", async () => {
     await using directory = await temporaryDirectory();
     const dataDir = directory.file("data");
-    await writeReplica(`${dataDir}/replica/app`);
+    await writeReplica(`${dataDir}/replica/app`, hostileTree);
     await using host = await startServe({ dataDir });
 
     const off = await pageferry(["ls", "--data", dataDir, "app"]);
@@ -129,7 +76,7 @@ suite("names of any bytes", () => {
 
   test("are values too, which are not written to a terminal", async () => {
     await using directory = await temporaryDirectory();
-    await writeReplica(directory.file("app"));
+    await writeReplica(directory.file("app"), hostileTree);
     const path = `app/${typed("a/b")}/${typed("\x1b[2J\x07")}`;
     const io = { ...capturedIo(), isOutTerminal: true };
 

@@ -151,10 +151,11 @@ export function startReplicate(
     readonly token: string;
     readonly shadowDir: string;
     readonly args?: readonly string[];
+    readonly env?: Readonly<Record<string, string>>;
   },
 ): RunningProcess {
   const args = ["replicate", ...databases, "--host", options.host, "--shadow", options.shadowDir];
   return startProcess(...pageferryCommand([...args, ...(options.args ?? [])]), {
-    env: { PAGEFERRY_TOKEN: options.token },
+    env: { ...options.env, PAGEFERRY_TOKEN: options.token },
   });
 }

@@ -6,6 +6,8 @@ export interface QueueProxy extends AsyncDisposable {
   readonly url: string;
   /** The names of all items of envelopes that the host answered with a 2xx. */
   readonly acknowledged: ReadonlySet<string>;
+  /** When each was acknowledged first, by the system's monotonic clock, ns. */
+  readonly acknowledgedAtNs: ReadonlyMap<string, bigint>;
   /** While set, no request gets through: the host is away. */
   away: boolean;
   /** Statuses of answers, and how often each came. */
@@ -19,6 +21,7 @@ function itemNames(body: Uint8Array): string[] {
 /** Starts a proxy to `target` on `port`. */
 export async function startQueueProxy(target: string, port: number): Promise<QueueProxy> {
   const acknowledged = new Set<string>();
+  const acknowledgedAtNs = new Map<string, bigint>();
   const statuses = new Map<number, number>();
   const state = { away: false };
   const server = createServer((incoming, outgoing) => {
@@ -41,6 +44,7 @@ export async function startQueueProxy(target: string, port: number): Promise<Que
         if (isIngest && status >= 200 && status < 300) {
           for (const name of itemNames(Buffer.concat(chunks))) {
             acknowledged.add(name);
+            if (!acknowledgedAtNs.has(name)) acknowledgedAtNs.set(name, process.hrtime.bigint());
           }
         }
         outgoing.writeHead(status, answer.headers);
@@ -62,6 +66,7 @@ export async function startQueueProxy(target: string, port: number): Promise<Que
   return {
     url: `http://127.0.0.1:${port}`,
     acknowledged,
+    acknowledgedAtNs,
     statuses,
     get away() {
       return state.away;

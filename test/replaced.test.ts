@@ -125,11 +125,35 @@ suite("a file that is not the one it was", () => {
     await host.line(/not-bolt|unreadable|corrupt/, 15_000);
     await rm(path);
     await host.line(/not-found|no such file|is not there|gone|missing/i, 15_000);
+    // Before it is there: else it may be seen while it is still the very state that is known, and go on as if nothing had been.
+    await runWriter({ path: copy, count: 20, seed: 2 });
     await rename(copy, path);
-    await runWriter({ path, count: 20, seed: 2 });
 
     assert.equal(host.isRunning(), true);
     await assertNewGeneration(watch, ["replaced", "restored", "unprovable"]);
+  });
+
+  test("gone, and back as it was: its generation goes on", async () => {
+    await using watch = await watched();
+    const { path, host, directory, root } = watch;
+    const copy = directory.file("copy.db");
+    await copyFile(path, copy);
+
+    await rm(path);
+    await host.line(/not-found/, 15_000);
+    await rename(copy, path);
+    await host.line(/^over: not-found/, 15_000);
+    await runWriter({ path, count: 20, seed: 2 });
+
+    const last = await newestTxId(path);
+    await until("its commits are stored", async () => (await newestStored(root)) === last);
+    assert.deepEqual(
+      (await readGenerations(root)).map(({ reason }) => reason),
+      ["first"],
+    );
+    const out = directory.file("restored.db");
+    assert.equal((await restore(root, out)).code, 0);
+    assert.equal((await checkFile(out)).liveSha256, (await checkFile(path)).liveSha256);
   });
 
   test("unlinked while the application goes on writing it: an alarm within a minute, not silence", async () => {

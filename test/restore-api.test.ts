@@ -8,7 +8,7 @@ import { checkDatabase, formatStateHash, parseManifest } from "@pageferry/format
 import { openPageSource } from "@pageferry/format/node";
 import { type ManifestValue, startAlteringProxy } from "./altering-proxy.ts";
 import { checkFile, runWriter } from "./go-apps.ts";
-import { type Host, restore, startServe, startUp } from "./pageferry.ts";
+import { type Host, pageferry, restore, startServe, startUp } from "./pageferry.ts";
 import { runProcess } from "./processes.ts";
 import { type S3Server, startS3, withoutS3Server } from "./servers/s3.ts";
 import { freePort, temporaryDirectory, until } from "./temporary.ts";
@@ -96,6 +96,38 @@ suite("a database over HTTP", () => {
     const past = await get(`/restore?${point}`, { range: `bytes=${whole.length}-` });
     assert.equal(past.status, 416);
     assert.equal((await get("/restore?txid=fffffffffffffff0")).status, 404);
+  });
+
+  test("of an application that an old file harms comes to who says that they know, in its words", async () => {
+    await using directory = await temporaryDirectory();
+    const path = directory.file("channel.db");
+    await runWriter({ path, count: 20 });
+    await using host = await startUp([path], { dataDir: directory.file("data") });
+    const from = `${host.url}/v1/databases/channel`;
+    const env = { PAGEFERRY_TOKEN: await host.token() };
+    const authorization = `Bearer ${env.PAGEFERRY_TOKEN}`;
+    const curl = (...args: string[]) =>
+      runProcess("curl", ["-sS", "-f", "-H", `Authorization: ${authorization}`, ...args]);
+    await until("it is there", async () => {
+      const answer = await fetch(`${from}/points`, { headers: { authorization } });
+      return answer.ok && ((await answer.json()) as { points: readonly unknown[] }).points.length > 0;
+    });
+    const out = directory.file("out.db");
+
+    const silent = await pageferry(["restore", "-o", out, from], { env });
+    const wrong = await pageferry(["restore", "-o", out, "--acknowledge", "yes", from], { env });
+    assert.deepEqual([silent.code, wrong.code], [12, 12]);
+    assert.match(silent.stderr, /its peers may take all funds/);
+    assert.match(silent.stderr, /hint: .*lncli restorechanbackup.*--acknowledge "loss of funds"/);
+    assert.notEqual((await curl("-o", out, `${from}/restore`)).code, 0);
+    await assert.rejects(stat(out), { code: "ENOENT" });
+
+    const known = await pageferry(["restore", "-o", out, "--acknowledge", "loss of funds", from], { env });
+    assert.equal(known.code, 0, known.stderr);
+    assert.equal((await checkFile(out)).ok, true);
+    const sent = await curl("-o", directory.file("sent.db"), `${from}/restore?acknowledge=loss+of+funds`);
+    assert.equal(sent.code, 0, sent.stderr);
+    assert.equal((await checkFile(directory.file("sent.db"))).ok, true);
   });
 
   test("that clients hang up on, or that a host leaves behind, takes no room", async () => {

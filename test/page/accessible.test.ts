@@ -1,69 +1,16 @@
 // Every page of the page: usable by everybody (axe-core), in light, dark and at a phone's width; nothing asked of elsewhere; small, and there at once.
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import axe from "axe-core";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { quantile } from "../temporary.ts";
 import { openBrowser, openPage, signIn } from "./browser.ts";
+import { assertSound } from "./sound.ts";
 import { openWorld, sendLongHistory, type World } from "./world.ts";
-
-/** Where the screenshots go, to be looked at. */
-const shots = join(tmpdir(), "pageferry-page-shots");
-
-const looks: Readonly<Record<string, BrowserContextOptions>> = {
-  light: {},
-  dark: { colorScheme: "dark" },
-  phone: { viewport: { width: 320, height: 640 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true },
-};
 
 /** All that a page may weigh, its style sheet and script included. */
 const weightBytesMax = 60_000;
 
 const firstPaintMsMax = 300;
-
-/** What axe finds wrong with a page, one line each. */
-async function violationsOf(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const run = "axe.run(document, { resultTypes: ['violations'] })";
-  const { violations } = (await page.evaluate(run)) as {
-    readonly violations: readonly {
-      readonly id: string;
-      readonly nodes: readonly { readonly html: string }[];
-    }[];
-  };
-  return violations.map(
-    ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`,
-  );
-}
-
-/** Opens each page in each look, takes its picture, and asserts what holds for all of them. */
-async function assertSound(
-  browser: Browser,
-  world: World,
-  state: string,
-  pages: Readonly<Record<string, string>>,
-) {
-  for (const [look, options] of Object.entries(looks)) {
-    const { page, context, offences } = await openPage(browser, world.url, options);
-    await page.goto(`${world.url}/`);
-    const found = (await violationsOf(page)).map((line) => `sign-in ${look}: ${line}`);
-    await signIn(page, world.url, world.host.token);
-    for (const [name, path] of Object.entries(pages)) {
-      await page.goto(`${world.url}${path}`);
-      await page.screenshot({ path: join(shots, `${state}-${name}-${look}.png`), fullPage: true });
-      found.push(...(await violationsOf(page)).map((line) => `${name} ${look}: ${line}`));
-      const width = Number(await page.evaluate("document.documentElement.scrollWidth"));
-      const room = options.viewport?.width ?? 1200;
-      if (width > room) found.push(`${name} ${look}: ${width} px wide, in ${room}`);
-    }
-    assert.deepEqual(found, []);
-    assert.deepEqual(offences, []);
-    await context.close();
-  }
-}
 
 /** Bytes that come over the line for a page that was never seen before. */
 async function weightOf(browser: Browser, world: World, path: string): Promise<number> {
@@ -100,7 +47,6 @@ async function firstPaintOf(browser: Browser, world: World, path: string): Promi
 suite("the page", () => {
   let browser: Browser & AsyncDisposable;
   before(async () => {
-    await mkdir(shots, { recursive: true });
     browser = await openBrowser();
   });
   after(() => browser?.close());
@@ -108,11 +54,9 @@ suite("the page", () => {
   test("says how to begin where there is nothing", async () => {
     await using world = await openWorld();
 
-    await assertSound(browser, world, "empty", {
-      overview: "/",
-      absent: "/db/absent",
-      search: "/?q=%3Cb%3E",
-    });
+    await assertSound(browser, world, "nobody", { "sign-in": "/" }, { isSignedIn: false });
+    const pages = { overview: "/", absent: "/db/absent", search: "/?q=%3Cb%3E" };
+    await assertSound(browser, world, "empty", pages, { statuses: { absent: 404 } });
   });
 
   test("shows a long history, a hole in it, a file that was replaced, and leads to each point", async () => {
@@ -157,14 +101,15 @@ suite("the page", () => {
     await failing.commit("billing", 4);
     await failing.settled("billing");
 
-    await assertSound(browser, failing, "failing", {
+    const pages = {
       ...{ overview: "/", database: "/db/app", harm: "/db/node/restore", wrong: "/db/app/restore?txid=ffff" },
-    });
+    };
+    await assertSound(browser, failing, "failing", pages, { statuses: { wrong: 400 } });
   });
 
   test("is small and there at once with a thousand databases, those that need somebody first", async (t) => {
-    await using world = await openWorld();
     const names = Array.from({ length: 1000 }, (_, at) => `tenant-${String(at).padStart(4, "0")}`);
+    await using world = await openWorld();
     for (let at = 0; at < names.length; at += 50)
       await Promise.all(names.slice(at, at + 50).map((name) => world.commit(name, 2)));
     world.moveTo(7);

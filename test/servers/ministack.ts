@@ -1,6 +1,6 @@
 // ministack: S3 (and more of AWS) in memory, by other hands than versitygw: what both take is more likely to be S3.
 
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { startProcess } from "../processes.ts";
 import { freePort } from "../temporary.ts";
 import { type S3Admin, s3Admin } from "./s3.ts";
@@ -20,7 +20,11 @@ export async function startMinistack(): Promise<Server & S3Admin> {
     port,
     start: () =>
       startProcess("python3", [program], {
-        env: { PYTHONPATH: packages, BIND_HOST: "127.0.0.1", GATEWAY_PORT: String(port) },
+        env: {
+          ...{ PYTHONPATH: packages, BIND_HOST: "127.0.0.1", GATEWAY_PORT: String(port) },
+          // Its functions run in the `node` that it finds.
+          PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ""}`,
+        },
       }),
     isReady: async () => (await fetch(`${endpoint}/_ministack/health`)).ok,
   });

@@ -29,6 +29,8 @@ export function skippedWithout(file: string): string | false {
 /** A server's process. */
 export interface Server extends AsyncDisposable {
   readonly port: number;
+  /** Of the process as it was started last. */
+  readonly pid: number;
   /** SIGKILL, and waits until it is gone. */
   kill(): Promise<void>;
   /** Starts it again on the same port and data; kills it before if it runs. */
@@ -73,6 +75,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   };
   return {
     port,
+    get pid() {
+      return running.pid;
+    },
     kill,
     async restart() {
       await kill();

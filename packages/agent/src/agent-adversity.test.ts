@@ -39,6 +39,7 @@ function chapterOf(generation: typeof older, { cursor, entries }: Held): Chapter
     baseNeededFrom: null,
     acknowledgedTxId: null,
     isAbandoned: false,
+    origin: null,
     ...cursor,
   };
   const ranges = entries.map((range) => ({ parentTxId: txId(range.parentTxId), txId: txId(range.txId) }));

@@ -3,13 +3,15 @@ import { hostname } from "node:os";
 import { basename, extname, join, resolve } from "node:path";
 import { type DatabaseName, PageferryError, parseDatabaseName } from "@pageferry/format";
 import { type AgentEvents, type AgentListener, createAgentEmitter } from "./agent-events.ts";
-import { type DatabaseAgent, openDatabase } from "./database.ts";
+import { openDatabase } from "./database.ts";
 import type { DatabasePlace, SharedParts } from "./database-state.ts";
 import type { DatabaseStatus } from "./database-status.ts";
 import { createGate } from "./gate.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import type { Queue } from "./queue.ts";
+import type { SegmentSource } from "./range-segment.ts";
 import { createBudget } from "./recent.ts";
+import { createRoster, nameHint } from "./roster.ts";
 import { type AgentSettings, defaultSettings } from "./settings.ts";
 import { openBoltFileSource } from "./sources/bolt-file.ts";
 import type { BoltFileSourceOptions, CaptureSource } from "./sources/capture-event.ts";
@@ -20,13 +22,20 @@ export interface AgentDatabase {
   readonly path: string;
   /** Its name in every replica: the file's stem unless told. */
   readonly name?: string;
+  /**
+   * Where a Go application's witchbolt `stream` writes its commits when it has no replicas, such as `<path's directory>/stream`: then these
+   * are captured instead of the file, and removed from there once they are stored.
+   */
+  readonly shadowDirectory?: string;
   /** It was restored since it was last backed up: a new generation begins. */
   readonly isRestored?: boolean;
+  /** What captures it, as its segments say: `bolt-file` unless told. */
+  readonly sourceKind?: SegmentSource;
 }
 
 /** What an agent is made of. Everything but the first three has a default. */
 export interface AgentOptions extends Partial<AgentSettings> {
-  /** Paths, or paths with names. */
+  /** Paths, or paths with names. More may be registered later. */
   readonly databases: readonly (string | AgentDatabase)[];
   /** Where envelopes go: `createHttpQueue({ url })`, or a host in this process. */
   readonly queue: Queue;
@@ -61,6 +70,10 @@ export interface Agent extends AsyncDisposable {
   /** Begins to capture. Throws `locked` when another agent has one of the databases; then none is captured. */
   start(): Promise<void>;
   status(): AgentStatus;
+  /** Begins to capture one more database. Throws `locked` when another agent has it, `bad-config` when its name is taken. */
+  register(database: string | AgentDatabase): Promise<void>;
+  /** Captures what is committed, sends what is left, and lets the database go; its shadow stays. Throws `not-found`. */
+  unregister(name: string, options?: StopOptions): Promise<void>;
   /** Captures what is committed, sends what is left, and ends. Calling it twice is nothing. */
   stop(options?: StopOptions): Promise<void>;
   /** Listens to an event until the returned function is called. */
@@ -92,17 +105,16 @@ const callsAtATime = 16;
 export function createAgent(options: AgentOptions): Agent {
   const places = placesOf(options);
   const shared = sharedOf(options);
-  let opened: DatabaseAgent[] = [];
+  const roster = createRoster((place) => openDatabase(shared, place));
   let starting: Promise<void> | undefined;
   let stopping: Promise<void> | undefined;
   const timer = setInterval(() => {
-    for (const database of opened) database.tick();
+    for (const database of roster.all()) database.tick();
   }, tickMs);
   timer.unref();
 
   async function openAll(): Promise<void> {
-    const answers = await Promise.allSettled(places.map((place) => openDatabase(shared, place)));
-    opened = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
+    const answers = await Promise.allSettled(places.map(roster.open));
     const refused = answers.find((answer) => answer.status === "rejected");
     if (refused === undefined) return;
     await stopAll(0);
@@ -111,7 +123,7 @@ export function createAgent(options: AgentOptions): Agent {
 
   async function stopAll(deadlineMs: number): Promise<void> {
     clearInterval(timer);
-    await Promise.all(opened.map((database) => database.stop(deadlineMs)));
+    await roster.stop(deadlineMs);
   }
 
   function start(): Promise<void> {
@@ -119,6 +131,20 @@ export function createAgent(options: AgentOptions): Agent {
     timer.ref();
     starting = openAll();
     return starting;
+  }
+
+  async function register(database: string | AgentDatabase): Promise<void> {
+    await starting;
+    if (starting === undefined || stopping !== undefined) throw new RangeError("the agent does not run");
+    for (const place of placesOf({ ...options, databases: [database] })) await roster.open(place);
+  }
+
+  async function unregister(
+    name: string,
+    { deadlineMs = defaultDeadlineMs }: StopOptions = {},
+  ): Promise<void> {
+    await starting;
+    await roster.close(parseDatabaseName(name), deadlineMs);
   }
 
   function stop({ deadlineMs = defaultDeadlineMs }: StopOptions = {}): Promise<void> {
@@ -131,7 +157,12 @@ export function createAgent(options: AgentOptions): Agent {
   return {
     start,
     stop,
-    status: () => ({ queue: shared.queue.name, databases: opened.map((database) => database.status()) }),
+    register,
+    unregister,
+    status: () => ({
+      queue: shared.queue.name,
+      databases: roster.all().map((database) => database.status()),
+    }),
     on: shared.emitter.on,
     [Symbol.asyncDispose]: () => stop(),
   };
@@ -164,7 +195,6 @@ function settingsOf(options: AgentOptions): AgentSettings {
 }
 
 function placesOf({ databases, shadowDir }: AgentOptions): DatabasePlace[] {
-  if (databases.length === 0) throw new PageferryError("bad-config", "databases: at least one is expected");
   const places = databases.map((given): DatabasePlace => {
     const database = typeof given === "string" ? { path: given } : given;
     const name = parseDatabaseName(database.name ?? basename(database.path, extname(database.path)));
@@ -172,8 +202,10 @@ function placesOf({ databases, shadowDir }: AgentOptions): DatabasePlace[] {
     return {
       name,
       path,
+      shadowDirectory: database.shadowDirectory === undefined ? undefined : resolve(database.shadowDirectory),
       directory: join(resolve(shadowDir), name),
       isRestored: database.isRestored ?? false,
+      sourceKind: database.sourceKind ?? (database.shadowDirectory === undefined ? "bolt-file" : "shadow"),
     };
   });
   const seen = new Map<DatabaseName, string>();
@@ -181,7 +213,7 @@ function placesOf({ databases, shadowDir }: AgentOptions): DatabasePlace[] {
     const other = seen.get(name);
     if (other !== undefined) {
       throw new PageferryError("bad-config", `databases: ${other} and ${path} both have the name ${name}`, {
-        hint: "Give one of them another name; it is what its backups are found under.",
+        hint: nameHint,
       });
     }
     seen.set(name, path);

@@ -52,7 +52,7 @@ export async function nextBatch(chapter: Chapter, options: BatchOptions): Promis
     const range = chapter.recent.takeRange(first.parentTxId);
     if (kept !== undefined)
       return { items: [{ name: nameOf(chapter.generation, first), bytes: kept }], txId: first.txId };
-    if (range !== undefined) return mergedBatch(chapter.generation, range, options);
+    if (range !== undefined) return mergedBatch(chapter, range, options);
   }
   return batchOf(chapter, beforeRecent(chapter, unsent), options);
 }
@@ -131,12 +131,12 @@ async function batchMerged(
   if (merge.isEmpty()) return;
   const range = merge.range();
   merge.clear();
-  return mergedBatch(chapter.generation, range, options);
+  return mergedBatch(chapter, range, options);
 }
 
-async function mergedBatch(generation: Generation, range: RangePart, options: BatchOptions): Promise<Batch> {
-  const bytes = await encodeRange(range, "bolt-file", options.compression);
-  return { items: [{ name: nameOf(generation, range), bytes }], txId: range.txId };
+async function mergedBatch(chapter: Chapter, range: RangePart, options: BatchOptions): Promise<Batch> {
+  const bytes = await encodeRange(range, chapter.sourceKind, options.compression);
+  return { items: [{ name: nameOf(chapter.generation, range), bytes }], txId: range.txId };
 }
 
 function nameOf(generation: Generation, range: Pick<RangePart, "parentTxId" | "txId" | "stampMs">): string {

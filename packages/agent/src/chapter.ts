@@ -10,6 +10,7 @@ import {
 import type { Alarms } from "./alarms.ts";
 import type { CursorStore, GenerationCursor } from "./cursor.ts";
 import type { RangePart } from "./range-merge.ts";
+import type { SegmentSource } from "./range-segment.ts";
 import { type Budget, createRecent, type Recent } from "./recent.ts";
 import { type Granularity, openShadow, type Shadow } from "./shadow.ts";
 import type { LogEntry } from "./shadow-file.ts";
@@ -17,6 +18,8 @@ import type { LogEntry } from "./shadow-file.ts";
 /** A generation at work. */
 export interface Chapter {
   readonly generation: Generation;
+  /** What captures it, as its segments say. */
+  readonly sourceKind: SegmentSource;
   cursor(): GenerationCursor;
   update(change: Partial<GenerationCursor>): void;
   readonly shadow: Shadow;
@@ -45,6 +48,8 @@ export interface ChapterOptions {
   /** Called when the shadow cannot be written, with each attempt. */
   readonly onTrouble: (error: unknown) => void;
   readonly fileBytesMax: number;
+  /** What captures the database, as its segments say. */
+  readonly sourceKind: SegmentSource;
 }
 
 /** Opens the chapter of a generation that the cursor holds. */
@@ -55,7 +60,7 @@ export async function openChapter(options: ChapterOptions): Promise<Chapter> {
   const shadow = await openShadow({
     directory: join(options.directory, generation),
     granularity: options.granularity,
-    source: "bolt-file",
+    source: options.sourceKind,
     compression: options.shadowCompression,
     fileBytesMax: options.fileBytesMax,
     onDurable(ranges) {
@@ -81,6 +86,7 @@ export async function openChapter(options: ChapterOptions): Promise<Chapter> {
   held.recent = recent;
   return {
     generation,
+    sourceKind: options.sourceKind,
     cursor: () => cursorOf(cursor, generation, known),
     update: (change) => cursor.updateGeneration(generation, change),
     shadow,

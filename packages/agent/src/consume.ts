@@ -39,6 +39,7 @@ export function openChapterOf(state: DatabaseState, generation: Chapter["generat
       state.sender.notify();
       checkBounds(state);
     },
+    sourceKind: place.sourceKind,
     fileBytesMax: logFileBytes(shared.settings.shadowBytesMax),
     onTrouble(error) {
       if (isPageferryError(error, "disk-full")) relieve(state);

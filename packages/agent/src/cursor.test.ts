@@ -20,6 +20,7 @@ const cursor: Cursor = {
       baseNeededFrom: txId(0),
       acknowledgedTxId: null,
       isAbandoned: false,
+      origin: null,
     },
   ],
   identity: { device: "1", inode: "2", birthtimeNs: "3", bootId: "b", machineId: "m" },

@@ -38,6 +38,8 @@ export interface GenerationCursor {
   readonly acknowledgedTxId: TxId | null;
   /** Nothing more of it is sent: what its points would stand on is gone, or the host has another history of it. */
   readonly isAbandoned: boolean;
+  /** What its source calls the history, where it wants to be told what of it is stored. */
+  readonly origin: string | null;
 }
 
 /** The page table on disk: of exactly this state. */
@@ -99,6 +101,7 @@ const generationSchema = z.object({
   baseNeededFrom: txIdText.nullable(),
   acknowledgedTxId: txIdText.nullable(),
   isAbandoned: z.boolean(),
+  origin: z.string().nullable().default(null),
 });
 
 const cursorSchema = z.object({

@@ -9,6 +9,7 @@ import type { Gate } from "./gate.ts";
 import type { Lag } from "./lag.ts";
 import type { Logger } from "./logger.ts";
 import type { Queue } from "./queue.ts";
+import type { SegmentSource } from "./range-segment.ts";
 import type { Budget } from "./recent.ts";
 import type { Sender } from "./send.ts";
 import type { AgentSettings } from "./settings.ts";
@@ -36,10 +37,14 @@ export interface SharedParts {
 export interface DatabasePlace {
   readonly name: DatabaseName;
   readonly path: string;
+  /** Where a Go application writes its commits; then these are captured, and not the file. */
+  readonly shadowDirectory: string | undefined;
   /** `<shadowDir>/<name>`. */
   readonly directory: string;
   /** The file was restored since it was last backed up: a new generation begins. */
   readonly isRestored: boolean;
+  /** What captures it, as its segments say. */
+  readonly sourceKind: SegmentSource;
 }
 
 /** One database at work. */

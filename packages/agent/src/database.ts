@@ -19,6 +19,7 @@ import { createSender } from "./send.ts";
 import { isSentAsKept } from "./settings.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
 import type { CaptureReference } from "./sources/capture-event.ts";
+import { openShadowDirectorySource } from "./sources/shadow-directory.ts";
 import {
   acceptNeeds,
   giveReserve,
@@ -49,7 +50,10 @@ const readAgainMs = 1000;
 export async function openDatabase(shared: SharedParts, place: DatabasePlace): Promise<DatabaseAgent> {
   await makeDirectoryDurable(place.directory);
   await makeDirectoryDurable(join(place.directory, "scratch"));
-  const lock = await lockDatabase({ databasePath: place.path, directory: place.directory });
+  const lock = await lockDatabase({
+    databasePath: place.shadowDirectory ?? place.path,
+    directory: place.directory,
+  });
   try {
     const state = await openState(shared, place, lock);
     const consuming = await beginCapture(state);
@@ -272,15 +276,24 @@ function capture(state: DatabaseState, { reference }: Past, openSource: OpenSour
     restoredFrom !== null ? "restored" : isForked ? "fork" : place.isRestored ? "restored" : undefined;
   // What this machine last had of it need not be where the restored state came from.
   const isPastOver = isForked || restoredFrom !== null;
-  const source = openSource({
+  const options = {
     path: place.path,
     scratchDir: join(place.directory, "scratch"),
     now: shared.now,
     maxReadRate: shared.settings.maxReadRate,
     baseDeadlineMs: shared.settings.baseDeadlineMs,
     ...(reference === undefined || isPastOver ? {} : { reference }),
-    ...(begin === undefined ? {} : { begin }),
-  });
+    ...(begin === undefined ? {} : ({ begin } as const)),
+  };
+  const { shadowDirectory } = place;
+  const source =
+    shadowDirectory === undefined
+      ? openSource(options)
+      : openShadowDirectorySource({
+          ...options,
+          shadowDirectory,
+          mirrorDir: join(place.directory, "mirror"),
+        });
   state.source = source;
   return consume(state, source.events);
 }

@@ -35,6 +35,7 @@ const old: GenerationCursor = {
   baseNeededFrom: null,
   acknowledgedTxId: txId(9),
   isAbandoned: false,
+  origin: null,
 };
 
 function after(

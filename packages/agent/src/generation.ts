@@ -43,6 +43,7 @@ export function beginGeneration(cursor: Cursor, event: BeginEvent, facts: BeginF
     baseNeededFrom: isBridge ? null : txId(0),
     acknowledgedTxId: null,
     isAbandoned: false,
+    origin: event.origin ?? null,
   };
   const kept = isStillborn ? cursor.generations.slice(0, -1) : cursor.generations;
   return { ...cursor, generations: [...kept, begun], identity: event.identity, isForked: false };

@@ -12,8 +12,22 @@ export type { AgentEvents, AgentListener } from "./agent-events.ts";
 export type { Alarm } from "./alarms.ts";
 export type { DatabaseStatus } from "./database-status.ts";
 export type { Logger } from "./logger.ts";
+export {
+  type Controller,
+  type ControllerOptions,
+  type ControllerStatus,
+  createController,
+  type ObserverConfig,
+  type ObserverOptions,
+} from "./observer/controller.ts";
+export type { ObservedDatabase, ObservedTransaction } from "./observer/observed-database.ts";
+export { observer, type PageFlushObserverRegistration } from "./observer/observer.ts";
+export type { ObserverStatus } from "./observer/observer-source.ts";
+export type { PageFlushInfo, PageFlushObserver, PageFrame } from "./observer/page-flush.ts";
 export { type Queue, type QueueCallOptions, type StagedBody, throttled } from "./queue.ts";
+export { type CreateQueueOptions, createQueue } from "./queues/create.ts";
 export { createHttpQueue, type HttpQueueOptions } from "./queues/http.ts";
+export { createSqsQueue, type SqsQueueOptions } from "./queues/sqs.ts";
 export { forgetRestored, noteRestored } from "./restored-note.ts";
 export { type AgentSettings, defaultSettings } from "./settings.ts";
 export type { Granularity } from "./shadow.ts";
@@ -30,3 +44,7 @@ export type {
   CaptureSource,
   DeltaEvent,
 } from "./sources/capture-event.ts";
+export {
+  openShadowDirectorySource,
+  type ShadowDirectorySourceOptions,
+} from "./sources/shadow-directory.ts";

@@ -21,7 +21,7 @@ export interface QueueCallOptions {
  * after it succeeded and its answer was lost.
  */
 export interface Queue {
-  /** A stable word for logs, such as `http://127.0.0.1:7373`. Never holds a secret. */
+  /** A stable word for logs, such as `http://127.0.0.1:7373`, or an SQS queue's URL. Never holds a secret. */
   readonly name: string;
   /** Returns when the envelope is durable at the host. */
   send(envelope: Uint8Array, options?: QueueCallOptions): Promise<void>;

@@ -33,9 +33,19 @@ export function trimBound(
     const bound = atCheckpoint ?? lastOf(chapter);
     return isAbandoned || uploadingTxId === null ? bound : smaller(bound, uploadingTxId);
   }
-  const reach = reachOf(chapter);
-  const sent = isHealing ? smaller(reach, chapter.storedTxId) : reach;
+  const sent = storedBound(chapter, isHealing);
   return atCheckpoint === null ? sent : smaller(sent, atCheckpoint);
+}
+
+/**
+ * Up to where a chapter can do without what it was read from: what was sent, and stored as far as the host can say so. `null`: not
+ * at all, and also where a hole waits for a snapshot.
+ */
+export function storedBound(chapter: Chapter, isHealing: boolean): TxId | null {
+  const { isAbandoned, baseNeededFrom } = chapter.cursor();
+  if (isAbandoned || baseNeededFrom !== null) return null;
+  const reach = reachOf(chapter);
+  return isHealing ? smaller(reach, chapter.storedTxId) : reach;
 }
 
 function lastOf(chapter: Chapter): TxId | null {
@@ -85,7 +95,8 @@ export function isWithinBounds(chapters: readonly Chapter[], bytesMax: number): 
 export async function squashChapter(chapter: Chapter, compression: CompressionConfig): Promise<void> {
   await chapter.shadow.squash((entries) => {
     const boundaries = [reachOf(chapter), chapter.inFlightTxId].filter((boundary) => boundary !== null);
-    return squashed(entries, { rawBytesMax: squashedBytesMax, boundaries, source: "bolt-file", compression });
+    const { sourceKind: source } = chapter;
+    return squashed(entries, { rawBytesMax: squashedBytesMax, boundaries, source, compression });
   });
 }
 

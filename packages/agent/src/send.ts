@@ -362,7 +362,7 @@ async function learnEpoch(state: SendState, chapter: Chapter): Promise<void> {
   const { epochMax, generations } = state.cursor.value();
   const isFirst = generations.every((one) => one.epoch === null);
   if (needs === undefined) {
-    const hint = "Give the agent a token with the scope `needs`, so that gaps are noticed and healed.";
+    const hint = "Set `queue.api`, and a token with the scope `needs`, so that gaps are noticed and healed.";
     const message = `${state.queue.name}: it does not tell what it needs; ${state.database} is sent without healing`;
     state.alarms.raise("needs", { code: "unavailable", message, hint });
   }

@@ -23,6 +23,7 @@ import {
   isWithinBounds,
   removeChapter,
   squashChapter,
+  storedBound,
   trimBound,
 } from "./retention.ts";
 import { shadowCompression } from "./settings.ts";
@@ -122,11 +123,7 @@ export async function untilTable(state: DatabaseState, base: TxId, signal: Abort
   const endMs = performance.now() + tableFirstMs;
   const isThere = () => {
     const { checkpoint } = state.cursor.value();
-    return (
-      checkpoint !== null &&
-      checkpoint.generation === state.chapters.at(-1)?.generation &&
-      checkpoint.txId >= base
-    );
+    return checkpoint?.generation === state.chapters.at(-1)?.generation && (checkpoint?.txId ?? -1n) >= base;
   };
   const isComing = () => !isThere() && state.source !== undefined && performance.now() < endMs;
   while (isComing() && !signal.aborted) await pause.wait(tableLookMs, signal);
@@ -238,8 +235,15 @@ export async function tidy(state: DatabaseState, isHealing = state.isHealing): P
     const bound = trimBound(chapter, state.chapters, checkpoint, isHealing, uploading);
     // With a cursor older than the trimming, a restart would find a hole where there is none.
     if (bound !== null) await chapter.shadow.trim(bound, () => state.cursor.save().catch(() => {}));
+    tellStored(state, chapter, storedBound(chapter, isHealing), false);
   }
   await removeFinished(state, isHealing);
+}
+
+/** What a source keeps for us may go as far. */
+function tellStored(state: DatabaseState, chapter: Chapter, upTo: TxId | null, isOver: boolean): void {
+  const { origin } = chapter.cursor();
+  if (origin !== null && upTo !== null) state.source?.stored?.(origin, upTo, isOver);
 }
 
 async function removeFinished(state: DatabaseState, isHealing: boolean): Promise<void> {
@@ -249,6 +253,7 @@ async function removeFinished(state: DatabaseState, isHealing: boolean): Promise
       isFinished(chapter, state.chapters, checkpoint, isHealing) && !state.uploads.isBusy(chapter.generation),
   );
   if (finished.length === 0) return;
+  for (const chapter of finished) tellStored(state, chapter, storedBound(chapter, isHealing), true);
   const names = new Set(finished.map((chapter) => chapter.generation));
   state.chapters = state.chapters.filter((chapter) => !names.has(chapter.generation));
   const { generations } = state.cursor.value();

@@ -225,7 +225,8 @@ function chain(steps: readonly Step[], from: bigint, to: bigint): Step[] {
 async function newestRestorable(state: HostState, generation: Generation): Promise<TxId | null> {
   const parent = state.begins.get(generation)?.parent;
   const starts = snapshotsOf(state, generation).map(({ at }) => at);
-  if (parent) starts.push(parent.txId);
+  // One that began with a snapshot does not stand on its parent, whose transactions may even be higher.
+  if (parent && starts.length === 0) starts.push(parent.txId);
   if (starts.length === 0) return null;
   const steps = segmentsOf(state, generation);
   const ends = starts.map((at) => chain(steps, at, 2n ** 63n).at(-1)?.to ?? at);

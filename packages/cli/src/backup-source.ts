@@ -39,6 +39,8 @@ export interface SourceOptions {
   readonly dataDir?: string | undefined;
   /** A host's public key, a file or its text: manifests that it did not sign are refused. */
   readonly manifestKey?: string | undefined;
+  /** The words that a host asks for where an old file does harm. */
+  readonly acknowledge?: string | undefined;
   /** A configuration: its credentials serve the replicas it names, and its databases may be named by their names. */
   readonly config?: string | undefined;
 }
@@ -68,7 +70,8 @@ export async function openBackupSource(
       hint: "Name either one host, or any number of replicas.",
     });
   }
-  return openHostSource(first, { dataDir: options.dataDir ?? defaultDataDir, read }, io);
+  const { dataDir = defaultDataDir, acknowledge } = options;
+  return openHostSource(first, { dataDir, read, acknowledge }, io);
 }
 
 async function configOf({ config }: SourceOptions, io: Io): Promise<Config | undefined> {

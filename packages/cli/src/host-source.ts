@@ -28,6 +28,8 @@ export interface HostSourceOptions {
   readonly read: ReadManifest;
   /** Default: PAGEFERRY_RESTORE_TOKEN, else what `hostToken` finds. */
   readonly token?: string | undefined;
+  /** The words that the host asks for where an old file does harm. */
+  readonly acknowledge?: string | undefined;
 }
 
 /** A database of a host, and how to ask for it. */
@@ -65,7 +67,7 @@ export async function openHostDatabase(
 /** Opens `http(s)://HOST/v1/databases/NAME`. */
 export async function openHostSource(
   from: string,
-  { dataDir, read, token }: HostSourceOptions,
+  { dataDir, read, token, acknowledge }: HostSourceOptions,
   io: Io,
 ): Promise<BackupSource> {
   const at = await openHostDatabase(
@@ -101,7 +103,10 @@ export async function openHostSource(
     },
     async plan(target, signal, without = new Set()) {
       if (readers.length === 1) readers.push(...(await replicaReaders(at, signal)));
-      const manifestUrl = client.urlOf(manifestRoute, { params, query: queryOf(target, without) });
+      const manifestUrl = client.urlOf(manifestRoute, {
+        params,
+        query: queryOf(target, without, acknowledge),
+      });
       const manifest = read(await client.getBytes(manifestUrl, signal), { target, database });
       for (const { name, url: place } of manifest.objects) {
         if (place !== undefined) places.set(name, placeIn(place, manifestUrl));
@@ -120,8 +125,12 @@ export function pointQuery({ txId, timestampMs, generation }: RestoreTarget) {
   };
 }
 
-function queryOf(target: RestoreTarget, without: ReadonlySet<string>) {
-  return { ...pointQuery(target), ...(without.size === 0 ? {} : { without: [...without] }) };
+function queryOf(target: RestoreTarget, without: ReadonlySet<string>, acknowledge: string | undefined) {
+  return {
+    ...pointQuery(target),
+    ...(without.size === 0 ? {} : { without: [...without] }),
+    ...(acknowledge === undefined ? {} : { acknowledge }),
+  };
 }
 
 /**

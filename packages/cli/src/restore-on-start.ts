@@ -53,17 +53,18 @@ export async function restoreOnStart(options: RestoreOnStartOptions): Promise<vo
   for (const database of config.databases) {
     const output = resolve(config.restore.targetPath ?? database.path);
     const health = await lookAtDatabase(output, io.signal);
-    if (health.state === "missing" || health.state === "broken") {
-      await restoreLost({ database, output, health }, options);
-    }
+    if (health.state !== "missing" && health.state !== "broken") continue;
+    const lost: Lost = { database, output, health };
+    if (database.shadowDirectory === undefined) await restoreLost(lost, options);
+    else refuse(lost, options, ofShadowDirectory(lost, database.shadowDirectory));
   }
 }
 
 async function restoreLost(lost: Lost, options: RestoreOnStartOptions): Promise<void> {
   const { database, output, health } = lost;
-  const { io, isBeforeApplication } = options;
+  const { io } = options;
   const { name } = database;
-  const state = health.state === "missing" ? "missing" : `not sound (${health.problem})`;
+  const state = stateOf(health);
   const { hasSent } = await sendUnsent(database, options);
   await using source = await options.open(database);
   const plan = await newestPoint(source, io.signal);
@@ -80,11 +81,35 @@ async function restoreLost(lost: Lost, options: RestoreOnStartOptions): Promise<
     const what = `transaction ${formatTxId(result.txId)}, committed ${formatTime(result.stampMs)}`;
     io.err(`note: ${name}: ${output} was ${state} and is restored, at ${what}${kept}\n`);
   } catch (error) {
-    if (isBeforeApplication || !isPageferryError(error, "harmful")) throw error;
-    io.err(
-      `warning: ${name}: ${output} is ${state} and is not restored: ${error.message}\nhint: ${error.hint}\n`,
-    );
+    if (!isPageferryError(error, "harmful")) throw error;
+    refuse(lost, options, error);
   }
+}
+
+/** An application must not begin anew where only a person may restore; beside an agent alone the other databases go on. */
+function refuse(
+  { database: { name }, output, health }: Lost,
+  { io, isBeforeApplication }: RestoreOnStartOptions,
+  error: PageferryError,
+): void {
+  if (isBeforeApplication) throw error;
+  io.err(
+    `warning: ${name}: ${output} is ${stateOf(health)} and is not restored: ${error.message}\nhint: ${error.hint}\n`,
+  );
+}
+
+function ofShadowDirectory({ database: { name } }: Lost, shadowDirectory: string): PageferryError {
+  return new PageferryError(
+    "harmful",
+    `${name}: its commits come from ${shadowDirectory}, which would go on from another state than a restored one`,
+    {
+      hint: "Stop the application, restore with `pageferry restore`, and empty that directory before the application starts.",
+    },
+  );
+}
+
+function stateOf(health: Lost["health"]): string {
+  return health.state === "missing" ? "missing" : `not sound (${health.problem})`;
 }
 
 async function newestPoint(source: BackupSource, signal: AbortSignal): Promise<RestorePlan | undefined> {

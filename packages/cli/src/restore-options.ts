@@ -77,7 +77,7 @@ export const restoreOptions: readonly OptionSpec[] = [
   },
   {
     flags: "--acknowledge <words>",
-    description: "the words that a refusal asks for, where an old file does harm in its place",
+    description: "say that you know which harm an old file of this application does; a host tells the words",
   },
   fromConfigOption,
   dataOption,

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Config, type DatabaseConfig, isPageferryError, PageferryError } from "@pageferry/format";
 import { manifestKeyRoute } from "@pageferry/functions/routes";
+import { apiOf } from "./agent-queue.ts";
 import type { BackupSource } from "./backup-source.ts";
 import { replicaDir } from "./data-dir.ts";
 import { isLoopback } from "./host-client.ts";
@@ -29,17 +30,14 @@ export function openFromReplicas(
 }
 
 /** A database of a host, by manifest. */
-export async function openFromHost(
-  { name }: DatabaseConfig,
-  hostUrl: string,
-  place: Place,
-): Promise<BackupSource> {
-  const { dataDir, io } = place;
+export async function openFromHost({ name }: DatabaseConfig, place: Place): Promise<BackupSource> {
+  const { config, dataDir, io } = place;
+  const hostUrl = readingHost(config);
   const from = `${hostUrl.replace(/\/+$/, "")}/v1/databases/${encodeURIComponent(name)}`;
   const token = await restoreToken(place);
   const source = await openHostSource(
     from,
-    { dataDir, token, read: await manifestReader(undefined, io) },
+    { dataDir, token, read: await manifestReader(undefined, io), acknowledge: config.restore.acknowledge },
     io,
   );
   return {
@@ -65,9 +63,20 @@ export async function openFromHost(
 
 /** Asked before anything is lost: whoever finds out in need that there is no token is too late. Errors: `bad-config`. */
 export async function checkRestoreToken(place: Place): Promise<void> {
-  if (!place.config.restore.enabled || (await restoreToken(place)) !== undefined) return;
+  if (!place.config.restore.enabled) return;
+  readingHost(place.config);
+  if ((await restoreToken(place)) !== undefined) return;
   throw new PageferryError("bad-config", "restore.enabled: there is no token to restore with", {
     hint: "Set PAGEFERRY_RESTORE_TOKEN. At the host: `pageferry token create --scopes restore --database NAME` makes one.",
+  });
+}
+
+/** The host that backups are read from. Errors: `bad-config` where nobody who could be asked is known. */
+export function readingHost({ queue }: Config): string {
+  const url = queue === undefined ? undefined : apiOf(queue);
+  if (url !== undefined) return url;
+  throw new PageferryError("bad-config", "an SQS queue alone cannot say what there is, or is stored", {
+    hint: "Set `queue.api`, or --api, to the URL of the API.",
   });
 }
 
@@ -75,7 +84,7 @@ export async function checkRestoreToken(place: Place): Promise<void> {
 export async function restoreToken({ config, dataDir, io }: Place): Promise<string | undefined> {
   const given = io.env.PAGEFERRY_RESTORE_TOKEN || config.restore.token;
   if (given) return given;
-  const url = URL.parse(config.queue?.url ?? "");
+  const url = URL.parse((config.queue && apiOf(config.queue)) ?? "");
   if (url === null || !isLoopback(url.hostname)) return undefined;
   return readFile(join(dataDir, "token"), "utf8").then(
     (text) => text.trim() || undefined,

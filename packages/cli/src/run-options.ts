@@ -17,7 +17,12 @@ export interface RunOptions {
   readonly granularity: string;
   readonly syncInterval: string;
   readonly host: string;
+  readonly queue: string;
+  readonly staging: string;
+  readonly api: string;
+  readonly stage: string;
   readonly shadow: string;
+  readonly shadowDirectory: string;
   readonly restore: boolean;
   readonly exec: readonly string[];
   /** Milliseconds, like the others. */
@@ -66,6 +71,11 @@ export const agentOptions: readonly OptionSpec[] = [
     description: "how long commits are gathered, such as 250ms (default 1s)",
   },
   {
+    flags: "--shadow-directory <dir>",
+    description:
+      "take the commits of one database from where witchbolt's `stream` writes them, not from its file",
+  },
+  {
     flags: "--restore",
     description: "first bring a database back that is missing or not sound (restore.enabled)",
   },
@@ -86,6 +96,21 @@ export const agentOptions: readonly OptionSpec[] = [
   },
 ];
 
+/** Where an agent sends to. */
+export const queueOptions: readonly OptionSpec[] = [
+  { flags: "--host <url>", description: "the host, as `pageferry serve` prints it" },
+  {
+    flags: "--queue <url>",
+    description: "instead: an SQS queue, by its URL or sqs://ACCOUNT/NAME?region=REGION",
+  },
+  { flags: "--staging <url>", description: "with --queue: the bucket for large bodies, s3://BUCKET" },
+  { flags: "--api <url>", description: "with --queue: the API that knows what is missing" },
+  {
+    flags: "--stage <name>",
+    description: "with --queue: the deploy stage that is sent to, such as production",
+  },
+];
+
 /** Reads the configuration and lays the flags over it. Errors: `bad-config`, `bad-request`. */
 export async function loadRunSettings(
   databases: readonly string[],
@@ -94,10 +119,10 @@ export async function loadRunSettings(
 ): Promise<RunSettings> {
   const listen = given({ host: options.listen, port: options.port });
   const overrides: ConfigOverrides = given({
-    databases: databases.length > 0 ? databases.map(shieldVariables) : undefined,
+    databases: databasesOf(databases, options.shadowDirectory),
     granularity: options.granularity,
     syncInterval: options.syncInterval,
-    queue: options.host === undefined ? undefined : { url: options.host },
+    queue: queueOf(options),
     shadowDir: options.shadow,
     dataDir: options.data,
     listen: Object.keys(listen).length === 0 ? undefined : listen,
@@ -113,6 +138,26 @@ export function startOptions({ exec, flushDeadline }: Partial<RunOptions>) {
     isBeforeApplication: exec !== undefined,
     ...(flushDeadline === undefined ? {} : { stopDeadlineMs: flushDeadline }),
   };
+}
+
+/** The flags take the place of the file's `queue` as a whole: a bucket of the one and a queue of the other would not fit. */
+function queueOf({ host, queue, staging, api, stage }: Partial<RunOptions>): object | undefined {
+  if (host !== undefined && queue !== undefined) {
+    throw new PageferryError("bad-request", "--host and --queue: commits are sent to one of the two");
+  }
+  const written = given({ url: queue ?? host, staging, api, stage });
+  return Object.keys(written).length === 0 ? undefined : written;
+}
+
+function databasesOf(paths: readonly string[], shadowDirectory: string | undefined): unknown {
+  if (shadowDirectory === undefined) return paths.length > 0 ? paths.map(shieldVariables) : undefined;
+  const [path, ...others] = paths;
+  if (path === undefined || others.length > 0) {
+    throw new PageferryError("bad-request", "--shadow-directory: it is of one database", {
+      hint: "Name that database's file, too; for several, set `shadowDirectory` of each in the configuration.",
+    });
+  }
+  return [{ path: shieldVariables(path), shadowDirectory: shieldVariables(shadowDirectory) }];
 }
 
 /** A path typed at a shell has had its variables filled in; what is left of `${` is the path's own. */

@@ -23,8 +23,8 @@ export interface SentBefore {
 /** As long as a stop may take. */
 const sendMs = 30_000;
 
-/** What the host has acknowledged is in a replica within seconds, or the replica is away. */
-const storeMs = 15_000;
+/** What is acknowledged is in a replica within seconds, behind SQS within half a minute, or the replica is away. */
+const storeMs = 60_000;
 
 const lookMs = 250;
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, suite, test } from "node:test";
@@ -250,6 +250,26 @@ suite("pageferry up", () => {
     assert.match(none.err, /no database is named\nhint: Name one/);
     assert.match(taken.err, new RegExp(`:${port}.*\nhint: Choose another with --port`));
     assert.match(wrong.err, /granularity/);
+  });
+
+  test("takes the commits of a Go application from its shadow directory, and leaves the file alone", async () => {
+    const shadowDirectory = join(directory, "stream");
+    const golden = new URL("../../../test/golden/shadow/data", import.meta.url);
+    await cp(golden, shadowDirectory, { recursive: true });
+    const other = join(directory, "gone.db");
+    running(["up", other, "--data", data, "--port", "0", "--shadow-directory", shadowDirectory]);
+    archive = join(data, "replica/gone");
+
+    await until("the last commit", async () => {
+      const { code, out } = await pageferry(["points", "--json", archive]);
+      return (
+        code === 0 && JSON.parse(out).some(({ txid }: { txid: string }) => Number.parseInt(txid, 16) === 31)
+      );
+    });
+
+    const two = await pageferry(["up", path, other, "--shadow-directory", shadowDirectory]);
+    assert.equal(two.code, 2);
+    assert.match(two.err, /--shadow-directory: it is of one database/);
   });
 
   test("can be split: replicate sends to serve, and asks for the token when it has none", async () => {

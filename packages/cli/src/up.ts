@@ -3,19 +3,12 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import {
-  type Agent,
-  type AgentStatus,
-  createAgent,
-  createHttpQueue,
-  type DatabaseStatus,
-  type Queue,
-} from "@pageferry/agent";
+import { type Agent, type AgentStatus, createAgent, type DatabaseStatus, type Queue } from "@pageferry/agent";
 import { type Config, formatTxId, PageferryError } from "@pageferry/format";
 import { writeFileDurable } from "@pageferry/format/node";
 import { type Alarm as AgentAlarm, createAlarmSinks, type LocalHost, localHost } from "@pageferry/functions";
+import { openQueue } from "./agent-queue.ts";
 import { shadowDir, urlFile } from "./data-dir.ts";
-import { hostToken } from "./host-client.ts";
 import type { Io } from "./io.ts";
 import { createLog, type ToldAlarm, tellAlarm, tellOver } from "./log.ts";
 import { withStageProgress } from "./progress.ts";
@@ -105,17 +98,15 @@ function tellToken(io: Io, token: string, path: string): void {
 
 /** Starts an agent that sends to the host of the configuration. Errors: `bad-config` without one. */
 export async function startReplicate(options: StartOptions): Promise<RunningAgent> {
-  const { config, dataDir, io } = options;
+  const { config } = options;
   if (config.queue === undefined) {
     throw new PageferryError("bad-config", "no host to send to", {
-      hint: "Name it with --host http://HOST:7373, or as `queue` in the configuration.",
+      hint: "Name it with --host http://HOST:7373, an SQS queue with --queue, or as `queue` in the configuration.",
     });
   }
   await checkRestoreToken(options);
-  const { url } = config.queue;
-  const token = config.queue.token ?? (await hostToken(url, dataDir, io));
-  const queue = createHttpQueue({ url, ...(token === undefined ? {} : { token }), now: io.now });
-  await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromHost(one, url, options) });
+  const queue = await openQueue(config.queue, options);
+  await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromHost(one, options) });
   const teller = webhooksTell(options);
   const agent = await startAgent(options, queue, teller);
   return {

@@ -1,6 +1,7 @@
 // Keys that each parse, but not together. What is caught here would otherwise be found out on the day of the restore.
 
 import type { Config } from "./config.ts";
+import { queueContradictions } from "./config-queue.ts";
 import { replicaLabel } from "./config-replica.ts";
 import { formatDuration } from "./durations.ts";
 
@@ -104,7 +105,7 @@ function levelsThatCannotHold(levelsMs: readonly number[]): string[] {
 }
 
 function sidesThatDisagree(config: Config): string[] {
-  const found: string[] = [];
+  const found = config.queue === undefined ? [] : queueContradictions(config.queue);
   if (config.queue !== undefined && config.replicas.length > 0) {
     found.push(
       "replicas belong to the side that serves, and queue says that this side only sends: keep one of the two",
@@ -112,6 +113,13 @@ function sidesThatDisagree(config: Config): string[] {
   }
   if (config.restore.targetPath !== undefined && config.databases.length > 1) {
     found.push(`restore.targetPath names one file, and there are ${config.databases.length} databases`);
+  }
+  for (const { name, shadowDirectory } of config.databases) {
+    if (shadowDirectory !== undefined && shadowDirectory === config.shadowDir) {
+      found.push(
+        `shadowDir is the agent's own directory, and shadowDirectory of ${name} the one that the application writes: they cannot be the same`,
+      );
+    }
   }
   return found;
 }
@@ -123,6 +131,9 @@ function duplicates(config: Config): string[] {
     ),
     ...repeated(config.databases.map(({ path }) => path)).map(
       (path) => `the database ${path} is listed twice`,
+    ),
+    ...repeated(config.databases.flatMap((one) => one.shadowDirectory ?? [])).map(
+      (path) => `the shadowDirectory ${path} is listed twice: each application has its own`,
     ),
     ...repeated(config.replicas.map(replicaLabel)).map((label) => `the replica ${label} is listed twice`),
   ];

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { alarmsShape, heartbeatSchema, webhookShape } from "./config-alarms.ts";
 import { type CompressionConfig, compressionSettings, parseCompressionConfig } from "./config-compression.ts";
+import { queueShape } from "./config-queue.ts";
 import { flag, portSchema, replicaEntryFromUrl, replicaShapes, text } from "./config-replica.ts";
 import { parseByteCount } from "./config-size.ts";
 import { nearestKey } from "./config-text.ts";
@@ -113,11 +114,6 @@ const restoreShape = {
 
 const listenShape = { host: text.default("127.0.0.1"), port: portSchema.optional() };
 
-const queueShape = {
-  url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL is expected" }),
-  token: text.optional(),
-};
-
 const webhook = spelledOut(
   (value) => (typeof value === "string" ? { url: value } : value),
   keyed(webhookShape),
@@ -155,6 +151,7 @@ export const configSchema = keyed({
         keyed({
           ...{ path: text, name: databaseName.optional(), heartbeat: heartbeatSchema.optional() },
           profile: z.enum(profileNames).optional(),
+          shadowDirectory: text.optional(),
         }),
       ),
     )

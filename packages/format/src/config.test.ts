@@ -162,6 +162,15 @@ suite("a configuration", () => {
     ]);
   });
 
+  test("takes where an application writes its commits", () => {
+    const databases = [{ path: "x.db", shadowDirectory: "/srv/stream" }];
+    assert.deepEqual(parseConfig({ databases }).databases, [{ name: "x", ...databases[0] }]);
+    assert.match(
+      messageOf({ databases: [{ path: "x.db", shadowDir: "/s" }] }),
+      /shadowDir is not a known key.*shadowDirectory/,
+    );
+  });
+
   test("asks for a name where the file's stem is none", () => {
     const [{ profile } = {}] = parseConfig({ databases: [{ path: "x.db", profile: "lnd" }] }).databases;
     assert.equal(profile, "lnd");
@@ -435,6 +444,11 @@ suite("a mistake in a configuration", () => {
       [{ queue: "http://h", replicas: ["/b"] }, /replicas belong to the side that serves/],
       [{ databases: ["a.db", "b.db"], restore: { enabled: true, targetPath: "/x" } }, /restore\.targetPath/],
       [{ databases: ["x/app.db", "y/app.db"] }, /two databases are named app/],
+      [
+        { databases: ["x", "y"].map((path) => ({ path, shadowDirectory: "/s" })) },
+        /the shadowDirectory \/s is listed twice/,
+      ],
+      [{ databases: [{ path: "x", shadowDirectory: "/s" }], shadowDir: "/s" }, /cannot be the same/],
       [{ databases: ["x/app.db", { path: "x/app.db", name: "b" }] }, /x\/app\.db is listed twice/],
       [{ replicas: ["/b", "file:///b"] }, /file:\/\/\/b is listed twice/],
     ];

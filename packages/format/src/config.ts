@@ -5,6 +5,7 @@ import type { z } from "zod";
 import type { AlarmsConfig } from "./config-alarms.ts";
 import { type CompressionConfig, defaultCompression } from "./config-compression.ts";
 import { contradictionsOf } from "./config-contradictions.ts";
+import type { QueueConfig } from "./config-queue.ts";
 import { type ReplicaConfig, secretKeys } from "./config-replica.ts";
 import {
   type CompactionConfig,
@@ -28,6 +29,8 @@ export interface DatabaseConfig {
   readonly path: string;
   /** Called every minute while this database is healthy, instead of `alarms.heartbeat`. */
   readonly heartbeat?: string;
+  /** Where a Go application's witchbolt `stream` writes its commits: these are captured, and not the file. */
+  readonly shadowDirectory?: string;
   /** The application it is of, where name and path do not tell it. */
   readonly profile?: ProfileName;
 }
@@ -69,8 +72,8 @@ export interface Config {
   readonly syncIntervalMs: number;
   /** `interval`: one point per batch. `transaction`: every commit is a point, at the price of larger archives. */
   readonly granularity: "interval" | "transaction";
-  /** The host to send to; absent where agent and host are one process. */
-  readonly queue?: { readonly url: string; readonly token?: string };
+  /** Where to send; absent where agent and host are one process. */
+  readonly queue?: QueueConfig;
   /** Where the host listens. Without a port: 7373, or a free one if that is taken. */
   readonly listen: { readonly host: string; readonly port?: number };
   /** The bearer token of the host; `<dataDir>/token` unless told. */
@@ -152,10 +155,10 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
   const { dataDir, shadowDir, queue, listen, token } = written;
   return {
     isGoForm,
-    databases: written.databases.map(({ path, name, heartbeat, profile }) => ({
+    databases: written.databases.map(({ path, name, heartbeat, profile, shadowDirectory }) => ({
       path,
       name: name ?? databaseNameOf(path, source),
-      ...given({ heartbeat, profile }),
+      ...given({ heartbeat, profile, shadowDirectory }),
     })),
     ...given({ dataDir, shadowDir, token }),
     snapshotIntervalMs,

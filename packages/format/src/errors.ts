@@ -32,7 +32,7 @@ export const errorTable = {
     remedy: "stop",
     status: 400,
     exitCode: 2,
-    when: "A parameter of a request or command does not parse.",
+    when: "A parameter of a request or command does not parse, or an observer was told what no transaction is.",
     hint: "Correct the named parameter; --help shows examples.",
   },
   "wrong-method": {
@@ -104,6 +104,13 @@ export const errorTable = {
     exitCode: 6,
     when: "The token is right, and is not for this call or this database.",
     hint: "Use a token with the named scope and database; `pageferry token create` makes one at the host.",
+  },
+  unacknowledged: {
+    remedy: "stop",
+    status: 428,
+    exitCode: 12,
+    when: "An old file of this application does harm in its place, and nobody said that they know.",
+    hint: "See docs/operations.md#applications; say so with `--acknowledge` and the words that are asked for.",
   },
   untrusted: {
     remedy: "stop",

@@ -110,6 +110,13 @@ export {
   parseCompressionConfig,
 } from "./config-compression.ts";
 export {
+  parseQueueUrl,
+  parseStagingUrl,
+  type QueueConfig,
+  type SqsAddress,
+  type StagingAddress,
+} from "./config-queue.ts";
+export {
   type FileReplicaConfig,
   type NatsReplicaConfig,
   type ReplicaConfig,
@@ -148,7 +155,15 @@ export {
   parseGenerationJson,
 } from "./generation-json.ts";
 export { giveBack } from "./give-back.ts";
-export { envelopeBytesMax, inlineBytesMax, packBytesMax, segmentBytesMax, stampMsMax } from "./limits.ts";
+export {
+  bucketStagedBytesMax,
+  envelopeBytesMax,
+  inlineBytesMax,
+  packBytesMax,
+  segmentBytesMax,
+  sqsBytesMax,
+  stampMsMax,
+} from "./limits.ts";
 export { generationsNewestFirst, lineage, newestGeneration } from "./lineage.ts";
 export {
   type Manifest,

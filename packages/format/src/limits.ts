@@ -56,6 +56,12 @@ export const packBytesMax = 64 * 1024 * 1024;
 /** SQS takes 1 MiB of text: base64 adds a third, and the attributes need room. Larger goes by pointer. */
 export const inlineBytesMax = 700 * 1024;
 
+/** The most that SQS takes in one request, bodies and attributes of all its messages. */
+export const sqsBytesMax = 1_048_576;
+
+/** A body staged in a bucket: the largest that was tried. Functions copy it piece by piece; what was not tried is refused. */
+export const bucketStagedBytesMax = 8_000_000_000;
+
 /** Items of one envelope. */
 export const envelopeItemsMax = 4096;
 

@@ -39,6 +39,7 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
       touch: reach("stage"),
       body: reach("stage"),
     } as unknown as ApiOptions["stage"],
+    stagePlace: reach("stage"),
     replay: () => {
       reached.push("replay");
       return { replayed: [], forks: 0 };
@@ -58,7 +59,10 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
     waitFor: reach("wait"),
     lagHistory: () => ({ everyMs: 60_000, lagMs: [] }),
     closing: AbortSignal.abort(),
-    ...{ events: { since: () => [] }, changes: { listen: () => () => {} }, onEvent: () => () => {} },
+    events: {
+      ...{ events: { since: () => [] }, changes: { listen: () => () => {} }, onEvent: () => () => {} },
+      closing: AbortSignal.abort(),
+    },
     alarms: () => [],
     inspect: { onUse: reach("inspect") },
     onUnexpected: (error) => assert.fail(String(error)),
@@ -89,7 +93,7 @@ function callsOf(app: Hono): readonly Call[] {
       .replace(":database", "app")
       .replace(":digest", digest)
       .replace(":name{.+}", "a1/segments/x");
-    return { method, route, path: `${filled}?database=app` };
+    return { method, route, path: `${filled}?database=app${path.endsWith("/place") ? "&size=1" : ""}` };
   });
 }
 
@@ -112,6 +116,7 @@ async function codeOf(answer: Response): Promise<string> {
 const expected: Readonly<Record<string, readonly Scope[]>> = {
   "POST /v1/ingest": ["ingest"],
   "PUT /v1/stage/:digest": ["ingest"],
+  "GET /v1/stage/:digest/place": ["ingest"],
   "GET /v1/databases": ["read"],
   "GET /v1/databases/:database": ["read", "restore"],
   "GET /v1/databases/:database/needs": ["needs"],
@@ -131,6 +136,7 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /db/:database": ["read", "restore"],
   "GET /db/:database/restore": ["restore"],
   "POST /db/:database/restore": ["restore"],
+  "GET /db/:database/inspect": ["inspect"],
 };
 
 suite("the routes of the API", () => {

@@ -34,6 +34,9 @@ const atOnceBounds = {
   listeners: { perHost: 128, perToken: 64 },
 };
 
+/** How long a person waits before it is better to say why. */
+const turnMsMax = 5000;
+
 /** Beyond the time of an answer, until its line is taken to be gone. */
 const lineGraceMs = 60_000;
 
@@ -50,6 +53,7 @@ const openRoutes: ReadonlySet<string> = new Set([
 const rules: Readonly<Record<string, Rule>> = {
   "POST /v1/ingest": { scopes: ["ingest"], database: "inside" },
   "PUT /v1/stage/:digest": { scopes: ["ingest"], database: "query" },
+  "GET /v1/stage/:digest/place": { scopes: ["ingest"], database: "query" },
   [`GET ${database}/needs`]: { scopes: ["needs"], database: "path" },
   "GET /v1/databases": { scopes: ["read"], database: "inside" },
   [`GET ${database}`]: { scopes: ["read", "restore"], database: "path" },
@@ -76,6 +80,10 @@ const rules: Readonly<Record<string, Rule>> = {
   "GET /db/:database": { scopes: ["read", "restore"], database: "path", isPage: true },
   "GET /db/:database/restore": { scopes: ["restore"], database: "path", isPage: true },
   "POST /db/:database/restore": { scopes: ["restore"], database: "path", isPage: true },
+  "GET /db/:database/inspect": {
+    ...{ scopes: ["inspect"], database: "path" },
+    ...{ atOnce: "inspections", isPage: true },
+  },
   "POST /db/:database/pin": { ...operate, isPage: true },
   "POST /db/:database/unpin": { ...operate, isPage: true },
 };
@@ -130,7 +138,7 @@ export function guardRoutes(app: Hono, authenticate: Authenticate, sessions?: Pi
     app.on(method, path, async (context, next) => {
       decide(rule, grantOfCall(context), context);
       if (rule.atOnce === undefined) await next();
-      else await within(atOnce[rule.atOnce], context, next);
+      else await within(atOnce[rule.atOnce], context, rule, next);
     });
   }
 }
@@ -155,9 +163,16 @@ function decide({ scopes, database: where }: Rule, grant: Grant, { req }: Contex
   requireDatabase(grant, name);
 }
 
-/** Counts a call as under way until its answer is sent, or its line is gone. */
-async function within(atOnce: AtOnce, context: Context, next: () => Promise<void>): Promise<void> {
-  const end = atOnce.begin(grantOfCall(context).id);
+/** Counts a call as under way until its answer is sent, or its line is gone. Who looks at a page, in three tabs at once, waits for a turn. */
+async function within(
+  atOnce: AtOnce,
+  context: Context,
+  rule: Rule,
+  next: () => Promise<void>,
+): Promise<void> {
+  const { id } = grantOfCall(context);
+  const { signal } = context.req.raw;
+  const end = rule.isPage === true ? await atOnce.beginSoon(id, turnMsMax, signal) : atOnce.begin(id);
   const { outgoing } = nodeOf(context);
   // Without Node's server nobody tells when an answer was sent.
   if (outgoing !== undefined && !outgoing.closed) outgoing.once("close", end);
@@ -173,9 +188,10 @@ export function keepLineFor(context: Context, ms: number): void {
   nodeOf(context).outgoing?.setTimeout(ms + lineGraceMs);
 }
 
-/** Behind a proxy it is the proxy's; elsewhere than on Node's own server all calls count as one address. */
+/** Behind a proxy it is the proxy's; a function is told it with the request. Elsewhere all calls count as one address. */
 export function addressOf(context: Context): string {
-  return nodeOf(context).incoming?.socket.remoteAddress ?? "";
+  const { address } = (context.env ?? {}) as { readonly address?: string };
+  return address ?? nodeOf(context).incoming?.socket.remoteAddress ?? "";
 }
 
 function nodeOf(context: Context): {

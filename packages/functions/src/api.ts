@@ -13,7 +13,8 @@ import { addDownloadRoutes, type DownloadApiOptions } from "./download-api.ts";
 import { addEventRoutes, type EventsApiOptions } from "./events-api.ts";
 import { addHealthRoutes, type HealthApiOptions } from "./health-api.ts";
 import { addIngestRoutes, type IngestApiOptions } from "./ingest-api.ts";
-import { addInspectRoutes, type InspectApiOptions } from "./inspect-api.ts";
+import { addInspectRoutes } from "./inspect-api.ts";
+import { createLooks, type InspectOptions } from "./inspect-looks.ts";
 import { addManifestRoutes, type ManifestApiOptions } from "./manifest-api.ts";
 import { methodsAt } from "./methods.ts";
 import { createObjectServer } from "./object-server.ts";
@@ -40,11 +41,12 @@ export interface ApiOptions
     RepairApiOptions,
     TimeApiOptions,
     WaitApiOptions,
-    EventsApiOptions,
-    InspectApiOptions,
+    InspectOptions,
     Pick<PageApiOptions, "page"> {
   /** Asked of every call but `/healthz` and the reference. */
   readonly authenticate: Authenticate;
+  /** Without it there are no events. */
+  readonly events?: EventsApiOptions;
   /** Told what nobody foresaw. */
   readonly onUnexpected: OnUnexpected;
 }
@@ -92,9 +94,10 @@ export function createApi(options: ApiOptions): Hono {
   addRepairRoutes(app, options, parsed);
   addTimeRoutes(app, options, parsed);
   addWaitRoutes(app, options, parsed);
-  addEventRoutes(app, options);
-  addInspectRoutes(app, options, parsed);
+  addEventRoutes(app, options.events);
+  const looks = createLooks(options);
+  addInspectRoutes(app, looks, parsed);
   addDocsRoutes(app);
-  addPageRoutes(app, options, archived);
+  addPageRoutes(app, options, { ...archived, looks });
   return app;
 }

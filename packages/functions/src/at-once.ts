@@ -1,5 +1,7 @@
 // A bound on how much goes on at a time that lets nobody wait: who comes too many is told to come again.
 
+import { setTimeout as sleep } from "node:timers/promises";
+import { isPageferryError } from "@pageferry/format";
 import { tooMany } from "./problem.ts";
 
 export interface AtOnceBounds {
@@ -10,15 +12,20 @@ export interface AtOnceBounds {
 export interface AtOnce {
   /** Gives what ends it; ending twice is nothing. Throws `too-many`. */
   begin(token: string): () => void;
+  /** The same, as soon as there is room. Throws `too-many` when there was none for `waitMs`, or nobody waits any more. */
+  beginSoon(token: string, waitMs: number, signal: AbortSignal): Promise<() => void>;
 }
 
 /** What is busy is free again soon. */
 const comeAgainMs = 1000;
 
+/** How often who waits looks for room. */
+const lookEveryMs = 50;
+
 export function createAtOnce(what: string, { perHost, perToken }: AtOnceBounds): AtOnce {
   const underWay = new Map<string, number>();
   let total = 0;
-  return {
+  const all: AtOnce = {
     begin(token) {
       const mine = underWay.get(token) ?? 0;
       if (total >= perHost) throw tooMany(`${total} ${what} are under way at this host`, comeAgainMs);
@@ -35,5 +42,17 @@ export function createAtOnce(what: string, { perHost, perToken }: AtOnceBounds):
         else underWay.set(token, left);
       };
     },
+    async beginSoon(token, waitMs, signal) {
+      for (const endMs = performance.now() + waitMs; ; ) {
+        try {
+          return all.begin(token);
+        } catch (error) {
+          const isOver = signal.aborted || performance.now() >= endMs;
+          if (isOver || !isPageferryError(error, "too-many")) throw error;
+        }
+        await sleep(lookEveryMs);
+      }
+    },
   };
+  return all;
 }

@@ -15,8 +15,8 @@ import { digestOf, grantOf, partsOf, type TokenRecord } from "./tokens.ts";
 const tokenLengthMin = 16;
 
 export interface AuthOptions {
-  /** The host's own, which may do everything. */
-  readonly token: string;
+  /** The host's own, which may do everything; absent where there is none. */
+  readonly token?: string | undefined;
   readonly book: Pick<TokenBook, "find">;
   readonly failures: FailureLimit;
   /** Told once a minute where too many wrong tokens come from. */
@@ -31,9 +31,9 @@ const freshMs = 100;
 /** Makes what tells who calls. Nothing of what was given is in its errors. */
 export function createAuthenticate(options: AuthOptions): Authenticate {
   const { book, failures, now } = options;
-  const own = digestOf(options.token);
   // Compared where there is no such token, so that it takes as long as where there is.
-  const nobody = randomBytes(own.length);
+  const nobody = randomBytes(32);
+  const own = options.token === undefined ? nobody : digestOf(options.token);
   const recordOf = async (given: string, ageMsMax?: number): Promise<TokenRecord | undefined> => {
     const { id, secret } = partsOf(given) ?? { id: "", secret: given };
     const record = await book.find(id, ageMsMax);

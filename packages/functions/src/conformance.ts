@@ -378,7 +378,13 @@ const otherTests: Readonly<Record<string, (trial: Trial) => Promise<void>>> = {
     assert.equal(await store.put("a/1", text("anew")), "stored");
   },
   "replaces mutable names and no others": async ({ store }) => {
-    for (const name of ["_state.json", "db/needs.json", "db/leases/1.json", "marks/x"]) {
+    for (const name of [
+      "_state.json",
+      "db/needs.json",
+      "db/leases/1.json",
+      "marks/x",
+      "state/source~app.json",
+    ]) {
       await store.replace(name, text("old"));
       await store.replace(name, text("new words"));
       assert.equal((await readAll(await store.get(name))).toString(), "new words");

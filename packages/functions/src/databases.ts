@@ -36,7 +36,7 @@ const admitWaitMs = 500;
 const admitAgainMs = 10_000;
 
 export interface DatabasesOptions {
-  readonly queue: DurableQueue;
+  readonly queue: Pick<DurableQueue, "depths">;
   readonly sources: Sources;
   readonly targets: readonly Target[];
   readonly alarms: Alarms;
@@ -50,6 +50,8 @@ export interface DatabasesOptions {
   readonly settleMs?: number;
   /** How old the newest snapshot may become, where snapshots are built here. */
   readonly snapshotIntervalMs?: number | undefined;
+  /** Since when a database's holes are known, for `needs`. Default: in memory, from the first time somebody asks. */
+  readonly holesOf?: (database: DatabaseName) => Map<string, number>;
 }
 
 export interface Databases {
@@ -69,8 +71,8 @@ export interface Databases {
 
 export function createDatabases(options: DatabasesOptions): Databases {
   const { queue, sources, targets, alarms, known, now, repairs, verified, upkeep, counts } = options;
-  const holes = new Map<DatabaseName, Map<string, number>>();
-  const ownHoles = new Map<DatabaseName, Map<string, number>>();
+  const { holesOf = inMemory() } = options;
+  const ownHolesOf = inMemory();
   const discovered = new Set<DatabaseName>();
   // A replica that cannot be listed now tells what it holds when it can; nobody waits for it each time.
   const discovery = sources.all().length > 0 ? Promise.resolve() : discover(targets, discovered);
@@ -89,8 +91,7 @@ export function createDatabases(options: DatabasesOptions): Databases {
     const source = sources.get(database);
     const replicas = targets.flatMap(({ set }) => set.opened().get(database)?.holdingsNow() ?? []);
     if (source === undefined || replicas.length === 0) return undefined;
-    const firstSeen = ownHoles.get(database) ?? new Map<string, number>();
-    ownHoles.set(database, firstSeen);
+    const firstSeen = ownHolesOf(database);
     return computeGenerationNeeds(source.generation, { ...facts(database, replicas), firstSeen });
   };
   const shown = (database: DatabaseName) =>
@@ -124,11 +125,9 @@ export function createDatabases(options: DatabasesOptions): Databases {
           cause: failed?.reason,
         });
       }
-      const firstSeen = holes.get(database) ?? new Map<string, number>();
-      holes.set(database, firstSeen);
       return computeNeeds({
         ...facts(database, replicas),
-        firstSeen,
+        firstSeen: holesOf(database),
         snapshotIntervalMs: options.snapshotIntervalMs,
       });
     },
@@ -146,8 +145,22 @@ export function createDatabases(options: DatabasesOptions): Databases {
   };
 }
 
+/** Since when holes are known, for as long as this process is. */
+function inMemory(): (database: DatabaseName) => Map<string, number> {
+  const holes = new Map<DatabaseName, Map<string, number>>();
+  return (database) => {
+    const own = holes.get(database) ?? new Map<string, number>();
+    holes.set(database, own);
+    return own;
+  };
+}
+
 /** Whether messages of a database still wait somewhere. */
-function isPending(database: DatabaseName, queue: DurableQueue, targets: readonly Target[]): boolean {
+function isPending(
+  database: DatabaseName,
+  queue: Pick<DurableQueue, "depths">,
+  targets: readonly Target[],
+): boolean {
   const waiting = new Set(
     queue
       .depths(database)

@@ -4,6 +4,7 @@ import { decodeEnvelope, PageferryError } from "@pageferry/format";
 import { historyOf } from "../testing/history.ts";
 import { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";
 import { createReplica, type Replica } from "./replica.ts";
+import type { LargeBody } from "./replica-put.ts";
 import { memoryStore } from "./stores/memory.ts";
 
 const history = historyOf("a1");
@@ -25,7 +26,9 @@ function open(replicaOf?: () => Promise<Replica>) {
     pack: false,
     onFork: (fork) => void forks.push(fork),
   };
-  return { store, forks, give: (messages: readonly Message[]) => deliver(messages, options) };
+  const give = (messages: readonly Message[], stagedBody = options.stagedBody) =>
+    deliver(messages, { ...options, stagedBody });
+  return { store, forks, give };
 }
 
 suite("a message that a replica takes only into its quarantine", () => {
@@ -50,6 +53,25 @@ suite("a message that a replica takes only into its quarantine", () => {
     assert.equal(forks[0]?.isUnreadable, true);
     assert.deepEqual(outcomes.get(4), { kind: "done", isStored: false });
   });
+});
+
+test("a staged body with another digest than its envelope says is the message's fault, and is not stored", async () => {
+  const { give, store } = open();
+  const { name, bytes } = history.segment(4, 5);
+  const digest = "0".repeat(64);
+  const envelope = decodeEnvelope(history.envelope([{ name, digest, size: bytes.length }]));
+  const body: LargeBody = {
+    ...{ size: bytes.length, sha256: digest },
+    async *open() {
+      yield bytes;
+    },
+    read: async (offset, length) => bytes.subarray(offset, offset + length),
+  };
+
+  const outcomes = await give([{ id: 1, envelope, receivedAtMs: 1000 }], async () => body);
+
+  assert.equal(outcomes.get(1)?.kind, "dead");
+  await assert.rejects(store.get(`app/${name}`), { code: "not-found" });
 });
 
 suite("a replica that cannot be opened for a database", () => {

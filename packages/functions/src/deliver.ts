@@ -11,7 +11,7 @@ import {
   parseObjectName,
 } from "@pageferry/format";
 import pMap from "p-map";
-import { gather } from "./body.ts";
+import { gather, openBody as openVerified } from "./body.ts";
 import type { StateObjectName } from "./describe.ts";
 import type { Replica } from "./replica.ts";
 import type { LargeBody, PutOutcome, ReplicaItem } from "./replica-put.ts";
@@ -44,7 +44,7 @@ export interface ForkFound {
 
 export interface DeliverOptions extends CallOptions {
   readonly replicaOf: (database: DatabaseName) => Promise<Replica>;
-  readonly stagedBody: (digest: string) => Promise<LargeBody>;
+  readonly stagedBody: (digest: string, database: DatabaseName) => Promise<LargeBody>;
   /** Pack segments that follow one another into one object. */
   readonly pack: boolean;
   readonly onFork: (fork: ForkFound) => void;
@@ -137,7 +137,7 @@ async function openItems(
     for (const item of envelope.items) {
       try {
         const name = stateName(item.name, envelope.begin.generation);
-        const body = await openBody(item, name, options);
+        const body = await openBody(item, name, envelope.database, options);
         items.push({ message: id, item: { name, body, receivedAtMs } });
       } catch (error) {
         options.signal?.throwIfAborted();
@@ -164,10 +164,11 @@ export function stateName(name: string, generation: Generation): StateObjectName
 async function openBody(
   item: EnvelopeItem,
   name: StateObjectName,
+  database: DatabaseName,
   options: DeliverOptions,
 ): Promise<Uint8Array | LargeBody> {
   if ("bytes" in item) return item.bytes;
-  const body = await options.stagedBody(item.digest);
+  const body = await options.stagedBody(item.digest, database);
   if (body.size !== item.size) {
     throw new PageferryError(
       "corrupt",
@@ -175,5 +176,7 @@ async function openBody(
     );
   }
   if (name.kind !== "segment" || body.size > stampedBytesMax) return body;
-  return gather(body.open(), stampedBytesMax, `object ${item.name}`);
+  // Who staged it may have put other bytes under the digest.
+  const where = `object ${item.name}`;
+  return gather(openVerified(body, where), stampedBytesMax, where);
 }

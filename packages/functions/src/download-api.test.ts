@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
-import { parseDatabaseName, parseManifest, planOf } from "@pageferry/format";
+import { parseDatabaseName, parseManifest, planOf, profileOf } from "@pageferry/format";
 import { parseManifestKey, readSignedManifest } from "@pageferry/format/node";
 import { Hono } from "hono";
 import { firstLine, holdsState, segmentItem, snapshotItem } from "../testing/bolt-archive.ts";
@@ -62,7 +62,8 @@ async function open(
     leased.push("lease");
     return { id: "lease-1", expiresAtMs: nowMs + 1000 };
   };
-  addManifestRoutes(app, { lease, signer, now: () => nowMs }, parsed);
+  const { profileOf } = more;
+  addManifestRoutes(app, { lease, signer, now: () => nowMs, profileOf }, parsed);
   addDownloadRoutes(app, { images, ...more }, parsed);
   const get = (path: string, headers: Record<string, string> = {}, method = "GET") =>
     app.request(path.startsWith("/v1/manifest-key") ? path : `/v1/databases/app${path}`, { headers, method });
@@ -100,6 +101,35 @@ suite("a manifest over HTTP", () => {
     assert.deepEqual(await via("?urls=proxied"), ["proxied"]);
     assert.equal((await get("/manifest?urls=ftp")).status, 400);
     assert.equal((await get(`/manifest?without=${"x".repeat(2000)}`)).status, 400);
+  });
+});
+
+suite("a database whose old file does harm in its place", () => {
+  const lnd = { profileOf: () => profileOf({ name: "app", configured: "lnd" }) };
+
+  test("is given to who says the words, as a file and as a manifest, and before that nothing is planned", async (t) => {
+    const { get, leased } = await open(t, lnd);
+
+    for (const path of ["/restore", "/manifest"]) {
+      for (const query of ["", "?acknowledge=", "?acknowledge=yes", "?txid=999&acknowledge=true"]) {
+        const answer = await get(`${path}${query}`);
+        const { code, hint } = (await answer.json()) as { readonly code: string; readonly hint: string };
+        assert.deepEqual([answer.status, code], [428, "unacknowledged"], `${path}${query}`);
+        assert.match(hint, /lncli restorechanbackup.*acknowledge=loss\+of\+funds/);
+      }
+      assert.deepEqual(leased, []);
+      assert.equal((await get(`${path}?acknowledge=${"x".repeat(65)}`)).status, 400);
+      assert.equal((await get(path, {}, "HEAD")).status, 428);
+    }
+    for (const path of ["/restore", "/manifest"])
+      assert.equal((await get(`${path}?acknowledge=Loss+of+funds`)).status, 200, path);
+  });
+
+  test("asks nothing of others, whatever they say", async (t) => {
+    const { get } = await open(t);
+
+    for (const query of ["", "?acknowledge=loss+of+funds"])
+      assert.equal((await get(`/restore${query}`)).status, 200);
   });
 });
 

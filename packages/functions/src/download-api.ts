@@ -11,6 +11,7 @@ import {
 } from "@pageferry/format";
 import { restoreFile } from "@pageferry/format/node";
 import type { Context, Hono } from "hono";
+import { type AcknowledgeOptions, requireAcknowledged } from "./acknowledged.ts";
 import type { ArchiveApi, ArchivePlace } from "./archive-api.ts";
 import { askedRange, contentRange } from "./http-range.ts";
 import { withoutIdleTimeout } from "./idle-timeout.ts";
@@ -22,7 +23,7 @@ import { targetOf } from "./route.ts";
 import { addRoute, type Call } from "./serve-route.ts";
 import { isMutableName } from "./store.ts";
 
-export interface DownloadApiOptions {
+export interface DownloadApiOptions extends AcknowledgeOptions {
   /** Without it the host sends no databases, but manifests and objects. */
   readonly images?: RestoredImages;
   /** A larger database is not sent: where the host cannot. Default: any size is. */
@@ -95,12 +96,14 @@ async function answerRestore(
   { context, query, signal }: Call<typeof restoreRoute>,
   {
     images,
+    profileOf,
     streamBytesMax = Number.POSITIVE_INFINITY,
   }: DownloadApiOptions & { readonly images: RestoredImages },
   { placeOf, archive }: ArchiveParsed,
 ): Promise<Response> {
   const { replica } = query;
   const place = await placeOf(context, replica);
+  requireAcknowledged(place.database, query.acknowledge, { profileOf });
   const target = targetOf(query);
   refuseLooseResume(context, target);
   const { plan, ends } = await archive.plan(place, target, { signal });

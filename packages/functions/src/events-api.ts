@@ -38,7 +38,9 @@ export interface EventsApiOptions {
 
 type Sees = (database: string | undefined) => boolean;
 
-export function addEventRoutes(app: Hono, options: EventsApiOptions): void {
+/** Without a log of events there are no such routes: where each call may come to another process, nobody hears of all. */
+export function addEventRoutes(app: Hono, options: EventsApiOptions | undefined): void {
+  if (options === undefined) return;
   addRoute(app, eventsRoute, ({ context, query }) => {
     const { database, since } = query;
     const sees = seenBy(grantOfCall(context), database);

@@ -57,7 +57,10 @@ const schema = z.object({
   mode: z.enum(["restore", "objects"]),
 });
 
-/** Stores a document, and removes the oldest ones above a hundred. One of the same point and millisecond stays as it is. */
+/**
+ * Stores a document, and removes the oldest ones above a hundred, or leaves that to prune where it may not. One of the same point and
+ * millisecond stays as it is.
+ */
 export async function putEvidence(store: RootedStore, evidence: Evidence, call: CallOptions): Promise<void> {
   const { generation, txId, verifiedAtMs } = evidence;
   const id = txId.toString(16).padStart(16, "0");
@@ -67,6 +70,13 @@ export async function putEvidence(store: RootedStore, evidence: Evidence, call: 
   } catch (error) {
     if (!isPageferryError(error, "conflict")) throw error;
   }
+  await dropOldEvidence(store, call).catch((error: unknown) => {
+    if (!isPageferryError(error, "unauthorized")) throw error;
+  });
+}
+
+/** Removes the oldest documents above a hundred. */
+export async function dropOldEvidence(store: RootedStore, call: CallOptions): Promise<void> {
   const names = await evidenceNames(store, call);
   const old = names.slice(0, Math.max(0, names.length - keptMax));
   if (old.length > 0) await store.remove(old, call);

@@ -5,6 +5,7 @@ import { type DatabaseName, type Generation, PageferryError } from "@pageferry/f
 import { z } from "zod";
 import type { Alarms } from "./alarms.ts";
 import type { ForkFound } from "./deliver.ts";
+import type { Notes } from "./notes.ts";
 
 export interface Forks {
   /** Notes a fork. One that is only a stored object that cannot be read is no other history, and is not noted. */
@@ -13,15 +14,13 @@ export interface Forks {
   check(database: DatabaseName, begin: { readonly generation: Generation; readonly epoch: number }): void;
   /** Takes what comes of them again, of one database or of all; what contradicts is found again. Returns how many there were. */
   forgive(database?: DatabaseName): number;
+  /** Takes what others have noted since. */
+  reload(): void;
 }
 
 export interface ForksOptions {
   readonly alarms: Alarms;
-  readonly notes: {
-    setNote(name: string, value: string): void;
-    dropNote(name: string): void;
-    notes(prefix: string): Map<string, string>;
-  };
+  readonly notes: Notes;
 }
 
 interface Fork {
@@ -38,13 +37,17 @@ const forkSchema = z.object({ epoch: z.number(), replica: z.string(), why: z.str
 
 export function createForks({ alarms, notes }: ForksOptions): Forks {
   const known = new Map<string, Map<string, Fork>>();
-  for (const [name, value] of notes.notes(notePrefix)) {
-    const [database = "", generation = ""] = name.slice(notePrefix.length).split("/");
-    const fork = parseFork(value);
-    if (fork === undefined) continue;
-    remember(known, database, generation, fork);
-    raise(alarms, database, fork);
-  }
+  const reload = (): void => {
+    known.clear();
+    for (const [name, value] of notes.notes(notePrefix)) {
+      const [database = "", generation = ""] = name.slice(notePrefix.length).split("/");
+      const fork = parseFork(value);
+      if (fork === undefined) continue;
+      remember(known, database, generation, fork);
+      raise(alarms, database, fork);
+    }
+  };
+  reload();
   const forget = (database: string, generation: string): void => {
     const forks = known.get(database);
     const told = forks?.get(generation)?.replicas ?? [];
@@ -54,6 +57,7 @@ export function createForks({ alarms, notes }: ForksOptions): Forks {
     for (const replica of told) if (!left.has(replica)) alarms.clear({ code: "fork", database, replica });
   };
   return {
+    reload,
     found({ database, generation, epoch, replica, why, isUnreadable }) {
       if (isUnreadable) return;
       const before = known.get(database)?.get(generation);

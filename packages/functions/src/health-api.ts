@@ -8,7 +8,7 @@ import { addRoute } from "./serve-route.ts";
 import type { AlarmStatus, DatabaseStatus } from "./status.ts";
 
 /** How old the answer about everybody's health may be. */
-const healthAgeMs = 1000;
+const healthAgeMsDefault = 1000;
 
 export interface HealthApiOptions {
   readonly databases: () => Promise<readonly DatabaseName[]>;
@@ -16,9 +16,12 @@ export interface HealthApiOptions {
   readonly alarms: () => readonly AlarmStatus[];
   /** What it is measured by; without it there is no `/metrics`. */
   readonly metrics?: () => Promise<MetricsText>;
+  /** How old the answer about everybody's health may be, where it costs something. Default 1 s. */
+  readonly healthAgeMs?: number;
 }
 
 export function addHealthRoutes(app: Hono, options: HealthApiOptions): void {
+  const { healthAgeMs = healthAgeMsDefault } = options;
   let asked: { readonly atMs: number; readonly states: Promise<DatabaseStatus[]> } | undefined;
   // Anybody may ask, and the answer costs a look at every database.
   const states = (): Promise<DatabaseStatus[]> => {

@@ -77,7 +77,7 @@ export {
 export { type OpenStoreOptions, openStore } from "./stores/open.ts";
 export type { CompactRow, TimeReport } from "./timekeeper.ts";
 export { createToken, listTokens, revokeToken } from "./token-files.ts";
-export type { NewToken, TokenRecord } from "./tokens.ts";
+export { makeToken, type NewToken, type TokenRecord } from "./tokens.ts";
 export type { Verdict } from "./verdicts.ts";
 export type { VerifiedStatus } from "./verified.ts";
 export type { VerifyRequest } from "./verifier.ts";

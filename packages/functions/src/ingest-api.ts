@@ -10,17 +10,28 @@ import {
 } from "@pageferry/format";
 import type { Hono } from "hono";
 import { grantOfCall } from "./access.ts";
-import { ingestRoute, needsRoute, stageRoute } from "./ingest-schema.ts";
+import { ingestRoute, needsRoute, stagePlaceRoute, stageRoute } from "./ingest-schema.ts";
+import { formatTime } from "./replica-state.ts";
 import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
 import { requireDatabase } from "./scopes.ts";
 import { addRoute } from "./serve-route.ts";
-import type { Stage } from "./stage.ts";
+import type { StageDoor } from "./stage.ts";
 import type { CallOptions } from "./store.ts";
+
+/** Where a sender may put a body by itself: with this method and these headers, until it expires. */
+export interface StagePlace {
+  readonly method: "PUT";
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly expiresAtMs: number;
+}
 
 export interface IngestApiOptions {
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
   readonly ingest: (envelope: Uint8Array, mayAdd: (database: DatabaseName) => void) => Promise<unknown>;
-  readonly stage: Stage;
+  readonly stage: Pick<StageDoor, "put">;
+  /** Where bodies go that are too large for `stage`; without it none are. Errors: `too-large`. */
+  readonly stagePlace?: (digest: string, size: number, database: DatabaseName) => Promise<StagePlace>;
   readonly needs: (database: DatabaseName, call: CallOptions) => Promise<Needs>;
 }
 
@@ -39,12 +50,19 @@ export function addIngestRoutes(app: Hono, options: IngestApiOptions): void {
     await options.ingest(await bodies.read(context, envelopeBytesMax), mayAdd);
     return context.body(null, 202);
   });
-  addRoute(app, stageRoute, async ({ context }) => {
+  addRoute(app, stageRoute, async ({ context, query: { database } }) => {
     const size = declaredLength(context);
     const digest = context.req.param("digest") ?? "";
-    const outcome = await options.stage.put(digest, chunksOf(context), { size });
+    const outcome = await options.stage.put(digest, chunksOf(context), { size, database });
     return context.body(null, outcome === "stored" ? 201 : 200);
   });
+  const { stagePlace } = options;
+  if (stagePlace !== undefined) {
+    addRoute(app, stagePlaceRoute, async ({ context, query: { database, size } }) => {
+      const { expiresAtMs, ...place } = await stagePlace(context.req.param("digest") ?? "", size, database);
+      return { ...place, headers: { ...place.headers }, expiresAt: formatTime(expiresAtMs) };
+    });
+  }
   addRoute(app, needsRoute, async ({ context, signal }) => {
     const database = parseDatabaseName(context.req.param("database") ?? "");
     const needs = await options.needs(database, { signal });

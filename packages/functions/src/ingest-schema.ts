@@ -27,6 +27,30 @@ export const stageRoute = route({
   errors: ["bad-name", "corrupt", "too-large", "disk-full"],
 });
 
+/** Where a sender may put a body by itself. */
+const stagePlaceSchema = z
+  .object({
+    method: z.literal("PUT"),
+    url: z.url().meta({
+      description: "Takes this body and no other, once, until it expires. It is itself a credential.",
+    }),
+    headers: z.record(z.string(), z.string()).meta({ description: "To be sent with it, as they are." }),
+    expiresAt: z.string(),
+  })
+  .meta({ id: "StagePlace", description: "Where a body goes that is too large for the host itself." });
+
+export const stagePlaceRoute = route({
+  ...{ method: "get", path: "/v1/stage/:digest/place", tag: "agent" },
+  summary: "Where a body can be put that is too large for the host itself",
+  description: "Of hosts whose stage is a bucket. The bucket answers 412 for a body that is there already.",
+  query: z.strictObject({
+    database: parsedBy(parseDatabaseName, databaseText).meta({ description: "The database that it is for." }),
+    size: z.coerce.number().int().min(0).meta({ description: "Its length in bytes." }),
+  }),
+  answers: { 200: stagePlaceSchema },
+  errors: ["bad-name", "too-large"],
+});
+
 const needsSchema = z
   .object({
     version: z.literal(1),

@@ -14,12 +14,12 @@ import { describeBytes, describeObject } from "./describe.ts";
 import type { DurableQueue, NewMessage } from "./queue.ts";
 import type { Room } from "./room.ts";
 import type { Sources } from "./sources.ts";
-import type { Stage } from "./stage.ts";
+import type { StageDoor } from "./stage.ts";
 
 export interface IngestOptions {
-  readonly queue: DurableQueue;
-  readonly stage: Stage;
-  readonly sources: Sources;
+  readonly queue: Pick<DurableQueue, "send">;
+  readonly stage: Pick<StageDoor, "touch" | "body">;
+  readonly sources: Pick<Sources, "heard">;
   readonly room: Room;
   /** Throws where a database may not be backed up here. */
   readonly admit: (database: DatabaseName) => Promise<void>;
@@ -28,6 +28,8 @@ export interface IngestOptions {
   /** Told when there was no room for an envelope: somebody may make some. */
   readonly onNoRoom: () => void;
   readonly now: () => number;
+  /** Whether envelopes without items go into the queue, too: where those are heard of who take from it. Default false. */
+  readonly queuesHeartbeats?: boolean;
 }
 
 /**
@@ -38,12 +40,12 @@ export interface IngestOptions {
 export async function ingest(
   bytes: Uint8Array,
   options: IngestOptions,
-  mayAdd: (database: DatabaseName) => void,
+  mayAdd: (database: DatabaseName, envelope: Envelope) => void,
 ): Promise<Envelope> {
   const receivedAtMs = options.now();
   const envelope = decodeEnvelope(bytes);
   const { database, begin, items } = envelope;
-  mayAdd(database);
+  mayAdd(database, envelope);
   options.checkFork(database, begin);
   await options.admit(database);
   const digests: string[] = [];
@@ -55,7 +57,8 @@ export async function ingest(
     stagedBytes += item.size;
   }
   // A heartbeat has nothing to keep, and a thousand idle databases send fifty a second.
-  if (items.length > 0) await keep({ database, body: bytes, receivedAtMs, digests, stagedBytes }, options);
+  if (items.length > 0 || options.queuesHeartbeats === true)
+    await keep({ database, body: bytes, receivedAtMs, digests, stagedBytes }, options);
   options.sources.heard(envelope, receivedAtMs);
   return envelope;
 }
@@ -70,14 +73,18 @@ async function keep(message: NewMessage, { room, queue, onNoRoom }: IngestOption
   }
 }
 
-async function checkItem(item: EnvelopeItem, envelope: Envelope, stage: Stage): Promise<void> {
+async function checkItem(
+  item: EnvelopeItem,
+  envelope: Envelope,
+  stage: IngestOptions["stage"],
+): Promise<void> {
   const name = stateName(item.name, envelope.begin.generation);
   if ("bytes" in item) {
     describeBytes(name, item.bytes);
     return;
   }
   // Touched, so that it is not collected before the message that points at it is in the queue.
-  const size = await stage.touch(item.digest);
+  const size = await stage.touch(item.digest, envelope.database);
   if (size === undefined) {
     throw new PageferryError(
       "unavailable",
@@ -90,5 +97,5 @@ async function checkItem(item: EnvelopeItem, envelope: Envelope, stage: Stage): 
       `object ${item.name}: ${size} bytes are staged, its envelope says ${item.size}`,
     );
   }
-  await describeObject(name, await stage.body(item.digest));
+  await describeObject(name, await stage.body(item.digest, envelope.database));
 }

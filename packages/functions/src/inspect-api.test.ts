@@ -5,7 +5,8 @@ import { Hono } from "hono";
 import { firstLine, packItem, segmentItem, snapshotItem } from "../testing/bolt-archive.ts";
 import { createBoltModel } from "../testing/bolt-model.ts";
 import { guardRoutes } from "./access.ts";
-import { addInspectRoutes, type InspectUse } from "./inspect-api.ts";
+import { addInspectRoutes } from "./inspect-api.ts";
+import { createLooks, type InspectUse } from "./inspect-looks.ts";
 import { inspectLsRoute } from "./inspect-schema.ts";
 import { problemOf } from "./problem.ts";
 import { createReplica } from "./replica.ts";
@@ -47,10 +48,10 @@ async function apiOf(options: { readonly isOn?: boolean; readonly grants?: reado
   guardRoutes(app, async () => ({ id: "token", scopes: new Set(grants), databases: "*" }));
   addInspectRoutes(
     app,
-    {
+    createLooks({
       inspect: isOn ? { onUse: (use) => void uses.push(use) } : undefined,
       lease: async (_database, point) => void leases.push(point),
-    },
+    }),
     {
       async placeOf(context) {
         const database = parseDatabaseName(context.req.param("database") ?? "");

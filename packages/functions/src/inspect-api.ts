@@ -4,77 +4,51 @@
 import {
   type BucketEntry,
   bytesOfName,
-  type DatabaseName,
   formatTxId,
   getValue,
   listBucket,
   nameOfBytes,
   PageferryError,
   parseBucketPath,
-  type RestorePlan,
 } from "@pageferry/format";
-import type { Context, Hono } from "hono";
-import { grantOfCall } from "./access.ts";
+import type { Hono } from "hono";
 import { askedRange } from "./http-range.ts";
-import {
-  createInspectPoints,
-  type InspectPoints,
-  type InspectPointsOptions,
-  type PointOrder,
-} from "./inspect-points.ts";
+import type { Looks } from "./inspect-looks.ts";
+import type { PointOrder } from "./inspect-points.ts";
 import { type InspectLs, inspectGetRoute, inspectLsRoute } from "./inspect-schema.ts";
 import type { Parsed } from "./parsed.ts";
 import { targetOf } from "./route.ts";
 import { addRoute, type Call } from "./serve-route.ts";
 
 /** One answer holds so much of a value; more is asked for by ranges. */
-const valueBytesMax = 64 * 1024 * 1024;
+export const valueBytesMax = 64 * 1024 * 1024;
 
-/** One use, as it is logged. */
-export interface InspectUse {
-  readonly database: DatabaseName;
-  readonly generation: string;
-  readonly txid: string;
-  /** Buckets in the path. */
-  readonly depth: number;
-  readonly call: "ls" | "get";
-  /** The token's id. */
-  readonly token: string;
-}
-
-export interface InspectApiOptions {
-  /** Absent: nobody may look inside. */
-  readonly inspect?: { readonly onUse: (use: InspectUse) => void } | undefined;
-}
-
-export function addInspectRoutes(
-  app: Hono,
-  options: InspectApiOptions & Pick<InspectPointsOptions, "lease">,
-  { placeOf }: Pick<Parsed, "placeOf">,
-): void {
-  const points = createInspectPoints({ lease: options.lease, now: () => performance.now() });
-  addRoute(app, inspectLsRoute, async (call) =>
-    answerLs(call, options, points, await orderOf(call, placeOf)),
-  );
-  addRoute(app, inspectGetRoute, async (call) =>
-    answerGet(call, options, points, await orderOf(call, placeOf)),
-  );
+export function addInspectRoutes(app: Hono, looks: Looks, { placeOf }: Pick<Parsed, "placeOf">): void {
+  addRoute(app, inspectLsRoute, async (call) => {
+    const order = await orderOf(call, placeOf);
+    looks.requireOn();
+    return answerLs(call, looks, order);
+  });
+  addRoute(app, inspectGetRoute, async (call) => {
+    const order = await orderOf(call, placeOf);
+    looks.requireOn();
+    return answerGet(call, looks, order);
+  });
 }
 
 async function answerLs(
   { context, query, signal }: Call<typeof inspectLsRoute>,
-  options: InspectApiOptions,
-  points: InspectPoints,
+  { look }: Looks,
   order: PointOrder,
 ): Promise<Response> {
-  const onUse = requireOn(options);
   const { path, after, prefix, limit } = query;
   const buckets = parseBucketPath(path);
   const listOptions = { limit, signal, after: nameOf(after), prefix: nameOf(prefix) };
-  const { plan, listing } = await points.use(order, { signal }, async ({ plan, pages }) => {
-    onUse(useOf(context, order, plan, buckets.length, "ls"));
-    return { plan, listing: await listBucket(pages, buckets, listOptions) };
-  });
+  const use = { depth: buckets.length, call: "ls", signal } as const;
+  const { plan, listing } = await look(context, order, use, async ({ plan, pages }) => ({
+    plan,
+    listing: await listBucket(pages, buckets, listOptions),
+  }));
   if (listing === undefined) throw nothing(`no bucket of this path, ${buckets.length} names long`);
   const { generation, txId, stampMs } = plan;
   const answer: InspectLs = {
@@ -94,15 +68,13 @@ function entryJson(entry: BucketEntry): InspectLs["entries"][number] {
 
 async function answerGet(
   { context, query, signal }: Call<typeof inspectGetRoute>,
-  options: InspectApiOptions,
-  points: InspectPoints,
+  { look }: Looks,
   order: PointOrder,
 ): Promise<Response> {
-  const onUse = requireOn(options);
   const buckets = parseBucketPath(query.path);
   const name = bytesOfName(query.key);
-  const found = await points.use(order, { signal }, async ({ plan, pages }) => {
-    onUse(useOf(context, order, plan, buckets.length, "get"));
+  const use = { depth: buckets.length, call: "get", signal } as const;
+  const found = await look(context, order, use, async ({ pages }) => {
     const value = await getValue(pages, buckets, name, { signal });
     if (value === undefined || value === "bucket") return value;
     const range = askedRange({ range: context.req.header("range"), ifRange: undefined }, value.bytes, "");
@@ -163,13 +135,6 @@ const valueHeaders = {
   "accept-ranges": "bytes",
 };
 
-function requireOn({ inspect }: InspectApiOptions): (use: InspectUse) => void {
-  if (inspect !== undefined) return inspect.onUse;
-  throw new PageferryError("forbidden", "this host does not let anybody look inside its backups", {
-    hint: "Set `inspect: true` in its configuration; docs/operations.md#look-inside says what that means.",
-  });
-}
-
 async function orderOf(
   { context, query }: Call<typeof inspectLsRoute> | Call<typeof inspectGetRoute>,
   placeOf: Parsed["placeOf"],
@@ -180,16 +145,6 @@ async function orderOf(
 
 function nameOf(text: string | undefined): Uint8Array | undefined {
   return text === undefined ? undefined : bytesOfName(text);
-}
-
-function useOf(
-  context: Context,
-  { database }: PointOrder,
-  { generation, txId }: RestorePlan,
-  depth: number,
-  call: InspectUse["call"],
-): InspectUse {
-  return { database, generation, txid: formatTxId(txId), depth, call, token: grantOfCall(context).id };
 }
 
 function nothing(what: string): PageferryError {

@@ -19,7 +19,7 @@ const hourMs = 60 * minuteMs;
 const dayMs = 24 * hourMs;
 
 /** Heartbeats come every 20 s; an alarm must come within a minute of the last, looked for every 5 s. */
-const silentMs = 54 * secondMs;
+const silentMsDefault = 54 * secondMs;
 
 /** A source that moves while a replica does not is told within a minute, too. */
 export const lagMsDefault = 54 * secondMs;
@@ -46,6 +46,8 @@ export function startMaintenance(options: MaintenanceOptions): { stop(): Promise
     every("notes", secondMs, () => sources.save()),
     every("alarms", 5 * secondMs, (signal) => {
       watch(options);
+      watchQueue(options.queue.depths(), options);
+      options.repairs.refresh();
       probeIdle(options, signal);
     }),
     every("queue", minuteMs, () => expire(options)),
@@ -89,8 +91,17 @@ async function eachTarget(
   if (failed !== undefined) throw failed.reason;
 }
 
-function watch(options: MaintenanceOptions): void {
-  const { sources, alarms, queue, now, databases, config } = options;
+/** What the alarms that time tells are read from. */
+export interface WatchedParts extends Pick<MaintenanceOptions, "alarms" | "now" | "config"> {
+  readonly sources: Pick<Sources, "all">;
+  readonly databases: Pick<Databases, "standing" | "gaps">;
+  /** After how long without a word an agent is silent. Default 54 s. */
+  readonly silentMs?: number;
+}
+
+/** Raises and clears them. */
+export function watch(options: WatchedParts): void {
+  const { sources, alarms, now, databases, config, silentMs = silentMsDefault } = options;
   for (const source of sources.all()) {
     const { database, lastSeenMs, host } = source;
     const silent = { code: "silent", database };
@@ -105,8 +116,6 @@ function watch(options: MaintenanceOptions): void {
     watchQuarantine(status, alarms);
     watchGaps(database, databases.gaps(database), alarms);
   }
-  watchQueue(queue.depths(), options);
-  options.repairs.refresh();
 }
 
 /**

@@ -8,6 +8,7 @@ import {
   type RestorePlan,
 } from "@pageferry/format";
 import type { Hono } from "hono";
+import { type AcknowledgeOptions, requireAcknowledged } from "./acknowledged.ts";
 import type { ArchiveApi, PlannedPoint } from "./archive-api.ts";
 import type { ManifestSigner } from "./manifest-key.ts";
 import { placesOf } from "./manifest-places.ts";
@@ -26,7 +27,7 @@ export interface Lease {
   readonly expiresAtMs: number;
 }
 
-export interface ManifestApiOptions {
+export interface ManifestApiOptions extends AcknowledgeOptions {
   /** Keeps prune away from a point that somebody is about to restore; `undefined`: no replica took it. */
   readonly lease: (
     database: DatabaseName,
@@ -53,11 +54,12 @@ export function addManifestRoutes(app: Hono, options: ManifestApiOptions, parsed
 
 async function answerManifest(
   { context, query, signal }: Call<typeof manifestRoute>,
-  { lease, signer, now = Date.now }: ManifestApiOptions,
+  { lease, signer, now = Date.now, profileOf }: ManifestApiOptions,
   { placeOf, archive, objects }: ArchiveParsed,
 ): Promise<Response> {
   const { urls, replica } = query;
   const place = await placeOf(context, replica);
+  requireAcknowledged(place.database, query.acknowledge, { profileOf });
   const without = new Set(query.without ?? []);
   const { plan, ends } = await archive.plan(place, targetOf(query), { signal, without });
   const issuedAtMs = now();

@@ -23,13 +23,21 @@ export interface ManifestSigner {
 /** Opens the key in `<dataDir>/manifest-key.pem`, made there if there is none. Errors: `bad-config` for a file that is no such key. */
 export async function openManifestSigner(dataDir: string): Promise<ManifestSigner> {
   const path = join(dataDir, "manifest-key.pem");
-  const privateKey = parseKey((await readKey(path)) ?? (await makeKey(path)), path);
-  const key = createPublicKey(privateKey);
-  const publicKey = formatManifestKey(key);
-  await writeFileDurable(join(dataDir, "manifest-key.pub"), Buffer.from(`${publicKey}\n`), {
+  const signer = manifestSigner(parseKey((await readKey(path)) ?? (await makeKey(path)), path));
+  await writeFileDurable(join(dataDir, "manifest-key.pub"), Buffer.from(`${signer.publicKey}\n`), {
     ...{ overwrite: true, mode: 0o644 },
   });
-  return { publicKey, keyId: manifestKeyId(key), sign: (json) => signManifest(json, privateKey) };
+  return signer;
+}
+
+/** Signs with an Ed25519 private key that is at hand. */
+export function manifestSigner(privateKey: KeyObject): ManifestSigner {
+  const key = createPublicKey(privateKey);
+  return {
+    publicKey: formatManifestKey(key),
+    keyId: manifestKeyId(key),
+    sign: (json) => signManifest(json, privateKey),
+  };
 }
 
 function parseKey(pem: string, path: string): KeyObject {

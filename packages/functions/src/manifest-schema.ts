@@ -53,7 +53,19 @@ const manifestSchema = z
     description: "Everything that rebuilds one point, in order: docs/format.md#manifest.",
   });
 
-const restoreQuerySchema = z.strictObject({ ...targetShape, replica: replicaSchema });
+const restoreQuerySchema = z.strictObject({
+  ...targetShape,
+  replica: replicaSchema,
+  acknowledge: z
+    .string()
+    .max(64)
+    .optional()
+    .meta({
+      description:
+        "The words that the problem `unacknowledged` asks for, where an old file of the application does harm in its place.",
+      examples: ["loss of funds"],
+    }),
+});
 
 export const manifestRoute = route({
   ...{ method: "get", path: "/v1/databases/:database/manifest", tag: "restore" },
@@ -67,7 +79,7 @@ export const manifestRoute = route({
     without: withoutSchema,
   }),
   answers: { 200: manifestSchema },
-  errors: ["not-found", "gap", "fork", "corrupt", "unsupported-version"],
+  errors: ["not-found", "unacknowledged", "gap", "fork", "corrupt", "unsupported-version"],
 });
 
 const bytes = { type: "application/octet-stream" };
@@ -94,7 +106,10 @@ export const restoreRoute = route({
     200: { ...bytes, description: "The database." },
     206: { ...bytes, description: "The range of it." },
   },
-  errors: ["not-found", "gap", "fork", "corrupt", "unsupported-version", "too-large", "disk-full"],
+  errors: [
+    ...["not-found", "unacknowledged", "gap", "fork", "corrupt", "unsupported-version"],
+    ...["too-large", "disk-full"],
+  ] as const,
 });
 
 export const manifestKeyRoute = route({

@@ -11,6 +11,8 @@ const app = createApi({
   metrics: async () => ({ contentType: "text/plain", body: "" }),
   images: {},
   signer: {},
+  events: {},
+  stagePlace: {},
   onUnexpected: (error: unknown) => assert.fail(String(error)),
 } as unknown as ApiOptions);
 

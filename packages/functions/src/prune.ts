@@ -10,6 +10,7 @@ import {
   readPoints,
   readReceipts,
 } from "@pageferry/format";
+import { dropOldEvidence } from "./evidence.ts";
 import { readMarks, writeMarks } from "./marks.ts";
 import {
   graceMsDefault,
@@ -96,6 +97,7 @@ export async function pruneReplica(pruned: Pruned, options: PruneOptions): Promi
   // Those that are not planned any more lose their mark before anything goes; what was deleted loses it afterwards.
   await writeMarks(store, marks, names, now(), { signal });
   if (expired.length > 0) await store.remove(expired, { signal });
+  await dropOldEvidence(store, { signal });
   if (waiting.length === names.length && graceMs > 0)
     return { ...report, marked, removed: [], bytesFreed: 0, retained: [], waitsUntilMs };
   // Whoever began to read before the names were marked has a lease by now.

@@ -15,7 +15,7 @@ export interface RepairApiOptions {
   readonly repair: (database: DatabaseName, request: RepairRequest) => Promise<RepairReport>;
   readonly verify: (database: DatabaseName, request: VerifyRequest) => Promise<VerifyReport>;
   /** Gives what was set aside another chance. */
-  readonly replay: (request: ReplayRequest) => ReplayReport;
+  readonly replay: (request: ReplayRequest) => ReplayReport | Promise<ReplayReport>;
 }
 
 export function addRepairRoutes(app: Hono, options: RepairApiOptions, { known }: Parsed): void {

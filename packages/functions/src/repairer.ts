@@ -69,17 +69,34 @@ export interface Repairer {
 
 type IsTarget = (target: Target) => boolean;
 
+type Run = (database: DatabaseName, request: RepairRequest, isTarget: IsTarget) => Promise<RepairReport>;
+
 /** Begins to repair by itself. */
 export function startRepairer(options: RepairerOptions): Repairer {
-  const { targets, alarms } = options;
   const stopping = new AbortController();
+  const { run, ...repairer } = repairerOf(options, stopping);
+  const loop = everyTurn(options, run, stopping.signal);
+  return {
+    ...repairer,
+    async stop() {
+      await Promise.all([repairer.stop(), loop]);
+    },
+  };
+}
+
+/** Repairs when it is asked to, and never by itself. */
+export function createRepairer(options: OnDemandOptions): Repairer {
+  const { run: _, ...repairer } = repairerOf(options, new AbortController());
+  return repairer;
+}
+
+type OnDemandOptions = Pick<RepairerOptions, "targets" | "alarms" | "upkeep" | "config" | "now">;
+
+function repairerOf(options: OnDemandOptions, stopping: AbortController): Repairer & { readonly run: Run } {
+  const { targets, alarms } = options;
   const { signal } = stopping;
   const running = new Map<DatabaseName, Promise<unknown>>();
-  const run = async (
-    database: DatabaseName,
-    request: RepairRequest,
-    isTarget: IsTarget,
-  ): Promise<RepairReport> => {
+  const run: Run = async (database, request, isTarget) => {
     const until = request.signal === undefined ? signal : AbortSignal.any([request.signal, signal]);
     const work = () => repairTargets(database, options, { ...request, signal: until }, isTarget);
     const mine = (running.get(database) ?? Promise.resolve()).then(work, work);
@@ -90,8 +107,8 @@ export function startRepairer(options: RepairerOptions): Repairer {
       if (running.get(database) === mine) running.delete(database);
     }
   };
-  const loop = everyTurn(options, run, signal);
   return {
+    run,
     async repair(database, request = {}) {
       const { replica } = request;
       const isNamed = (target: Target) => replica === undefined || target.name === replica;
@@ -108,17 +125,13 @@ export function startRepairer(options: RepairerOptions): Repairer {
     },
     async stop() {
       stopping.abort();
-      await Promise.allSettled([loop, ...running.values()]);
+      await Promise.allSettled([...running.values()]);
     },
   };
 }
 
 /** Looks every few seconds what is due, and repairs it. */
-async function everyTurn(
-  options: RepairerOptions,
-  run: (database: DatabaseName, request: RepairRequest, isTarget: IsTarget) => Promise<RepairReport>,
-  signal: AbortSignal,
-): Promise<void> {
+async function everyTurn(options: RepairerOptions, run: Run, signal: AbortSignal): Promise<void> {
   // With one replica there is nobody to copy from.
   if (options.targets.length < 2) return;
   const agenda = createAgenda(options);
@@ -214,7 +227,7 @@ function rowsOf(report: RepairReport, target: Target): ReplicaRepair[] {
 
 async function repairTargets(
   database: DatabaseName,
-  { targets, config, now }: RepairerOptions,
+  { targets, config, now }: OnDemandOptions,
   request: RepairRequest,
   isTarget: IsTarget,
 ): Promise<RepairReport> {

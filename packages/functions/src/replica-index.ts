@@ -53,7 +53,7 @@ export function createReplicaIndex(store: RootedStore, onChange?: () => void): R
   };
   const load = async (): Promise<Holdings> => {
     const startedMs = performance.now();
-    const fresh = await readHoldings(store);
+    const fresh = await readHoldings(store, holdings);
     listedAtMs = startedMs;
     for (const change of meanwhile) change(fresh);
     holdings = fresh;
@@ -112,7 +112,8 @@ export function createReplicaIndex(store: RootedStore, onChange?: () => void): R
   };
 }
 
-async function readHoldings(store: RootedStore): Promise<Holdings> {
+/** What was read before is not read again: how a generation began is written once. */
+async function readHoldings(store: RootedStore, before: Holdings | undefined): Promise<Holdings> {
   const holdings = createHoldings();
   const begun: Generation[] = [];
   for await (const { name, size } of store.list("")) {
@@ -126,7 +127,10 @@ async function readHoldings(store: RootedStore): Promise<Holdings> {
       holdings.quarantined += 1;
     }
   }
-  for (const generation of begun) holdings.of(generation).begin = await readBeginIfSound(store, generation);
+  for (const generation of begun) {
+    const known = before?.generations.get(generation)?.begin ?? null;
+    holdings.of(generation).begin = known ?? (await readBeginIfSound(store, generation));
+  }
   return holdings;
 }
 

@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
-import { parseDatabaseName } from "@pageferry/format";
+import { PageferryError, parseDatabaseName } from "@pageferry/format";
 import { historyOf } from "../testing/history.ts";
 import { fileReplica, openReplicaSet, replicaSetOf } from "./replicas.ts";
 import { memoryStore } from "./stores/memory.ts";
@@ -33,6 +33,29 @@ suite("a configured replica", () => {
     );
     assert.deepEqual(await replicaSetOf(store).discover(), ["app", "other"]);
     assert.equal(await set.of(app), await set.of(app));
+  });
+
+  test("is looked at once to see what it is, however many databases are opened, and again where that failed", async () => {
+    const memory = memoryStore();
+    let lists = 0;
+    let isAway = true;
+    const set = replicaSetOf({
+      ...memory,
+      list(prefix, options) {
+        lists += 1;
+        if (isAway) throw new PageferryError("unavailable", "it is away");
+        return memory.list(prefix, options);
+      },
+    });
+    const names = Array.from({ length: 100 }, (_, at) => parseDatabaseName(`db-${at}`));
+
+    await assert.rejects(set.of(app), { code: "unavailable" });
+    isAway = false;
+    lists = 0;
+    await Promise.all(names.map((name) => set.of(name)));
+
+    assert.equal(set.opened().size, 100);
+    assert.ok(lists <= 2, `${lists} listings`);
   });
 
   test("is itself the archive where no databases are listed, and then of one database only", async () => {

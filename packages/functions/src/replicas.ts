@@ -66,8 +66,17 @@ export function replicaSetOf(store: Store, options: ReplicaSetOptions = {}): Rep
   const opening = new Map<DatabaseName, Promise<Replica>>();
   const opened = new Map<DatabaseName, Replica>();
   let rootOwner: string | undefined;
+  let rootLook: Promise<boolean> | undefined;
+  /** Looked at once, not once for each of a thousand databases: an archive is no root for one and a directory of roots for another. */
+  const isRootItself = (): Promise<boolean> => {
+    rootLook ??= isArchiveRoot(store).catch((error: unknown) => {
+      rootLook = undefined;
+      throw error;
+    });
+    return rootLook;
+  };
   const open = async (database: DatabaseName): Promise<Replica> => {
-    const isRoot = !hasDatabases || (await isArchiveRoot(store));
+    const isRoot = !hasDatabases || (await isRootItself());
     if (isRoot) {
       rootOwner ??= owner?.get() ?? database;
       if (rootOwner !== database) {

@@ -28,6 +28,7 @@ import {
   writeAll,
 } from "@pageferry/format/node";
 import { type CompactMemory, createCompactMemory, readKnownIndexes } from "./compact-memory.ts";
+import { type PlannedObject, readDatabaseSize } from "./database-size.ts";
 import type { StateObjectName } from "./describe.ts";
 import { whyOf } from "./repair-copy.ts";
 import type { Replica } from "./replica.ts";
@@ -113,8 +114,10 @@ async function build(
   { signal, threads = 1 }: BuildSnapshotOptions,
 ): Promise<number> {
   const image = join(scratch.directory, "image.db");
-  // What the whole will take is known when the newest object has been read; the snapshot before it tells about how much.
-  await checkRoom(scratch, plan.snapshot.size);
+  const { pages, pageSize } = await readDatabaseSize(plan, ({ name: object, size }, read) =>
+    read(rangesOf(replica, { name: object, size }, signal)),
+  );
+  await checkRoom(scratch, pages * pageSize * scratchFactor);
   const restored = await restoreFile({
     ...{ output: image, plan, readers: [replica.reader], integrity: "full", signal },
     // Nobody waits for it: one object after the other keeps it small.
@@ -125,7 +128,6 @@ async function build(
       "corrupt",
       `${name}: nothing says which state transaction ${formatTxId(plan.txId)} is`,
     );
-  await checkRoom(scratch, restored.bytes * (scratchFactor - 1));
   const receivedMs = await receiptOf(replica, plan, signal);
   const file = join(scratch.directory, "object");
   const encoded = await encodeImage(image, restored, { ...plan, receivedMs }, scratch, file, signal);
@@ -150,7 +152,7 @@ async function checkRoom(scratch: ScratchPlace, bytes: number): Promise<void> {
     "disk-full",
     `${scratch.directory}: ${Math.ceil(bytes)} bytes are needed, ${free} are free`,
     {
-      hint: "A snapshot is put together there: give dataDir a larger disk, or raise snapshotInterval.",
+      hint: "A snapshot is put together there: give it a larger disk, or raise snapshotInterval.",
     },
   );
 }
@@ -243,7 +245,10 @@ async function receiptOf(
     const index = decodePackIndex(await replica.objects.read(name, packBytesMax * 2, { signal }));
     return index.find(({ txId }) => txId === plan.txId)?.receivedMs;
   }
-  const read = (offset: number, length: number) =>
-    replica.objects.read(name, length, { offset, length, signal });
-  return segmentState(await readSegmentHeader({ size, read })).receivedMs;
+  return segmentState(await readSegmentHeader(rangesOf(replica, { name, size }, signal))).receivedMs;
+}
+
+function rangesOf({ objects }: Replica, { name, size }: PlannedObject, signal: AbortSignal | undefined) {
+  const read = (offset: number, length: number) => objects.read(name, length, { offset, length, signal });
+  return { size, read };
 }

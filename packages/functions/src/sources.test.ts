@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { decodeEnvelope, type Envelope, parseDatabaseName } from "@pageferry/format";
 import { epochMs, historyOf, id } from "../testing/history.ts";
 import { createAlarms } from "./alarms.ts";
-import { createSources } from "./sources.ts";
+import { createSources, mergeSources } from "./sources.ts";
 
 const app = parseDatabaseName("app");
 const history = historyOf("a1");
@@ -50,6 +50,15 @@ suite("the lag of a replica", () => {
     assert.equal(sources.lagMs(app, null), 60_000 - 5000);
   });
 
+  test("is told by the newest that was seen, also where envelopes overtake one another", () => {
+    const { sources, clock } = open();
+    for (const newest of [5, 9, 7]) sources.heard(heartbeat(newest), epochMs);
+    clock.now = epochMs + 60_000;
+
+    assert.equal(sources.get(app)?.newestTxId, 9n);
+    assert.equal(sources.lagMs(app, id(5)), 60_000 - 9000);
+  });
+
   test("goes on rightly when a restored database begins below", () => {
     const { sources, clock } = open();
     sources.heard(heartbeat(50), epochMs);
@@ -81,6 +90,39 @@ suite("what agents told", () => {
     assert.deepEqual(source, sources.get(app));
     assert.equal(source?.generations.get(history.generation)?.acceptedTxId, 8n);
     assert.equal(source?.newestTxId, 9n);
+  });
+
+  test("is taken from others, and merged where two heard of one database", () => {
+    const notes = new Map<string, string>();
+    const mine = open(notes).sources;
+    const theirs = open(notes).sources;
+    theirs.heard(heartbeat(5, later, [later.segment(4, 5)]), epochMs + 1);
+    theirs.save();
+    const noted = notes.get("source/app") ?? "";
+    mine.heard(heartbeat(9, history, [history.segment(4, 7)]), epochMs + 2);
+    mine.reload();
+    assert.equal(mine.get(app)?.newestTxId, 9n, "what was heard here stays until it is saved");
+    mine.save();
+    notes.set("source/app", mergeSources(noted, notes.get("source/app") ?? ""));
+
+    theirs.reload();
+
+    const source = theirs.get(app);
+    assert.deepEqual([source?.newestTxId, source?.generation], [9n, history.generation]);
+    assert.equal(source?.generations.get(history.generation)?.acceptedTxId, 7n);
+    assert.equal(source?.generations.get(later.generation)?.acceptedTxId, 5n);
+  });
+
+  test("tells after a restart how old what is missing is", () => {
+    const { sources, notes } = open();
+    for (let newest = 1; newest <= 100; newest++) sources.heard(heartbeat(newest), epochMs);
+    sources.save();
+
+    const next = open(notes);
+    next.clock.now = epochMs + 200_000;
+
+    const lagMs = next.sources.lagMs(app, id(50)) ?? 0;
+    assert.ok(Math.abs(lagMs - (200_000 - 51_000)) <= 4000, String(lagMs));
   });
 
   test("is not lost with a note that cannot be read", () => {

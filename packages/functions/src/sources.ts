@@ -15,9 +15,13 @@ import {
 } from "@pageferry/format";
 import { z } from "zod";
 import type { Alarms } from "./alarms.ts";
+import type { Notes } from "./notes.ts";
 
 /** Commits remembered for the lag, thinned when they are more: one more than this costs precision, not truth. */
 const seenMax = 512;
+
+/** Of these, those that are noted, so that who reads the note knows how old what is missing is. */
+const seenNotedMax = 32;
 
 /** Two writers take turns; one that began anew never goes back. This many returns within the window are two. */
 const returnsMax = 3;
@@ -56,6 +60,8 @@ export interface Sources {
   lagMs(database: DatabaseName, storedTxId: TxId | null): number | null;
   /** Writes what changed into the notes. */
   save(): void;
+  /** Takes what others have noted since. What was heard here and is not saved yet stays. */
+  reload(): void;
 }
 
 export interface SourcesOptions {
@@ -63,7 +69,7 @@ export interface SourcesOptions {
   readonly alarms: Alarms;
   /** Told of a database that an agent told of, and with which generation, if that one is new. */
   readonly onHeard?: (database: DatabaseName, begun: GenerationBegin | undefined) => void;
-  readonly notes: { setNote(name: string, value: string): void; notes(prefix: string): Map<string, string> };
+  readonly notes: Pick<Notes, "setNote" | "notes">;
 }
 
 const notePrefix = "source/";
@@ -73,11 +79,17 @@ export function createSources(options: SourcesOptions): Sources {
   const seen = new Map<DatabaseName, Seen[]>();
   const returns = new Map<DatabaseName, number[]>();
   const changed = new Set<DatabaseName>();
-  for (const [, value] of options.notes.notes(notePrefix)) {
-    const source = parseSource(value);
-    if (source !== undefined) sources.set(source.database, source);
-  }
+  const reload = (): void => {
+    for (const [, value] of options.notes.notes(notePrefix)) {
+      const noted = parseSource(value);
+      if (noted === undefined || changed.has(noted.source.database)) continue;
+      sources.set(noted.source.database, noted.source);
+      seen.set(noted.source.database, noted.seen);
+    }
+  };
+  reload();
   return {
+    reload,
     get: (database) => sources.get(database),
     all: () => [...sources.values()],
     heard(envelope, receivedAtMs) {
@@ -85,12 +97,14 @@ export function createSources(options: SourcesOptions): Sources {
       const source = sources.get(database) ?? newSource(envelope);
       sources.set(database, source);
       const begun = source.generations.has(begin.generation) ? undefined : begin;
+      const isSame = source.generation === begin.generation;
       noteWriter(source, envelope, receivedAtMs);
       source.host = begin.host;
       source.generation = begin.generation;
       source.lastSeenMs = receivedAtMs;
       noteItems(source, envelope, receivedAtMs);
-      noteNewest(source, envelope);
+      // Within a generation transactions do not fall: what tells of fewer was overtaken on its way.
+      if (!isSame || (envelope.newestTxId ?? 0n) >= (source.newestTxId ?? 0n)) noteNewest(source, envelope);
       changed.add(database);
       options.onHeard?.(database, begun);
     },
@@ -105,7 +119,11 @@ export function createSources(options: SourcesOptions): Sources {
     save() {
       for (const database of changed) {
         const source = sources.get(database);
-        if (source !== undefined) options.notes.setNote(notePrefix + database, formatSource(source));
+        if (source === undefined) continue;
+        options.notes.setNote(
+          notePrefix + database,
+          formatSource({ source, seen: seen.get(database) ?? [] }),
+        );
       }
       changed.clear();
     },
@@ -131,17 +149,20 @@ export function createSources(options: SourcesOptions): Sources {
   function noteNewest(source: Source, { newestTxId, newestStampMs }: Envelope): void {
     if (newestTxId === null) return;
     const list = seen.get(source.database) ?? [];
-    const stampMs = newestStampMs ?? source.lastSeenMs;
-    const last = list.at(-1);
-    // A restored database goes on below: what was seen above it is no longer to come.
-    if (last !== undefined && newestTxId < last.txId) list.length = 0;
-    if (last === undefined || newestTxId !== last.txId) list.push({ txId: newestTxId, stampMs });
-    if (list.length > seenMax)
-      list.splice(0, list.length, ...list.filter((_, at) => at % 2 === 0 || at > seenMax / 2));
     seen.set(source.database, list);
+    addSeen(list, { txId: newestTxId, stampMs: newestStampMs ?? source.lastSeenMs });
     source.newestTxId = newestTxId;
     source.newestStampMs = newestStampMs;
   }
+}
+
+function addSeen(list: Seen[], one: Seen): void {
+  const last = list.at(-1);
+  // A restored database goes on below: what was seen above it is no longer to come.
+  if (last !== undefined && one.txId < last.txId) list.length = 0;
+  if (last === undefined || one.txId !== last.txId) list.push(one);
+  if (list.length > seenMax)
+    list.splice(0, list.length, ...list.filter((_, at) => at % 2 === 0 || at > seenMax / 2));
 }
 
 function newSource({ database, begin }: Envelope): Source {
@@ -175,6 +196,7 @@ const txIdSchema = z
   .string()
   .transform((text) => parseTxId(text))
   .nullable();
+const seenSchema = z.object({ txId: z.string().transform((text) => parseTxId(text)), stampMs: z.number() });
 const sourceSchema = z.object({
   database: z.string().transform((text) => parseDatabaseName(text)),
   generation: z.string().transform((text) => parseGeneration(text)),
@@ -190,22 +212,27 @@ const sourceSchema = z.object({
       acceptedAtMs: z.number(),
     }),
   ),
+  seen: z.array(seenSchema).default([]),
 });
 
+/** A source as it is noted. */
+interface Noted {
+  readonly source: Source;
+  readonly seen: Seen[];
+}
+
 /** A note that cannot be read tells nothing: the next envelope does. */
-function parseSource(value: string): Source | undefined {
+function parseSource(value: string): Noted | undefined {
   try {
-    const { generations, ...source } = sourceSchema.parse(JSON.parse(value));
-    return {
-      ...source,
-      generations: new Map(generations.map(({ generation, ...entry }) => [generation, entry])),
-    };
+    const { generations, seen, ...source } = sourceSchema.parse(JSON.parse(value));
+    const known = new Map(generations.map(({ generation, ...entry }) => [generation, entry]));
+    return { source: { ...source, generations: known }, seen };
   } catch {
     return undefined;
   }
 }
 
-function formatSource(source: Source): string {
+function formatSource({ source, seen }: Noted): string {
   const hex = (txId: TxId | null) => (txId === null ? null : formatTxId(txId));
   const generations = [...source.generations].map(([generation, { acceptedTxId, ...entry }]) => {
     return { generation, ...entry, acceptedTxId: hex(acceptedTxId) };
@@ -214,5 +241,33 @@ function formatSource(source: Source): string {
     ...source,
     newestTxId: hex(source.newestTxId),
     generations: generations.slice(-64),
+    seen: thinned(seen).map(({ txId, stampMs }) => ({ txId: formatTxId(txId), stampMs })),
   });
+}
+
+/** Some of them, ascending, the first and the last among them. */
+function thinned(seen: readonly Seen[]): readonly Seen[] {
+  const step = Math.ceil(seen.length / seenNotedMax);
+  return seen.filter((_, at) => at % step === 0 || at === seen.length - 1);
+}
+
+/** What two processes heard of one database: the newest of each. */
+export function mergeSources(theirs: string, ours: string): string {
+  const [a, b] = [parseSource(theirs), parseSource(ours)];
+  if (a === undefined || b === undefined) return ours;
+  const [older, newer] = a.source.lastSeenMs <= b.source.lastSeenMs ? [a, b] : [b, a];
+  const generations = new Map(older.source.generations);
+  for (const [generation, entry] of newer.source.generations) {
+    const before = generations.get(generation);
+    const isFurther = (before?.acceptedTxId ?? -1n) > (entry.acceptedTxId ?? -1n);
+    // What was begun last stays last: the oldest are left out where there are many.
+    generations.delete(generation);
+    generations.set(generation, before !== undefined && isFurther ? before : entry);
+  }
+  const stamps = new Map([...older.seen, ...newer.seen].map((one) => [one.txId, one]));
+  const newest = newer.source.newestTxId;
+  const seen = [...stamps.values()]
+    .filter(({ txId }) => newest === null || txId <= newest)
+    .sort((one, other) => (one.txId < other.txId ? -1 : 1));
+  return formatSource({ source: { ...newer.source, generations }, seen });
 }

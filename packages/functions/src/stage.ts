@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { lstat, open, readdir, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import { PageferryError } from "@pageferry/format";
+import { type DatabaseName, PageferryError } from "@pageferry/format";
 import {
   fromFileSystem,
   isTemporaryPath,
@@ -56,6 +56,17 @@ export interface Stage {
   touch(digest: string): Promise<number | undefined>;
   /** Removes what is old and, by `unreferenced`, needed by no message; returns the bytes freed. */
   collect(unreferenced: (digests: readonly string[]) => readonly string[]): Promise<number>;
+}
+
+/** The stage as those who fill it see it. In a bucket each database has its own; a directory keeps those of all side by side. */
+export interface StageDoor {
+  put(
+    digest: string,
+    chunks: AsyncIterable<Uint8Array>,
+    options: PutStagedOptions & { readonly database: DatabaseName },
+  ): Promise<"stored" | "present">;
+  body(digest: string, database: DatabaseName): Promise<LargeBody>;
+  touch(digest: string, database: DatabaseName): Promise<number | undefined>;
 }
 
 /** A stage in a directory, which is made at once. */

@@ -50,7 +50,7 @@ export interface AlarmStatus {
 }
 
 export interface StatusOptions {
-  readonly queue: DurableQueue;
+  readonly queue: Pick<DurableQueue, "depths">;
   readonly sources: Sources;
   readonly targets: readonly Target[];
   readonly alarms: Alarms;

@@ -10,7 +10,20 @@ export interface ReplayableBody {
   readonly sha256?: string;
   /** A file that holds these bytes and is never written again: a store on its file system may link it instead of copying. */
   readonly path?: string;
+  /** Lets a copy of this body pause and go on later, also elsewhere. A store that does not know such copies begins anew. */
+  readonly resumable?: ResumableCopy;
   open(): AsyncIterable<Uint8Array>;
+}
+
+/** What a copy that may pause works with. */
+export interface ResumableCopy {
+  read(offset: number, length: number): Promise<Uint8Array>;
+  /** What an earlier turn saved; undefined or empty: nothing. */
+  load(): string | undefined;
+  /** Notes what is done so far, in words of the store's own. */
+  save(progress: string): void;
+  /** Whether the copy is to stop here: `put` then throws `timeout`, and what it did is saved. */
+  mustPause(): boolean;
 }
 
 /** What `put` takes. A body that gives more or fewer bytes than its `size` is refused as `corrupt`. */
@@ -108,9 +121,9 @@ export interface Store extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Tells whether a name may be given to `replace`: `_state.json`, `needs.json`, and what lies in `leases/` or `marks/`. */
+/** Tells whether a name may be given to `replace`: `_state.json`, `needs.json`, and what lies in `leases/`, `marks/` or `state/`. */
 export function isMutableName(name: string): boolean {
-  return /(^|\/)(_state\.json|needs\.json|(leases|marks)\/[^/]+)$/.test(name);
+  return /(^|\/)(_state\.json|needs\.json|(leases|marks|state)\/[^/]+)$/.test(name);
 }
 
 /** Throws `bad-name` unless `name` is a plain relative path that may be replaced. */

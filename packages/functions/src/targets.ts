@@ -1,6 +1,6 @@
 // A replica as the local host works it: behind a circuit breaker, with its lanes, asked by one batch at a time.
 
-import { isPageferryError, PageferryError } from "@pageferry/format";
+import { type DatabaseName, isPageferryError, PageferryError } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import { type Breaker, type BreakerState, createBreaker, type Pass } from "./breaker.ts";
 import { untilAborted, withDeadline } from "./deadline.ts";
@@ -40,12 +40,17 @@ export interface Target extends FanoutTarget {
 }
 
 export interface TargetOptions {
-  readonly stagedBody: (digest: string) => Promise<LargeBody>;
+  readonly stagedBody: (digest: string, database: DatabaseName) => Promise<LargeBody>;
   readonly alarms: Alarms;
   readonly now: () => number;
   readonly random: () => number;
   /** How many messages wait in a lane: what follows them goes the same way. Default none. */
   readonly waiting?: (lane: string) => number;
+  /**
+   * Whether `deliver` itself finds out, once it was left alone for long enough, whether the replica is back: where no lane of this
+   * process does. Default false.
+   */
+  readonly probes?: boolean;
   /** Told of every history that contradicts the stored one. */
   readonly onFork?: (fork: ForkFound) => void;
 }
@@ -67,7 +72,8 @@ export function createTarget(set: ReplicaSet, options: TargetOptions): Target {
   let direct = 0;
   let idle = Promise.withResolvers<void>();
   idle.resolve();
-  const isReady = () => breaker.state() === "closed" && direct === 0 && waiting(lane) === 0;
+  const mayProbe = () => options.probes === true && breaker.state() === "open" && breaker.waitMs() === 0;
+  const isReady = () => (breaker.state() === "closed" || mayProbe()) && direct === 0 && waiting(lane) === 0;
   const deliverInLane: Target["deliverInLane"] = (messages, pass, signal) =>
     passing({ pass, signal, isStrict: true }, async () => {
       const outcomes = await deliver(messages, {

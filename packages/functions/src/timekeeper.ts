@@ -65,6 +65,11 @@ export interface Timekeeper {
   prune(database: DatabaseName, request?: PruneRequest): Promise<TimeReport<PruneReport>>;
   /** What is done without being asked. */
   readonly tasks: readonly ScheduledTask[];
+  /** The same for one database, where others keep the time and store meanwhile. Errors: what the first replica threw, at the end. */
+  readonly turns: {
+    compact(database: DatabaseName, call: CallOptions): Promise<void>;
+    prune(database: DatabaseName, call: CallOptions): Promise<void>;
+  };
 }
 
 interface State {
@@ -104,6 +109,16 @@ export function createTimekeeper(options: TimekeeperOptions): Timekeeper {
       );
     },
     tasks: [...compactTasks(state), ...pruneTasks(state)],
+    turns: {
+      compact: (database, call) =>
+        eachReplicaOf(state, database, async (replica, place) => {
+          await replica.refresh(call);
+          await compactWhenDue(state, replica, place, call);
+          await snapshotWhenDue(state, replica, place, call);
+        }),
+      prune: (database, call) =>
+        eachReplicaOf(state, database, (replica, place) => pruneWhenAlone(state, replica, place, call)),
+    },
   };
 }
 
@@ -204,7 +219,7 @@ function compactTasks(state: State): ScheduledTask[] {
             intervalMs: compactLookMs(finestMs),
             run: (signal) =>
               eachReplica(state, signal, (replica, place) =>
-                compactWhenDue(state, replica, place, { finestMs, signal }),
+                compactWhenDue(state, replica, place, { signal }),
               ),
           },
         ];
@@ -214,11 +229,20 @@ function compactTasks(state: State): ScheduledTask[] {
     intervalMs: snapshotLookMs,
     firstAfterMs: minuteMs,
     run: (signal) =>
-      eachReplica(state, signal, async (replica, place) => {
-        watchSnapshots(replica, await snapshotsOf(state, replica, place, { signal }), options.alarms);
-      }),
+      eachReplica(state, signal, (replica, place) => snapshotWhenDue(state, replica, place, { signal })),
   };
   return [...compact, snapshot];
+}
+
+async function snapshotWhenDue(
+  state: State,
+  replica: Replica,
+  place: Place,
+  call: CallOptions,
+): Promise<void> {
+  const { config, alarms } = state.options;
+  if (config.snapshotIntervalMs === undefined) return;
+  watchSnapshots(replica, await snapshotsOf(state, replica, place, call), alarms);
 }
 
 /** What came to rest is left alone: nothing was stored since the last time, and its windows are all closed. */
@@ -226,9 +250,11 @@ async function compactWhenDue(
   state: State,
   replica: Replica,
   place: Place,
-  { finestMs, signal }: { readonly finestMs: number; readonly signal: AbortSignal },
+  { signal }: CallOptions,
 ): Promise<void> {
   const { now } = state.options;
+  const [finestMs] = state.levelsMs;
+  if (finestMs === undefined) return;
   const { objects, generations } = await replica.holdings({ signal });
   const newestMs = Math.max(0, ...[...generations.values()].map(({ newestStampMs }) => newestStampMs ?? 0));
   const due = compactDue(state.compacted.get(replica), { newestMs, nowMs: now(), finestMs });
@@ -247,14 +273,31 @@ function pruneTasks(state: State): ScheduledTask[] {
   const { retention } = options.config;
   if (policy === undefined || retention === undefined) return [];
   const run = (signal: AbortSignal) =>
-    eachReplica(state, signal, async (replica, place) => {
-      const { holder, now, alarms } = options;
-      const prune = () => pruneOne(state, replica, place, { policy, signal });
-      const report = await withWorkLease(replica.objects, { task: "prune", holder, now, signal }, prune);
-      if (report !== undefined) watchRetained(place.replica, replica, report.retained, alarms);
-    });
+    eachReplica(state, signal, (replica, place) => pruneWhenAlone(state, replica, place, { signal }));
   // Soon after the start, so that what was marked before a restart does not wait for a whole turn.
   return [{ name: "prune", intervalMs: retention.checkIntervalMs, firstAfterMs: 2 * minuteMs, run }];
+}
+
+async function pruneWhenAlone(state: State, replica: Replica, place: Place, { signal }: CallOptions) {
+  const { policy, options } = state;
+  if (policy === undefined) return;
+  const { holder, now, alarms } = options;
+  const prune = () => pruneOne(state, replica, place, { policy, signal });
+  const report = await withWorkLease(replica.objects, { task: "prune", holder, now, signal }, prune);
+  if (report !== undefined) watchRetained(place.replica, replica, report.retained, alarms);
+}
+
+/** All replicas of one database at once. Throws what the first of them threw, at the end. */
+async function eachReplicaOf(
+  { options: { targets } }: State,
+  database: DatabaseName,
+  work: (replica: Replica, place: Place) => Promise<void>,
+): Promise<void> {
+  const done = await Promise.allSettled(
+    targets.map(async ({ set, name }) => work(await set.of(database), { database, replica: name })),
+  );
+  const failed = done.find((one) => one.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
 }
 
 /**

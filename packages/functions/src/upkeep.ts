@@ -5,6 +5,7 @@ import type { DatabaseName } from "@pageferry/format";
 import { z } from "zod";
 import type { CompactReport } from "./compact.ts";
 import type { Happening } from "./event-log.ts";
+import type { Notes } from "./notes.ts";
 import type { PruneReport } from "./prune.ts";
 import type { RepairReport } from "./repair.ts";
 import type { SnapshotBuild } from "./snapshot-build.ts";
@@ -39,11 +40,13 @@ export interface Upkeep {
   repaired(report: RepairReport): void;
   verified(report: VerifyReport): void;
   of(place: Place): LastDone;
+  /** Takes what others have noted since. */
+  reload(): void;
 }
 
 export interface UpkeepOptions {
   readonly now: () => number;
-  readonly notes: { setNote(name: string, value: string): void; notes(prefix: string): Map<string, string> };
+  readonly notes: Pick<Notes, "setNote" | "notes">;
   readonly happened: (happening: Happening) => void;
   /** Told of a database whose row is another one. */
   readonly onChange: (database: DatabaseName) => void;
@@ -57,10 +60,13 @@ const nothing: LastDone = { compaction: null, prune: null, repair: null };
 
 export function createUpkeep({ now, notes, happened, onChange }: UpkeepOptions): Upkeep {
   const known = new Map<string, LastDone>();
-  for (const [name, value] of notes.notes(notePrefix)) {
-    const last = parseLastDone(value);
-    if (last !== undefined) known.set(name.slice(notePrefix.length), last);
-  }
+  const reload = (): void => {
+    for (const [name, value] of notes.notes(notePrefix)) {
+      const last = parseLastDone(value);
+      if (last !== undefined) known.set(name.slice(notePrefix.length), last);
+    }
+  };
+  reload();
   const wordOf = ({ database, replica }: Place): string => `${database}/${replica}`;
   const of = (place: Place): LastDone => known.get(wordOf(place)) ?? nothing;
   const note = (place: Place, kind: keyof LastDone, objects: number, bytes: number): void => {
@@ -78,6 +84,7 @@ export function createUpkeep({ now, notes, happened, onChange }: UpkeepOptions):
   };
   return {
     of,
+    reload,
     compacted(place, { dryRun, merged, bytesIn, bytesOut }) {
       if (dryRun) return;
       const sources = merged.reduce((sum, one) => sum + one.sources, 0);
@@ -126,6 +133,19 @@ function parseLastDone(value: string): LastDone | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What two processes did in one place: of each the last. */
+export function mergeUpkeep(theirs: string, ours: string): string {
+  const [a, b] = [parseLastDone(theirs), parseLastDone(ours)];
+  if (a === undefined || b === undefined) return ours;
+  const later = (kind: keyof LastDone): Done | null =>
+    (a[kind]?.atMs ?? -1) > (b[kind]?.atMs ?? -1) ? a[kind] : b[kind];
+  return JSON.stringify({
+    compaction: later("compaction"),
+    prune: later("prune"),
+    repair: later("repair"),
+  } satisfies LastDone);
 }
 
 /** A replica's name is the configured one's, with the database below it or without. */

@@ -20,6 +20,8 @@ export interface VerifiedStatus {
 export interface Verified {
   /** Without waiting; null: nothing was verified, or its evidence was not read yet. */
   of(target: Target, database: DatabaseName): VerifiedStatus | null;
+  /** Reads the evidence again: others may have verified. Errors: those of asking the replica. */
+  read(target: Target, database: DatabaseName): Promise<void>;
   /** Takes what a verification found. */
   told(report: VerifyReport, atMs: number): void;
 }
@@ -28,25 +30,25 @@ export interface Verified {
 export function createVerified(): Verified {
   const known = new Map<string, VerifiedStatus | null>();
   const wordOf = (replica: string, database: string): string => `${replica}\n${database}`;
-  const readEvidence = async (target: Target, database: DatabaseName): Promise<void> => {
+  const read = async (target: Target, database: DatabaseName): Promise<void> => {
     const word = wordOf(target.name, database);
-    known.set(word, null);
-    try {
-      const evidence = await target.ask(async (signal) =>
-        latestEvidence((await target.set.of(database)).objects, { signal }),
-      );
-      if (evidence === undefined || known.get(word) !== null) return;
-      const { verdict, generation, txId, verifiedAtMs } = evidence;
-      known.set(word, { verdict, generation, txid: formatTxId(txId), time: formatTime(verifiedAtMs) });
-    } catch {
-      // One that does not answer is asked again when somebody wants to know.
-      known.delete(word);
-    }
+    const evidence = await target.ask(async (signal) =>
+      latestEvidence((await target.set.of(database)).objects, { signal }),
+    );
+    if (evidence === undefined) return;
+    const { verdict, generation, txId, verifiedAtMs } = evidence;
+    const status = { verdict, generation, txid: formatTxId(txId), time: formatTime(verifiedAtMs) };
+    if (status.time > (known.get(word)?.time ?? "")) known.set(word, status);
   };
   return {
+    read,
     of(target, database) {
       const word = wordOf(target.name, database);
-      if (!known.has(word)) void readEvidence(target, database);
+      if (!known.has(word)) {
+        known.set(word, null);
+        // One that does not answer is asked again when somebody wants to know.
+        read(target, database).catch(() => known.delete(word));
+      }
       return known.get(word) ?? null;
     },
     told({ database, replicas }, atMs) {

@@ -2,18 +2,22 @@
 
 import type { Alarms } from "./alarms.ts";
 import { addSample, detectJump, type GrowthSample } from "./growth.ts";
+import type { Notes } from "./notes.ts";
 import type { Replica } from "./replica.ts";
 import type { ScheduledTask } from "./schedule.ts";
 import type { Target } from "./targets.ts";
 
 const hourMs = 3_600_000;
 
+/** Samples are hourly. */
+const soonMs = 50 * 60_000;
+
 export interface GrowthWatchOptions {
   readonly targets: readonly Target[];
   readonly alarms: Alarms;
   readonly now: () => number;
   /** Keeps samples over restarts. */
-  readonly notes: { notes(prefix: string): Map<string, string>; setNote(name: string, value: string): void };
+  readonly notes: Pick<Notes, "notes" | "setNote">;
 }
 
 export function growthTask(options: GrowthWatchOptions): ScheduledTask {
@@ -23,17 +27,25 @@ export function growthTask(options: GrowthWatchOptions): ScheduledTask {
     firstAfterMs: 60_000,
     run() {
       for (const { set } of options.targets) {
-        for (const replica of set.opened().values()) watch(replica, options);
+        for (const replica of set.opened().values()) growthOf(replica, options);
       }
     },
   };
 }
 
-function watch(replica: Replica, { alarms, now, notes }: GrowthWatchOptions): void {
+/** Counts one database in one replica, once an hour however often it is called. */
+export function growthOf(
+  replica: Replica,
+  { alarms, now, notes }: Omit<GrowthWatchOptions, "targets">,
+): void {
   const sample = sampleOf(replica, now());
   if (sample === undefined) return;
   const note = `growth/${replica.name}`;
-  const samples = addSample(samplesIn(notes.notes(note).get(note)), sample);
+  const before = samplesIn(notes.notes(note).get(note));
+  const sinceMs = sample.atMs - (before.at(-1)?.atMs ?? Number.NEGATIVE_INFINITY);
+  // Somebody counted a moment ago, also another process.
+  if (sinceMs >= 0 && sinceMs < soonMs) return;
+  const samples = addSample(before, sample);
   notes.setNote(note, JSON.stringify(samples));
   const jump = detectJump(samples);
   const alarm = { code: "growth", replica: replica.name };

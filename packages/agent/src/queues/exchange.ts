@@ -1,7 +1,9 @@
 // One HTTP exchange, ended by standing still and not by its length: on a slow line a large body takes as long as it goes on.
 import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
 import { request as requestTls } from "node:https";
-import { bodyLost, type StagedBody } from "../queue.ts";
+import type { StagedBody } from "../queue.ts";
+import { type Limit, slowestBytesPerMs, startLimit } from "./limit.ts";
+import { piecesOf } from "./pieces.ts";
 
 /** What is asked, and how long nothing may happen meanwhile. */
 export interface Exchange {
@@ -26,20 +28,6 @@ export interface Answer {
   readonly body: Uint8Array;
   readonly isTooLong: boolean;
 }
-
-/** What ends an exchange that stands still. */
-export class StalledError extends Error {
-  override readonly name = "StalledError";
-}
-
-/** Bytes handed to the connection at a time. */
-const pieceBytes = 64 * 1024;
-
-/**
- * No line is taken to be slower than 2 KiB a second: what systems and proxies on the way have taken, and of which nothing is seen
- * here, may take as long as that. So may an answer.
- */
-const slowestBytesPerMs = 2.048;
 
 /**
  * Sends a request and reads its answer, whatever its status. Throws the reason of `signal`, a `StalledError`, what
@@ -108,22 +96,6 @@ async function sendBody(sent: ClientRequest, options: Exchange, limit: Limit): P
   if (!sent.destroyed) sent.end();
 }
 
-async function* piecesOf(body: Uint8Array | StagedBody): AsyncGenerator<Uint8Array> {
-  if (body instanceof Uint8Array) {
-    yield* cut(body);
-    return;
-  }
-  try {
-    for await (const chunk of body.open()) yield* cut(chunk);
-  } catch (error) {
-    throw bodyLost(`staged body ${body.digest}`, error);
-  }
-}
-
-function* cut(bytes: Uint8Array): Generator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
-}
-
 async function untilDrained(sent: ClientRequest): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const go = () => resolve();
@@ -150,28 +122,4 @@ async function readAnswer(response: IncomingMessage, options: Exchange, limit: L
   }
   const { statusCode = 0, headers } = response;
   return { status: statusCode, headers, body: Buffer.concat(chunks), isTooLong: size > answerBytesMax };
-}
-
-/** A limit that is set anew whenever something happened. */
-interface Limit {
-  set(ms: number): void;
-  clear(): void;
-  /** The error it ended the exchange with. */
-  stalled(): StalledError | undefined;
-}
-
-function startLimit(end: (error: StalledError) => void): Limit {
-  let timer: NodeJS.Timeout | undefined;
-  let stalled: StalledError | undefined;
-  return {
-    set(ms) {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        stalled = new StalledError(`nothing moved for ${Math.ceil(ms / 1000)} s`);
-        end(stalled);
-      }, ms);
-    },
-    clear: () => clearTimeout(timer),
-    stalled: () => stalled,
-  };
 }

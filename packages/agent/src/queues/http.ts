@@ -8,7 +8,9 @@ import {
   parseNeeds,
 } from "@pageferry/format";
 import { type Queue, type QueueCallOptions, type StagedBody, throttled } from "../queue.ts";
-import { type Answer, type Exchange, exchange, StalledError } from "./exchange.ts";
+import { type Answer, type Exchange, exchange } from "./exchange.ts";
+import { StalledError } from "./limit.ts";
+import { parsePlace, putInPlace } from "./place.ts";
 
 /** Where the host is and how to speak to it. */
 export interface HttpQueueOptions {
@@ -57,10 +59,53 @@ interface Call extends Omit<Exchange, "url"> {
 export function createHttpQueue(options: HttpQueueOptions): Queue {
   const { root, name } = parseRoot(options.url);
   const { token, timeoutMs = 30_000, stallMs = 60_000, unseenMs = 600_000, now = Date.now } = options;
-  let stagedUnseenMs = unseenMs;
-  const authorization = authorizationOf(token);
+  const call = createCaller({ root, name, token, now });
+  const stage = createStaging({ root, name, call, timeoutMs, stallMs, unseenMs });
+  return {
+    name,
+    async send(envelope, { signal }: QueueCallOptions = {}) {
+      await call({
+        method: "POST",
+        path: "/v1/ingest",
+        expected: [202],
+        headers: { "content-type": "application/cbor" },
+        body: envelope,
+        signal,
+        stallMs: timeoutMs,
+        unseenMsMax: unseenMs,
+        answerBytesMax: problemBytesMax,
+      });
+    },
+    stage: (database, body, { signal }: QueueCallOptions = {}) => stage(database, body, signal),
+    async needs(database: string, { signal }: QueueCallOptions = {}) {
+      const answer = await call({
+        method: "GET",
+        path: `/v1/databases/${encodeURIComponent(database)}/needs`,
+        expected: [200],
+        headers: {},
+        signal,
+        stallMs: timeoutMs,
+        unseenMsMax: unseenMs,
+        answerBytesMax: needsBytesMax,
+      });
+      return needsOf(answer, `${name}: needs of ${database}`);
+    },
+  };
+}
 
-  async function call({ path, expected, ...request }: Call): Promise<Uint8Array> {
+interface CallerOptions {
+  readonly root: string;
+  readonly name: string;
+  readonly token: string | undefined;
+  readonly now: () => number;
+}
+
+/** Resolves with the answer's body; everything that is no answer of a host is an error. */
+type Caller = (call: Call) => Promise<Uint8Array>;
+
+function createCaller({ root, name, token, now }: CallerOptions): Caller {
+  const authorization = authorizationOf(token);
+  return async ({ path, expected, ...request }) => {
     const what = `${name}: ${request.method} ${path}`;
     const headers = { ...authorization, accept: "application/json", ...request.headers };
     let answer: Answer;
@@ -83,58 +128,66 @@ export function createHttpQueue(options: HttpQueueOptions): Queue {
       throw new PageferryError("unavailable", message);
     }
     return answer.body;
-  }
+  };
+}
 
-  return {
-    name,
-    async send(envelope, { signal }: QueueCallOptions = {}) {
-      await call({
-        method: "POST",
-        path: "/v1/ingest",
-        expected: [202],
-        headers: { "content-type": "application/cbor" },
-        body: envelope,
-        signal,
-        stallMs: timeoutMs,
-        unseenMsMax: unseenMs,
-        answerBytesMax: problemBytesMax,
-      });
-    },
-    async stage(database: string, body: StagedBody, { signal }: QueueCallOptions = {}) {
-      const staging = call({
-        method: "PUT",
-        path: `/v1/stage/${body.digest}?database=${encodeURIComponent(database)}`,
-        expected: [200, 201],
-        headers: { "content-type": "application/octet-stream" },
-        body,
-        signal,
-        stallMs,
-        unseenMsMax: stagedUnseenMs,
-        answerBytesMax: problemBytesMax,
-      });
-      try {
-        await staging;
-        stagedUnseenMs = unseenMs;
-      } catch (error) {
-        const isStalled = isPageferryError(error) && error.cause instanceof StalledError;
-        // The same again would end in the same way, for ever.
-        if (isStalled) stagedUnseenMs = Math.min(stagedUnseenMs * 2, Math.max(unseenMs, unseenMsMost));
-        throw error;
-      }
-    },
-    async needs(database: string, { signal }: QueueCallOptions = {}) {
-      const answer = await call({
-        method: "GET",
-        path: `/v1/databases/${encodeURIComponent(database)}/needs`,
-        expected: [200],
-        headers: {},
-        signal,
-        stallMs: timeoutMs,
-        unseenMsMax: unseenMs,
-        answerBytesMax: needsBytesMax,
-      });
-      return needsOf(answer, `${name}: needs of ${database}`);
-    },
+interface StagingOptions {
+  readonly root: string;
+  readonly name: string;
+  readonly call: Caller;
+  readonly timeoutMs: number;
+  readonly stallMs: number;
+  readonly unseenMs: number;
+}
+
+type StageCall = (database: string, body: StagedBody, signal: AbortSignal | undefined) => Promise<void>;
+
+function createStaging({ root, name, call, timeoutMs, stallMs, unseenMs }: StagingOptions): StageCall {
+  let stagedUnseenMs = unseenMs;
+  /** From here on the host was too small, and knew a place. */
+  let placedBytesMin = Number.POSITIVE_INFINITY;
+
+  /** Through the host; what is too large for it, where it says. */
+  const stageHere: StageCall = async (database, body, signal) => {
+    const path = `/v1/stage/${body.digest}?database=${encodeURIComponent(database)}`;
+    const headers = { "content-type": "application/octet-stream" };
+    const limits = { stallMs, unseenMsMax: stagedUnseenMs, answerBytesMax: problemBytesMax };
+    try {
+      await call({ method: "PUT", path, expected: [200, 201], headers, body, signal, ...limits });
+    } catch (error) {
+      if (!isPageferryError(error, "too-large")) throw error;
+      await place(database, body, signal, error);
+      placedBytesMin = Math.min(placedBytesMin, body.size);
+    }
+  };
+
+  /** By a place that the host gives. Where it gives none, what it `refused` stands. */
+  const place = async (...[database, body, signal, refused]: [...Parameters<StageCall>, PageferryError?]) => {
+    const path = `/v1/stage/${body.digest}/place?database=${encodeURIComponent(database)}&size=${body.size}`;
+    const limits = { signal, stallMs: timeoutMs, unseenMsMax: unseenMs, answerBytesMax: problemBytesMax };
+    const asked = call({ method: "GET", path, expected: [200], headers: {}, ...limits });
+    const answer = await asked.catch((error: unknown) => {
+      // A host that knows no places; one that does not answer now is asked again.
+      if (isPageferryError(error) && error.remedy !== "retry") throw refused ?? error;
+      throw error;
+    });
+    const found = parsePlace(answer, root);
+    if (found === undefined)
+      throw refused ?? new PageferryError("unavailable", `${name}: GET ${path}: the answer is no place`);
+    const what = `${name}: the place of staged body ${body.digest}`;
+    await putInPlace(found, body, { what, signal, stallMs, unseenMsMax: stagedUnseenMs });
+  };
+
+  return async (database, body, signal) => {
+    try {
+      await (body.size >= placedBytesMin ? place : stageHere)(database, body, signal);
+      stagedUnseenMs = unseenMs;
+    } catch (error) {
+      const isStalled = isPageferryError(error) && error.cause instanceof StalledError;
+      // The same again would end in the same way, for ever.
+      if (isStalled) stagedUnseenMs = Math.min(stagedUnseenMs * 2, Math.max(unseenMs, unseenMsMost));
+      throw error;
+    }
   };
 }
 

@@ -68,10 +68,9 @@ let scratch = new Uint8Array(256 * 1024);
  */
 export function copySome(image: BaseImage, table: PageTable, readAt: ReadAt, pages: number): number {
   const { pageSize } = table;
-  const first = nextWanted(image, table, image.cursor);
-  if (first < 0) return 0;
-  let count = 1;
-  while (count < pages && table.has(first + count) && !image.copied.has(first + count)) count += 1;
+  const wanted = wantedBlocks(image, table, pages);
+  if (wanted === undefined) return 0;
+  const { first, count } = wanted;
   if (scratch.length < count * pageSize) scratch = new Uint8Array(count * pageSize);
   const got = readAt(first * pageSize, scratch.subarray(0, count * pageSize));
   let from = 0;
@@ -87,6 +86,19 @@ export function copySome(image: BaseImage, table: PageTable, readAt: ReadAt, pag
   }
   image.cursor = first + count;
   return count * pageSize;
+}
+
+/** The neighbours that `copySome` takes next; undefined: the round is over. */
+export function wantedBlocks(
+  image: BaseImage,
+  table: PageTable,
+  pages: number,
+): { readonly first: number; readonly count: number } | undefined {
+  const first = nextWanted(image, table, image.cursor);
+  if (first < 0) return undefined;
+  let count = 1;
+  while (count < pages && table.has(first + count) && !image.copied.has(first + count)) count += 1;
+  return { first, count };
 }
 
 function nextWanted(image: BaseImage, table: PageTable, from: number): number {

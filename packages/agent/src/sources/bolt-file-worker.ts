@@ -43,6 +43,7 @@ function obey(order: WorkerOrder): void {
   if (source === undefined) return;
   if (order.kind === "base") source.requestBase();
   if (order.kind === "checkpoint") source.checkpoint(order.path);
+  if (order.kind === "stored") source.stored(order.origin, order.txId, order.isOver);
   if (order.kind === "stop") source.stop(order.deadlineMs);
 }
 

@@ -4,7 +4,7 @@ import { Worker } from "node:worker_threads";
 import { type ErrorCode, errorTable, isPageferryError, type TxId } from "@pageferry/format";
 import { writePageTable } from "../page-table-file.ts";
 import type { BoltFileSourceOptions, CaptureEvent, CaptureSource } from "./capture-event.ts";
-import type { WorkerOrder, WorkerReport } from "./worker-messages.ts";
+import type { OpenOrder, WorkerOrder, WorkerReport } from "./worker-messages.ts";
 
 /**
  * Scans and bases together, per database. A cached read of this speed costs a quarter of a core; a slower disk is not the
@@ -69,6 +69,11 @@ interface Inbox {
  * be stopped, or it keeps the process alive.
  */
 export function openBoltFileSource(options: BoltFileSourceOptions): CaptureSource {
+  return openThreadSource(options, null);
+}
+
+/** A source in the capture thread: of a bolt file, or of the mirror of a shadow directory. */
+export function openThreadSource(options: BoltFileSourceOptions, shadow: OpenOrder["shadow"]): CaptureSource {
   const id = nextId;
   nextId += 1;
   const consumedKib = new Uint32Array(new SharedArrayBuffer(4));
@@ -106,6 +111,7 @@ export function openBoltFileSource(options: BoltFileSourceOptions): CaptureSourc
       path: options.path,
       scratchDir: options.scratchDir,
       reference: options.reference ?? null,
+      shadow,
       forced: options.begin,
       maxReadRate: options.maxReadRate ?? maxReadRateDefault,
       baseDeadlineMs: options.baseDeadlineMs ?? baseDeadlineMsDefault,
@@ -117,6 +123,12 @@ export function openBoltFileSource(options: BoltFileSourceOptions): CaptureSourc
     events: eventsOf(inbox, () => order({ kind: "stop", id, deadlineMs: 0 })),
     requestBase: () => order({ kind: "base", id }),
     checkpoint: (path) => order({ kind: "checkpoint", id, path }),
+    ...(shadow === null
+      ? {}
+      : {
+          stored: (origin: string, txId: TxId, isOver: boolean) =>
+            order({ kind: "stored", id, origin, txId, isOver }),
+        }),
     stop: ({ deadlineMs = stopDeadlineMsDefault } = {}) => order({ kind: "stop", id, deadlineMs }),
   };
 }

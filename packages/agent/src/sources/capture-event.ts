@@ -37,6 +37,8 @@ export interface BeginEvent {
   readonly stateHash: StateHash;
   readonly pageSize: number;
   readonly identity: FileIdentity;
+  /** What the source itself calls this history, where it wants to be told what of it is stored. */
+  readonly origin?: string;
 }
 
 /** The pages that lead from one captured state to the next. */
@@ -142,6 +144,11 @@ export interface CaptureSource {
   requestBase(): void;
   /** Writes the page table of the newest emitted state to `path` (durably), then says so by an event. */
   checkpoint(path: string): void;
+  /**
+   * Says that a history's transactions up to this one are stored, and (`isOver`) that no more of it will come: what it was read from
+   * may go as far. Absent: the source keeps nothing for us.
+   */
+  stored?(origin: string, txId: TxId, isOver: boolean): void;
   /** Captures what is committed now, if that can be done by the deadline, then ends with `stopped`. */
   stop(options?: { readonly deadlineMs?: number }): void;
 }

@@ -1,5 +1,6 @@
 // One source inside the worker: a tailer with real files, its notifications, its memory in flight, and its end.
 import { type FSWatcher, rmSync, watch } from "node:fs";
+import type { TxId } from "@pageferry/format";
 import type { MachineIdentity } from "../identity.ts";
 import { readPageTable } from "../page-table-file.ts";
 import type { CaptureReference, DeltaEvent } from "./capture-event.ts";
@@ -14,6 +15,10 @@ import {
 import type { CheckImage } from "./image-checks.ts";
 import type { KeepLinks } from "./link-keeper.ts";
 import type { LockTable } from "./locks.ts";
+import { feedOf, mirrorEnvironment } from "./shadow-directory-environment.ts";
+import { type ShadowFeed, watchedPath } from "./shadow-directory-feed.ts";
+import { noteStored } from "./shadow-directory-release.ts";
+import { closeFeed, stepFeed } from "./shadow-directory-step.ts";
 import { endTailer, isAtLoss, isDrained, restTailer, stepTailer, wakeTailer } from "./tailer.ts";
 import { createTailer, type Tailer, type TailerEnvironment, type TailerEvent } from "./tailer-state.ts";
 import type { OpenOrder, WorkerReport } from "./worker-messages.ts";
@@ -25,6 +30,8 @@ import type { OpenOrder, WorkerReport } from "./worker-messages.ts";
 const inFlightKibMax = 16 * 1024;
 /** A source that waits for longer sleeps until its file changes. */
 const asleepMs = 50;
+/** What is still ending is looked at again after this. */
+const endLookMs = 20;
 /** Sleepers wake together at multiples of this, so that a thousand of them do not wake the thread a thousand times. */
 const wakeEveryMs = 100;
 
@@ -48,6 +55,8 @@ export interface HostedSource {
   step(): boolean;
   requestBase(): void;
   checkpoint(path: string): void;
+  /** What of a history is stored; only a shadow directory is trimmed. */
+  stored(origin: string, txId: TxId, isOver: boolean): void;
   stop(deadlineMs: number): void;
 }
 
@@ -55,6 +64,8 @@ interface Held {
   readonly id: number;
   readonly share: HostShare;
   readonly tailer: Tailer;
+  /** What writes the file that is tailed, where that is a mirror. */
+  readonly feed: ShadowFeed | undefined;
   readonly path: string;
   dueMs: number;
   /** What was sent so far, modulo 2^32; the consumer counts what it is done with. */
@@ -67,16 +78,24 @@ interface Held {
 
 /** Opens a source. Throws when the scratch directory cannot be made. */
 export function hostSource(id: number, order: OpenOrder, share: HostShare): HostedSource {
+  const wakeUp = (): void => {
+    held.dueMs = 0;
+    share.wake();
+  };
+  const emit = (event: TailerEvent): void => send(held, event);
+  const feed = order.shadow === null ? undefined : feedOf(order, order.shadow, share, wakeUp);
   const held: Held = {
     id,
     share,
+    feed,
     tailer: createTailer({
       path: order.path,
       known: order.reference === null ? null : knownOf(order.reference),
       forced: order.forced,
       maxReadRate: order.maxReadRate,
       baseDeadlineMs: order.baseDeadlineMs,
-      environment: environmentOf(order, share, (event) => send(held, event)),
+      environment:
+        feed === undefined ? environmentOf(order, share, emit) : mirrorEnvironment(order, share, feed, emit),
     }),
     path: order.path,
     dueMs: 0,
@@ -102,6 +121,9 @@ export function hostSource(id: number, order: OpenOrder, share: HostShare): Host
     checkpoint(path) {
       held.checkpointPath = path;
       now();
+    },
+    stored(origin, txId, isOver) {
+      if (feed !== undefined) noteStored(feed, origin, txId, isOver);
     },
     stop(deadlineMs) {
       held.stopAtMs = share.clockMs() + deadlineMs;
@@ -164,11 +186,17 @@ function buffersOf(delta: DeltaEvent): ArrayBuffer[] {
 function step(held: Held): boolean {
   const { tailer, share } = held;
   const inFlightKib = (held.sentKib - Atomics.load(held.consumedKib, 0)) >>> 0;
-  const waitMs = stepTailer(tailer, inFlightKib < inFlightKibMax);
+  const canEmit = inFlightKib < inFlightKibMax;
+  const waitMs = stepFed(held, stepTailer(tailer, canEmit), canEmit);
   sendTable(held);
   const clockMs = share.clockMs();
-  if (held.stopAtMs !== undefined && (clockMs >= held.stopAtMs || isDrained(tailer) || isAtLoss(tailer))) {
+  const isDone = (isDrained(tailer) || isAtLoss(tailer)) && held.feed?.isIdle !== false;
+  if (held.stopAtMs !== undefined && (clockMs >= held.stopAtMs || isDone)) {
     held.watcher?.close();
+    if (held.feed !== undefined && !closeFeed(held.feed)) {
+      held.dueMs = clockMs + endLookMs;
+      return true;
+    }
     endTailer(tailer);
     share.report({ kind: "stopped", id: held.id }, []);
     return false;
@@ -189,6 +217,15 @@ function step(held: Held): boolean {
   return true;
 }
 
+/** A mirror's own pace says when to look again; only while it is scanned or copied its tailer does. */
+function stepFed({ feed, tailer }: Held, waitMs: number, canEmit: boolean): number {
+  if (feed === undefined) return waitMs;
+  const fedMs = stepFeed(feed, tailer, canEmit);
+  if (fedMs === undefined) return waitMs;
+  const isBusy = tailer.image !== undefined || !isDrained(tailer);
+  return isBusy ? Math.min(waitMs, fedMs) : fedMs;
+}
+
 /** A change of the file ends its sleep; what no notification tells is found by the slow poll. */
 function watchFile(held: Held): void {
   const wake = (): void => {
@@ -197,7 +234,8 @@ function watchFile(held: Held): void {
     held.share.wake();
   };
   try {
-    held.watcher = watch(held.path, { persistent: false }, wake);
+    const path = held.feed === undefined ? held.path : watchedPath(held.feed);
+    held.watcher = watch(path, { persistent: false }, wake);
     held.watcher.on("error", () => {
       held.watcher?.close();
       held.watcher = undefined;

@@ -2,15 +2,16 @@
 import { parentPort } from "node:worker_threads";
 import { checkDatabase } from "@pageferry/format";
 import { openPageSource } from "@pageferry/format/node";
-import type { ImageCheckOrder } from "./image-checks.ts";
+import type { ImageCheckAnswer, ImageCheckOrder } from "./image-checks.ts";
 
-function firstProblem({ path, stateHash }: ImageCheckOrder): string | undefined {
+function check({ path, stateHash: expectedStateHash }: ImageCheckOrder): ImageCheckAnswer {
   try {
     using source = openPageSource(path);
-    return checkDatabase(source, { mode: "full", expectedStateHash: stateHash }).problems[0];
+    const { problems, stateHash } = checkDatabase(source, { mode: "full", expectedStateHash });
+    return { problem: problems[0], stateHash };
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return { problem: error instanceof Error ? error.message : String(error), stateHash: undefined };
   }
 }
 
-parentPort?.on("message", (order: ImageCheckOrder) => parentPort?.postMessage(firstProblem(order)));
+parentPort?.on("message", (order: ImageCheckOrder) => parentPort?.postMessage(check(order)));

@@ -5,22 +5,31 @@ import type { StateHash } from "@pageferry/format";
 /** What is to be checked. */
 export interface ImageCheckOrder {
   readonly path: string;
-  readonly stateHash: StateHash;
+  /** What it must have; undefined: that is asked. */
+  readonly stateHash: StateHash | undefined;
 }
 
-/** Checks an image in full; `done` gets the first problem, or undefined. */
-export type CheckImage = (order: ImageCheckOrder, done: (problem: string | undefined) => void) => void;
+/** What was found: the first problem, and the state hash where the live pages could all be read. */
+export interface ImageCheckAnswer {
+  readonly problem: string | undefined;
+  readonly stateHash: StateHash | undefined;
+}
+
+type Done = (problem: string | undefined, stateHash: StateHash | undefined) => void;
+
+/** Checks an image in full; `done` gets the first problem, or undefined, and its state hash. */
+export type CheckImage = (order: ImageCheckOrder, done: Done) => void;
 
 /** Makes a checker, shared by all sources. */
 export function createImageChecks(): CheckImage {
-  const waiting: ((problem: string | undefined) => void)[] = [];
+  const waiting: Done[] = [];
   let worker: Worker | undefined;
 
   function start(): Worker {
     const file = import.meta.url.endsWith(".ts") ? "./image-check-worker.ts" : "./image-check-worker.js";
     const started = new Worker(new URL(file, import.meta.url), { name: "pageferry-check" });
-    started.on("message", (problem: string | undefined) => {
-      waiting.shift()?.(problem);
+    started.on("message", ({ problem, stateHash }: ImageCheckAnswer) => {
+      waiting.shift()?.(problem, stateHash);
       if (waiting.length > 0) return;
       worker = undefined;
       void started.terminate();
@@ -28,7 +37,7 @@ export function createImageChecks(): CheckImage {
     started.on("error", (error) => {
       if (worker === started) worker = undefined;
       const problem = error instanceof Error ? error.message : String(error);
-      for (const done of waiting.splice(0)) done(problem);
+      for (const done of waiting.splice(0)) done(problem, undefined);
     });
     return started;
   }

@@ -31,6 +31,8 @@ export function createConsumer(first: RecordedHistory): Consumer {
   const counts: Consumer["counts"] = { singles: 0, ranges: 0, bases: 0, begins: [], alarms: [] };
   let txId = 0;
   let stateHash = 0n;
+  // A bridge holds what differs, be it of the next transaction.
+  let isBridge = false;
 
   const checkState = (id: number, highWaterMark: number, told: bigint): void => {
     const truth = history.states.get(id);
@@ -44,7 +46,8 @@ export function createConsumer(first: RecordedHistory): Consumer {
   };
 
   const takeDelta = (event: DeltaEvent): void => {
-    const single = event.txId === event.parentTxId + 1n;
+    const single = event.txId === event.parentTxId + 1n && !isBridge;
+    isBridge = false;
     assert.equal(Number(event.parentTxId), txId, "the delta's parent is the state before");
     assert.equal(event.pre, stateHash);
     checkFrames(history, event, single);
@@ -73,7 +76,10 @@ export function createConsumer(first: RecordedHistory): Consumer {
       return image;
     },
     take(event) {
-      if (event.type === "begin") counts.begins.push(`${event.reason}/${event.via}`);
+      if (event.type === "begin") {
+        counts.begins.push(`${event.reason}/${event.via}`);
+        isBridge = event.via === "bridge";
+      }
       if (event.type === "alarm") counts.alarms.push(event.code);
       if (event.type === "delta") takeDelta(event);
       if (event.type !== "base") return;

@@ -1,5 +1,5 @@
 // What the main thread and the capture worker tell each other. Events travel with their memory transferred.
-import type { ErrorCode } from "@pageferry/format";
+import type { ErrorCode, TxId } from "@pageferry/format";
 import type { DumpedTable } from "../page-table-file.ts";
 import type { CaptureReference } from "./capture-event.ts";
 import type { TailerEvent } from "./tailer-state.ts";
@@ -9,6 +9,8 @@ export interface OpenOrder {
   readonly path: string;
   readonly scratchDir: string;
   readonly reference: CaptureReference | null;
+  /** Set: `path` is not read; the transactions come from the shadow directory of the Go implementation. */
+  readonly shadow: ShadowPlace | null;
   readonly forced: "restored" | "fork" | undefined;
   readonly maxReadRate: number;
   readonly baseDeadlineMs: number;
@@ -16,11 +18,24 @@ export interface OpenOrder {
   readonly consumedKib: Uint32Array<SharedArrayBuffer>;
 }
 
+/** A shadow directory, and where its mirror may lie. */
+export interface ShadowPlace {
+  readonly directory: string;
+  readonly mirrorDir: string;
+}
+
 /** To the worker. */
 export type WorkerOrder =
   | { readonly kind: "open"; readonly id: number; readonly order: OpenOrder }
   | { readonly kind: "base"; readonly id: number }
   | { readonly kind: "checkpoint"; readonly id: number; readonly path: string }
+  | {
+      readonly kind: "stored";
+      readonly id: number;
+      readonly origin: string;
+      readonly txId: TxId;
+      readonly isOver: boolean;
+    }
   | { readonly kind: "stop"; readonly id: number; readonly deadlineMs: number };
 
 /** From the worker. */

@@ -146,6 +146,25 @@ suite("pageferry doctor", () => {
     for (const secret of [agent, restore]) assert.ok(!(well.all + swapped.all).includes(secret));
   });
 
+  test("asks the API of an SQS queue, and says that the queue itself can be asked nothing", async () => {
+    const data = join(directory, "data");
+    await using serve = startCommand(["serve", "--data", data, "--port", "0", "--json"]);
+    await until("the host is ready", () => serve.io.said.out);
+    const { url } = JSON.parse(serve.io.said.out);
+    const queue = ["--queue", "sqs://123456789012/backup?region=eu-west-1", "--staging", "s3://backup-stage"];
+
+    const alone = await doctor([path, ...queue, "--data", data]);
+    const lacking = await doctor([path, ...queue, "--data", data, "--restore"]);
+    const together = await doctor([path, ...queue, "--api", url, "--restore", "--data", data]);
+
+    assert.deepEqual(alone.fails, []);
+    assert.match(alone.all, /only a message could tell/);
+    assert.match(lacking.fails.join(), /restore .*an SQS queue alone cannot say what there is/);
+    assert.deepEqual(together.fails, []);
+    assert.match(together.oks, /queue .*knows app/);
+    assert.match(together.oks, /restore .*may read there/);
+  });
+
   test("says who holds the database", async () => {
     const hold = 'exec flock --exclusive --no-fork "$0" sh -c "echo held; exec sleep 60"';
     const holder = spawn("sh", ["-c", hold, path]);

@@ -6,7 +6,13 @@ import type { CommandEnd, CommandSpec } from "../command.ts";
 import { shadowDir } from "../data-dir.ts";
 import { type Finding, failed, formatFindings, ok } from "../doctor/finding.ts";
 import type { Io } from "../io.ts";
-import { commonOptions, loadRunSettings, type RunOptions, type RunSettings } from "../run-options.ts";
+import {
+  commonOptions,
+  loadRunSettings,
+  queueOptions,
+  type RunOptions,
+  type RunSettings,
+} from "../run-options.ts";
 
 interface DoctorOptions extends RunOptions {
   /** Milliseconds. */
@@ -24,10 +30,7 @@ export const doctorCommand: CommandSpec<DoctorOptions> = {
     { syntax: "[databases...]", description: "bolt database files (default: those of the configuration)" },
   ],
   options: [
-    {
-      flags: "--host <url>",
-      description: "the host that an agent sends to: what `replicate` would need is looked at",
-    },
+    ...queueOptions,
     {
       flags: "--shadow <dir>",
       description: "where commits are kept until a replica has them (default DIR/shadow)",
@@ -44,7 +47,7 @@ export const doctorCommand: CommandSpec<DoctorOptions> = {
 Examples:
   pageferry doctor /srv/app/app.db                             what \`up\` would need
   pageferry doctor --config /etc/pageferry.yml
-  PAGEFERRY_TOKEN=… pageferry doctor app.db --host http://10.0.0.5:7373      what \`replicate\` would need
+  PAGEFERRY_TOKEN=… pageferry doctor app.db --host http://10.0.0.5:7373      with --host or --queue: what \`replicate\` would need
   pageferry doctor --json | jq '.findings[] | select(.level == "fail")'
 
 It looks at the configuration, each database (format, freelist, how fast it commits, whether that can be followed), rights, clock, disk,

@@ -4,11 +4,12 @@ import { PageferryError, parseDuration } from "@pageferry/format";
 import { catchUp, caughtUpJson, formatCaughtUp } from "../catch-up.ts";
 import type { CommandSpec } from "../command.ts";
 import { createHostClient } from "../host-client.ts";
-import { restoreToken } from "../restore-source.ts";
+import { readingHost, restoreToken } from "../restore-source.ts";
 import {
   agentOptions,
   commonOptions,
   loadRunSettings,
+  queueOptions,
   type RunOptions,
   requireDatabases,
   startOptions,
@@ -28,12 +29,12 @@ const timeoutMsDefault = 10 * 60_000;
 /** The command. */
 export const replicateCommand: CommandSpec<ReplicateOptions> = {
   name: "replicate",
-  summary: "send the commits of databases to a host",
+  summary: "send the commits of databases to a host or to an SQS queue",
   arguments: [
     { syntax: "[databases...]", description: "bolt database files (default: those of the configuration)" },
   ],
   options: [
-    { flags: "--host <url>", description: "the host, as `pageferry serve` prints it" },
+    ...queueOptions,
     {
       flags: "--shadow <dir>",
       description: "where commits are kept until a replica has them (default DIR/shadow)",
@@ -51,11 +52,13 @@ export const replicateCommand: CommandSpec<ReplicateOptions> = {
   examples: `
 Examples:
   PAGEFERRY_TOKEN=… pageferry replicate app.db --host http://10.0.0.5:7373
+  pageferry replicate app.db --queue 'sqs://123456789012/backup?region=eu-west-1' --staging s3://backup-stage
   pageferry replicate --config pageferry.yml
 
   pageferry replicate --config pageferry.yml --restore --exec "app --db app.db"   restores, runs it, flushes, ends as it ended
   pageferry replicate --once --wait app.db --host http://10.0.0.5:7373     for cron, or before a machine is switched off
 
+With --queue AWS's credentials come by its default chain, such as the machine's role; PAGEFERRY_TOKEN is for --api.
 Everything is kept in the shadow first: a host that is away for hours loses nothing. SIGTERM drains and ends with 0.
 --exec runs a program without a shell, with this process's streams; it gets no token. Restores take PAGEFERRY_RESTORE_TOKEN.
 --once reaches what the database held when it was looked at, not what is committed meanwhile. --wait is content with one replica; with
@@ -98,7 +101,7 @@ async function reachOnce(
   const token = wait ? await restoreToken(place) : undefined;
   const caught = await catchUp({
     ...{ status, queue, isStoredToo: wait, timeoutMs: timeout, signal: io.signal },
-    reader: token === undefined ? undefined : createHostClient(config.queue?.url ?? "", token),
+    reader: token === undefined ? undefined : createHostClient(readingHost(config), token),
   });
   io.out(json ? caughtUpJson(caught) : formatCaughtUp(caught));
 }

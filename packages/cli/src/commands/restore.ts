@@ -96,8 +96,8 @@ async function openUnlessMissing(
   io: Io,
 ): Promise<BackupSource | undefined> {
   try {
-    const { data: dataDir, config, manifestKey } = options;
-    const source = await openBackupSource(froms, io, { dataDir, config, manifestKey });
+    const { data: dataDir, config, manifestKey, acknowledge } = options;
+    const source = await openBackupSource(froms, io, { dataDir, config, manifestKey, acknowledge });
     const isEmpty = options.ifReplicaExists === true && (await source.points(io.signal)).length === 0;
     if (!isEmpty) return source;
     await source[Symbol.asyncDispose]();

@@ -19,6 +19,25 @@ async function commandOn(t: TestContext) {
 }
 
 suite("pageferry token", () => {
+  test("create --record keeps nothing, and prints what a deployment is to know of the token", async () => {
+    const io = capturedIo();
+
+    const code = await run(["token", "create", "--record", "--scopes", "restore", "--database", "app"], io);
+
+    assert.equal(code, 0, io.said.err);
+    const { token, record } = JSON.parse(io.said.out) as { token: string; record: Record<string, unknown> };
+    const [, id, secret = ""] = /^pf_([0-9a-f]{12})_(.*)$/.exec(token) ?? [];
+    assert.deepEqual(
+      [record.id, record.scopes, record.databases, record.version],
+      [id, ["restore"], ["app"], 1],
+    );
+    assert.ok(!JSON.stringify(record).includes(secret) && !io.said.err.includes(secret));
+
+    const refused = capturedIo();
+    assert.equal(await run(["token", "create", "--record", "--data", "somewhere"], refused), 2);
+    assert.match(refused.said.err, /--record keeps nothing/);
+  });
+
   test("create prints the token alone, once, and says beside it what it may", async (t) => {
     const { data, token } = await commandOn(t);
 

@@ -13,6 +13,7 @@ interface TokenFlags {
   readonly expires: number;
   readonly note: string;
   readonly data: string;
+  readonly record: boolean;
   readonly json: boolean;
 }
 
@@ -40,6 +41,10 @@ export const tokenCommand: CommandSpec<TokenFlags> = {
       parse: parseExpiry,
     },
     { flags: "--note <text>", description: "create: what it is for" },
+    {
+      flags: "--record",
+      description: "create: keep nothing, print the token and the record that a deployment on AWS is to know",
+    },
     { flags: "--data <dir>", description: `the host's data directory (default ${defaultDataDir})` },
     jsonOption,
   ],
@@ -49,11 +54,13 @@ Examples:
   pageferry token create --scopes read,restore --expires 30d --note "restore drill"
   pageferry token list
   pageferry token revoke 3f9c2a7be014
+  pageferry token create --record --scopes restore                 {"token":…,"record":…}: the record goes into PAGEFERRY_TOKENS
 
 The token is printed once, alone on standard output; what is kept is its hash. A host that runs takes and refuses it within a second.
 To replace one: create another, give it to its user, then revoke the old one.`,
   async run([action = "", id], flags, io) {
-    const made = [flags.scopes, flags.database, flags.expires, flags.note].some((flag) => flag !== undefined);
+    const given = [flags.scopes, flags.database, flags.expires, flags.note, flags.record];
+    const made = given.some((flag) => flag !== undefined);
     if (made && action !== "create")
       throw new PageferryError("bad-request", `token ${action}: it takes --data and --json only`);
     if ((id !== undefined) !== (action === "revoke") && isKnown(action)) {
@@ -72,13 +79,20 @@ function isKnown(action: string): boolean {
 }
 
 async function create(flags: Partial<TokenFlags>, io: Io): Promise<void> {
-  const { scopes = "agent", database, expires, note, data = defaultDataDir, json = false } = flags;
-  const { createToken, parseScopes } = await import("@pageferry/functions");
+  const { scopes = "agent", database, expires, note, data = defaultDataDir, record: isRecord, json } = flags;
+  if (isRecord === true && flags.data !== undefined)
+    throw new PageferryError(
+      "bad-request",
+      "token create: --record keeps nothing in DIR, so leave --data out",
+    );
+  const { createToken, makeToken, parseScopes } = await import("@pageferry/functions");
   const nowMs = io.now();
   const expiresAtMs = expires === undefined ? undefined : Math.round(nowMs + expires);
   const wanted = { scopes: parseScopes(scopes), databases: database ?? ("*" as const), expiresAtMs, note };
-  const { token, record } = await createToken(data, wanted, nowMs);
-  io.out(json ? `${JSON.stringify({ token, ...shown(record) })}\n` : `${token}\n`);
+  const { token, record } =
+    isRecord === true ? makeToken(wanted, nowMs) : await createToken(data, wanted, nowMs);
+  if (isRecord === true) io.out(`${JSON.stringify({ token, record })}\n`);
+  else io.out(json === true ? `${JSON.stringify({ token, ...shown(record) })}\n` : `${token}\n`);
   const until = expiresAtMs === undefined ? "" : ` until ${timeOf(expiresAtMs)}`;
   io.err(
     `token ${record.id}: ${record.scopes.join(", ")} on ${databasesOf(record)}${until}; it is not shown again\n`,

@@ -17,7 +17,7 @@ const envelopeOf = (database: string) =>
 
 async function start(t: TestContext) {
   const dataDir = await mkdtemp(join(tmpdir(), "pageferry-auth-"));
-  t.after(() => rm(dataDir, { recursive: true, force: true }));
+  t.after(() => rm(dataDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
   const logged: string[] = [];
   const log = (fields: object, message: string) => logged.push(`${message} ${JSON.stringify(fields)}`);
   const host = await localHost(

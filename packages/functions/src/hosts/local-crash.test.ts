@@ -107,7 +107,7 @@ async function storedIn(directory: string): Promise<Set<number>> {
 
 test("every envelope that was answered with 202 is in the replica, after the host was killed at random moments", async (t: TestContext) => {
   const dataDir = await mkdtemp(join(tmpdir(), "pageferry-crash-"));
-  t.after(() => rm(dataDir, { recursive: true, force: true }));
+  t.after(() => rm(dataDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
   const acknowledged: number[] = [];
   let at = 4;
 

@@ -79,7 +79,7 @@ if (inChild !== undefined) await fillAndFree(inChild);
 else {
   test("a full disk is told in a code, loses nothing that was acknowledged, and work goes on when there is room", async (t) => {
     const directory = await mkdtemp(join(tmpdir(), "pageferry-small-disk-"));
-    t.after(() => rm(directory, { recursive: true, force: true }));
+    t.after(() => rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
     const flags = process.execArgv.filter((flag) => !flag.startsWith("--test"));
     // A file system of its own, in name spaces of its own: nothing is left of it when the child ends.
     const mount = 'mount -t tmpfs -o size=12m tmpfs "$0" && exec "$@"';

@@ -1,6 +1,6 @@
 // The host's HTTP server on Node: where it listens, how long it waits for whom, and what it says to those who speak no HTTP.
 
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import { type Config, PageferryError } from "@pageferry/format";
@@ -63,10 +63,36 @@ function serverOf(
     insecureHTTPParser: false,
     requireHostHeader: true,
   };
-  const server = createServer(options, getRequestListener(fetch, { errorHandler: answerTo }));
+  const listener = getRequestListener(fetch, { errorHandler: answerTo });
+  const refused = new WeakSet<Socket>();
+  const server = createServer(options, (incoming, outgoing) => {
+    const { socket } = incoming;
+    // What stands behind such a request on its line may have been read as a part of it elsewhere.
+    if (refused.has(socket)) return;
+    if (hostsIn(incoming) <= 1) return void listener(incoming, outgoing);
+    refused.add(socket);
+    refuseHosts(outgoing);
+  });
   server.timeout = idleMs;
   server.on("clientError", refuseConnection);
   return server;
+}
+
+/** Node keeps the first and forgets the others; a proxy before us may have gone by another one. */
+function hostsIn({ rawHeaders }: IncomingMessage): number {
+  return rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === "host").length;
+}
+
+function refuseHosts(outgoing: ServerResponse): void {
+  const told = new PageferryError("bad-request", "the request has more than one Host header");
+  const requestId = newRequestId();
+  const { status, headers, body } = problemOf(told, { isAboutRequest: true, requestId });
+  const own = {
+    connection: "close",
+    "content-length": Buffer.byteLength(body),
+    [requestIdHeader]: requestId,
+  };
+  outgoing.writeHead(status, { ...headers, ...own }).end(body);
 }
 
 /** What never came to the app: a request that the platform knows none of, such as one with an impossible Host. */

@@ -14,7 +14,7 @@ const history = historyOf("a1");
 
 async function open(t: TestContext, more: Partial<LocalHostConfig> = {}) {
   const dataDir = await mkdtemp(join(tmpdir(), "pageferry-signals-"));
-  t.after(() => rm(dataDir, { recursive: true, force: true }));
+  t.after(() => rm(dataDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
   const listen = { host: "127.0.0.1", port: 0 };
   const host = await localHost({ dataDir, listen, ...more }, { settleMs: 50 });
   t.after(() => host.close());

@@ -15,7 +15,7 @@ const newest = (id: number) => ({ newestTxId: txId(id), newestStampMs: epochMs +
 
 async function directoryOf(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "pageferry-status-"));
-  t.after(() => rm(directory, { recursive: true, force: true }));
+  t.after(() => rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
   return directory;
 }
 

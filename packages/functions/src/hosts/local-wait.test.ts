@@ -14,15 +14,21 @@ const history = historyOf("a1");
 const hex = (id: number): string => formatTxId(txId(id));
 const newest = (id: number) => ({ newestTxId: txId(id), newestStampMs: epochMs + id * 1000 });
 
+/** Hosts by their test: a directory is removed when nobody writes into it any more. */
+const hosts = new WeakMap<TestContext, LocalHost[]>();
+
 async function temporaryDirectory(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "pageferry-wait-"));
-  t.after(() => rm(directory, { recursive: true, force: true }));
+  t.after(async () => {
+    await Promise.all((hosts.get(t) ?? []).map((host) => host.close({ deadlineMs: 0 })));
+    await rm(directory, { recursive: true, force: true });
+  });
   return directory;
 }
 
 async function start(t: TestContext, dataDir: string, replicas: readonly ReplicaConfig[]) {
   const host = await localHost({ dataDir, listen: { host: "127.0.0.1", port: 0 }, replicas });
-  t.after(() => host.close({ deadlineMs: 0 }));
+  hosts.set(t, [...(hosts.get(t) ?? []), host]);
   return host;
 }
 

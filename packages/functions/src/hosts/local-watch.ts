@@ -15,7 +15,8 @@ import { createWaiting, type WaitingOptions } from "../wait.ts";
 import type { WaitApiOptions } from "../wait-api.ts";
 
 /** What the API is given. */
-interface WatchRoutes extends WaitApiOptions, EventsApiOptions {
+interface WatchRoutes extends WaitApiOptions {
+  readonly events: EventsApiOptions;
   readonly lagHistory: LagHistories["of"];
 }
 
@@ -81,12 +82,15 @@ export function createWatch({ now, notes }: WatchOptions): Watch {
     },
     shown: { lagHistory: lags.of, events: () => events.since(0) },
     routes: (parts) => ({
-      ...{ events, changes, closing: closing.signal, lagHistory: lags.of },
+      ...{ closing: closing.signal, lagHistory: lags.of },
       waitFor: createWaiting({ ...parts, changes }),
-      onEvent(listener) {
-        const own = (): void => listener();
-        listeners.add(own);
-        return () => listeners.delete(own);
+      events: {
+        ...{ events, changes, closing: closing.signal },
+        onEvent(listener) {
+          const own = (): void => listener();
+          listeners.add(own);
+          return () => listeners.delete(own);
+        },
       },
     }),
     end: () => closing.abort(),

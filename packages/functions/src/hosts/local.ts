@@ -191,7 +191,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     ...watch.routes({ ...standing, databases }),
     alarms: () => alarms.list().map(alarmStatus),
-    page,
+    ...{ page, profileOf: page.profileOf },
     ...writtenDown(config, options),
   });
   const server = options.http === false ? undefined : await listen(api.fetch, config.listen);

@@ -24,7 +24,6 @@ export interface ArchiveView {
   readonly points: readonly Point[];
   /** Newest first. */
   readonly generations: readonly GenerationTimeline[];
-  readonly objects: number;
   readonly warnings: readonly string[];
   /** The time of a point, where it is one and has one. */
   stampOf(generation: string, txid: string): number | undefined;
@@ -40,7 +39,7 @@ const keptMax = 4;
  * The readers of replicas that answer: nobody waits for one that is away to find a point, unless there is no other. What only it has is not seen
  * then, which is said.
  */
-function answering<Reader extends ArchiveReader>(
+export function answering<Reader extends ArchiveReader>(
   readers: readonly Reader[],
   replicas: readonly Pick<ReplicaStatus, "name" | "breaker">[],
 ): { readonly readers: readonly Reader[]; readonly away: readonly string[] } {
@@ -101,7 +100,7 @@ async function read(
   let stamps: ReadonlyMap<string, number | null> | undefined;
   return {
     warnings: [...away.map((name) => `${name} is away: what only it has is not shown`), ...warnings],
-    ...{ points, objects: archive.objects.length, generations: timelineOf(listing) },
+    ...{ points, generations: timelineOf(listing) },
     stampOf(generation, txid) {
       stamps ??= new Map(
         points.map((point) => [`${point.generation} ${formatTxId(point.txId)}`, point.stampMs]),

@@ -1,4 +1,4 @@
-// The cookie that holds a session's id. Its name says what it may be relied on for: `__Host-` where the line is encrypted; elsewhere the
+// The cookie that holds a session's id, and the address that it is for. Its name says what it may be relied on for: `__Host-` where the line is encrypted; elsewhere the
 // port, since browsers share cookies between the ports of one machine.
 
 const name = "pageferry";
@@ -6,6 +6,12 @@ const name = "pageferry";
 /** Whether the line to the browser is encrypted, here or at a proxy before us. Who lies about it makes their own cookie stricter. */
 export function isEncrypted(url: string, headers: Headers): boolean {
   return new URL(url).protocol === "https:" || headers.get("x-forwarded-proto") === "https";
+}
+
+/** Of this host, as the browser calls it. */
+export function originOf({ url, headers }: { readonly url: string; readonly headers: Headers }): string {
+  const { protocol, host } = new URL(url);
+  return `${isEncrypted(url, headers) ? "https:" : protocol}//${host}`;
 }
 
 function cookieName(url: string, isSecure: boolean): string {

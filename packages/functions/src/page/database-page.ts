@@ -10,6 +10,7 @@ import { pathOf } from "./layout.ts";
 import { alarmsSection, badge, lagWord, replicaNotes, withCode } from "./overview.ts";
 import type { Judged } from "./safety.ts";
 import { sparkline } from "./sparkline.ts";
+import { storageSection } from "./storage-section.ts";
 import { type Chart, chartKey, type Marked, sliceWord, timelineChart } from "./timeline-chart.ts";
 import { slicesOf, type Ways, type Window, waysFrom, wholeWindow, windowOf } from "./window.ts";
 import { ago, bytesWord, count, exact, exactTime, txIdMark } from "./words.ts";
@@ -29,6 +30,7 @@ export interface DatabaseView {
   readonly history: Readonly<Record<string, LagHistory>>;
   readonly profile: Profile;
   readonly mayRestore: boolean;
+  readonly mayInspect: boolean;
   readonly mayOperate: boolean;
   readonly nowMs: number;
   readonly lagMsMax: number;
@@ -43,8 +45,10 @@ export function databaseMain(view: DatabaseView): Html {
     standing.todo === undefined ? none : html`<p><strong>What to do:</strong> ${withCode(standing.todo)}</p>`
   }</div>
 ${view.mayRestore ? restoreSection(view) : none}
+${view.mayInspect ? inspectSection(name) : none}
 ${view.archive === undefined ? none : timelineSection(view, view.archive)}
 ${replicasSection(view)}
+${storageSection(status.replicas)}
 ${pinsSection(view)}
 ${status.alarms.length === 0 ? none : alarmsSection(status.alarms, view.nowMs)}
 ${factsSection(view)}`;
@@ -59,6 +63,12 @@ function restoreSection({ judged, archive, profile, nowMs }: DatabaseView): Html
 <form class="tools" method="get" action="${pathOf(name, "/restore")}"><label>The newest point not later than (UTC) <input type="datetime-local" name="timestamp" step="1" required value="${new Date(at).toISOString().slice(0, 19)}"></label><button class="main">Choose this time</button></form>
 <p>${newest === undefined ? none : html`<a class="button" href="${pathOf(name, "/restore")}">The newest point</a> ${exact(newest.stampMs, nowMs)}`}</p>
 <form class="tools" method="get" action="${pathOf(name, "/restore")}"><label>Or a transaction <input type="text" name="txid" required maxlength="20" pattern="[0-9a-fA-F]{16}|[0-9]{1,15}" title="16 hex digits as they are shown here, or a shorter decimal number" autocomplete="off" spellcheck="false" placeholder="${txid ?? "000000000000002a"}"></label><button>Choose it</button></form></section>`;
+}
+
+function inspectSection(name: string): Html {
+  return html`<section aria-labelledby="inspect-title"><h2 id="inspect-title">Look inside</h2>
+<p class="dim">Buckets, keys and values as they were at any point, without a restore. Each look is logged.</p>
+<p><a class="button" href="${pathOf(name, "/inspect")}">Look inside the newest point</a></p></section>`;
 }
 
 function timelineSection(view: DatabaseView, archive: ArchiveView): Html {
@@ -246,8 +256,7 @@ function pinsSection({ judged, pins, nowMs, mayOperate, archive, mayRestore }: D
   }</section>`;
 }
 
-function factsSection({ judged, archive, nowMs, profile }: DatabaseView): Html {
+function factsSection({ judged, nowMs, profile }: DatabaseView): Html {
   const { generation, host, epoch, txid, time, lastHeard, waiting } = judged.status;
-  const bytes = archive?.generations.reduce((sum, one) => sum + one.bytes, 0);
-  return html`<section aria-labelledby="facts-title"><h2 id="facts-title">Facts</h2><div id="facts" data-live><dl class="facts"><dt>Newest commit seen</dt><dd>${txIdMark(txid)} ${time === null ? none : exact(Date.parse(time), nowMs)}</dd><dt>Agent</dt><dd>${host === null ? html`<span class="dim">not heard of</span>` : html`on <bdi>${host}</bdi>, last heard of ${ago(lastHeard, nowMs)}`}</dd><dt>Generation</dt><dd>${generation === null ? "–" : html`<code>${generation}</code>, epoch ${epoch ?? 0}`}</dd><dt>Waiting for a first replica</dt><dd>${waiting === 0 ? "nothing" : count(waiting, "message")}</dd></dl></div><dl class="facts">${bytes === undefined ? none : html`<dt>Stored</dt><dd>${bytesWord(bytes)} in ${count(archive?.objects ?? 0, "object")}, once for each replica</dd>`}<dt>Taken for</dt><dd>${profile.title}</dd></dl></section>`;
+  return html`<section aria-labelledby="facts-title"><h2 id="facts-title">Facts</h2><div id="facts" data-live><dl class="facts"><dt>Newest commit seen</dt><dd>${txIdMark(txid)} ${time === null ? none : exact(Date.parse(time), nowMs)}</dd><dt>Agent</dt><dd>${host === null ? html`<span class="dim">not heard of</span>` : html`on <bdi>${host}</bdi>, last heard of ${ago(lastHeard, nowMs)}`}</dd><dt>Generation</dt><dd>${generation === null ? "–" : html`<code>${generation}</code>, epoch ${epoch ?? 0}`}</dd><dt>Waiting for a first replica</dt><dd>${waiting === 0 ? "nothing" : count(waiting, "message")}</dd></dl></div><dl class="facts"><dt>Taken for</dt><dd>${profile.title}</dd></dl></section>`;
 }

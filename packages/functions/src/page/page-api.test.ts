@@ -34,9 +34,12 @@ suite("the page", () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  async function open(databases: readonly { name: string; path: string; profile?: ProfileName }[] = []) {
+  async function open(
+    databases: readonly { name: string; path: string; profile?: ProfileName }[] = [],
+    inspect = false,
+  ) {
     const listen = { host: "127.0.0.1", port: 0 };
-    host = await localHost({ dataDir, listen, databases }, { now: () => nowMs, settleMs: 50 });
+    host = await localHost({ dataDir, listen, databases, inspect }, { now: () => nowMs, settleMs: 50 });
     url = host.url ?? "";
   }
 
@@ -308,7 +311,37 @@ suite("the page", () => {
     assert.equal(wrong.status, 422);
     assert.doesNotMatch(await wrong.text(), /pageferry restore -o/);
     assert.equal(right.status, 200);
-    assert.match(await right.text(), /pageferry restore -o node-0000000000000006\.db/);
+    const got = await right.text();
+    assert.match(
+      got,
+      /pageferry restore -o node-0000000000000006\.db .* --acknowledge &quot;loss of funds&quot; http/,
+    );
+    assert.match(got, /href="[^"]*\/restore\?txid=\w+&amp;generation=\w+&amp;acknowledge=loss\+of\+funds"/);
+  });
+
+  test("leads inside only where the host lets somebody look, and only who may", async () => {
+    await commit("app", 6);
+    const scopes: readonly Scope[] = ["read", "restore", "inspect"];
+    const link = /href="\/db\/app\/inspect/;
+    const { token } = await tokenOf(scopes);
+    const off = await signIn(token);
+    assert.doesNotMatch(await textOf("/db/app", off), link);
+    assert.doesNotMatch(await textOf("/db/app/restore", off), link);
+    assert.match(await textOf("/db/app/inspect", off, 403), /<code>inspect: true<\/code>/);
+
+    await host.close({ deadlineMs: 0 });
+    await open([], true);
+    const on = await signIn(token);
+    const others = await signIn((await tokenOf(["read", "restore", "operate"])).token);
+    const elsewhere = await signIn((await tokenOf(scopes, ["other"])).token);
+
+    assert.match(await textOf("/db/app", on), link);
+    assert.match(await textOf("/db/app/restore", on), link);
+    assert.match(await textOf("/db/app/inspect?path=//", on, 400), /a name of a bucket or key/);
+    assert.doesNotMatch(await textOf("/db/app", others), link);
+    assert.match(await textOf("/db/app/inspect", others, 403), /lacks the scope inspect/);
+    assert.match(await textOf("/db/app/inspect", elsewhere, 403), /not for database/);
+    assert.equal((await ask("/db/app/inspect")).status, 303);
   });
 
   test("finds the newest point not later than a time, which without a zone is UTC, and says how far it is", async () => {
@@ -338,6 +371,18 @@ suite("the page", () => {
     await post("/db/app/unpin", fields, session);
 
     assert.doesNotMatch(await textOf("/db/app", session), /before the migration/);
+  });
+
+  test("says what a database takes in each replica", async () => {
+    await commit("app", 6);
+
+    const text = await textOf("/db/app", await signIn(host.token));
+
+    assert.match(
+      text,
+      /<td data-label="Stored">[\d.]+ (KiB|B) <span class="dim">in \d objects, [\d.]+ times its/,
+    );
+    assert.match(text, /known after an hour/);
   });
 
   test("is small when only what keeps itself up to date is asked for, and reads no archive for it", async () => {

@@ -15,6 +15,7 @@ import { type Authenticate, grantOfCall } from "../access.ts";
 import type { ArchiveApi } from "../archive-api.ts";
 import { type AtOnce, createAtOnce } from "../at-once.ts";
 import type { HostReader } from "../host-reader.ts";
+import type { Looks } from "../inspect-looks.ts";
 import type { LagHistory } from "../lag-history.ts";
 import { covers, type Grant } from "../scopes.ts";
 import type { AlarmStatus, DatabaseStatus } from "../status.ts";
@@ -22,9 +23,10 @@ import type { TimeApiOptions } from "../time-api.ts";
 import { alarmsFor, statusFor } from "../views.ts";
 import { type ArchiveViews, createArchiveViews } from "./archive-view.ts";
 import { answerAsset } from "./assets.ts";
-import { isEncrypted } from "./cookie.ts";
+import { originOf } from "./cookie.ts";
 import { databaseMain } from "./database-page.ts";
 import { createFormReader, type FormReader } from "./form.ts";
+import { inspectPage } from "./inspect-route.ts";
 import { documentOf, pathOf, type View } from "./layout.ts";
 import { overviewMain, type RecentEvent, shownOf } from "./overview.ts";
 import {
@@ -78,9 +80,10 @@ interface Parsed {
   /** The database in the path; throws `not-found` for one that is not backed up here. */
   readonly known: (context: Context) => Promise<DatabaseName>;
   readonly archive: Pick<ArchiveApi, "plan">;
+  readonly looks: Looks;
 }
 
-interface Parts extends PageApiOptions, Pick<Parsed, "known"> {
+interface Parts extends PageApiOptions, Pick<Parsed, "known" | "looks"> {
   readonly page: PageOptions;
   readonly views: ArchiveViews;
   readonly atOnce: AtOnce;
@@ -88,11 +91,11 @@ interface Parts extends PageApiOptions, Pick<Parsed, "known"> {
   readonly hasStream: () => boolean;
 }
 
-export function addPageRoutes(app: Hono, options: PageApiOptions, { known, archive }: Parsed): void {
+export function addPageRoutes(app: Hono, options: PageApiOptions, { known, archive, looks }: Parsed): void {
   const { page } = options;
   if (page === undefined) return;
   const parts: Parts = {
-    ...{ ...options, page, known, forms: createFormReader() },
+    ...{ ...options, page, known, looks, forms: createFormReader() },
     views: createArchiveViews(options.readers, archive),
     atOnce: createAtOnce("looks into archives", listingsAtOnce),
     hasStream: () => app.routes.some(({ path }) => path === "/v1/databases/:database/restore"),
@@ -108,6 +111,14 @@ export function addPageRoutes(app: Hono, options: PageApiOptions, { known, archi
   app.post("/db/:database/restore", async (context) => {
     const { acknowledge } = parseAs(acknowledgeFormSchema, await parts.forms.read(context));
     return restorePage(context, parts, acknowledge);
+  });
+  app.get("/db/:database/inspect", async (context) => {
+    const seen = await inspectPage(context, parts);
+    if ("location" in seen) return context.body(null, 303, { location: seen.location });
+    const answer = pageOf(seen.view, seen.status);
+    // What it holds is secret, and what was asked stands beside it: squeezed, its length would tell of both.
+    answer.headers.set("cache-control", "no-store, no-transform");
+    return answer;
   });
   app.post("/db/:database/pin", (context) => changePin(context, parts, "add"));
   app.post("/db/:database/unpin", (context) => changePin(context, parts, "remove"));
@@ -156,7 +167,7 @@ async function awaitUnknown(statuses: readonly DatabaseStatus[], { status }: Par
 }
 
 async function databasePage(context: Context, parts: Parts): Promise<Response> {
-  const { page, views, pins, known } = parts;
+  const { page, views, pins, known, looks } = parts;
   const grant = grantOfCall(context);
   const database = await known(context);
   const { signal } = context.req.raw;
@@ -173,6 +184,7 @@ async function databasePage(context: Context, parts: Parts): Promise<Response> {
     history: page.history?.(database) ?? {},
     profile: page.profileOf(database),
     mayRestore: grant.scopes.has("restore"),
+    mayInspect: looks.isOn && grant.scopes.has("inspect"),
     mayOperate: grant.scopes.has("operate"),
   });
   const trail = [{ text: "All", href: "/" }, { text: database }];
@@ -180,7 +192,7 @@ async function databasePage(context: Context, parts: Parts): Promise<Response> {
 }
 
 async function restorePage(context: Context, parts: Parts, typed: string | undefined): Promise<Response> {
-  const { page, views, known, hasStream } = parts;
+  const { page, views, known, hasStream, looks } = parts;
   const grant = grantOfCall(context);
   const database = await known(context);
   const asked = targetIn(context.req.query());
@@ -188,12 +200,11 @@ async function restorePage(context: Context, parts: Parts, typed: string | undef
   const { replicas } = page.standing(database);
   const manifest = await withSlot(grant, parts, () => views.plan(database, replicas, asked, { signal }));
   const profile = page.profileOf(database);
-  const url = new URL(context.req.url);
-  const isSecure = isEncrypted(context.req.url, context.req.raw.headers);
   const main = restoreMain({
     ...{ database, asked, manifest, profile, typed, nowMs: page.now() },
-    origin: `${isSecure ? "https:" : url.protocol}//${url.host}`,
+    origin: originOf(context.req.raw),
     canStream: hasStream(),
+    mayInspect: looks.isOn && grant.scopes.has("inspect"),
     mayOperate: grant.scopes.has("operate"),
   });
   const trail = [{ text: "All", href: "/" }, { text: database, href: pathOf(database) }, { text: "Restore" }];

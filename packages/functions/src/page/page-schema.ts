@@ -32,6 +32,28 @@ const pointQuerySchema = z.object({
   generation: z.string().max(16).optional(),
 });
 
+/** Text out of a form's field: what is empty was not filled in. */
+const nameField = z
+  .string()
+  .max(16 * 1024)
+  .optional()
+  .transform((text) => (text === "" ? undefined : text));
+
+/** What to see of the inside of a backup; docs/operations.md#look-inside says how names are written. */
+export const inspectQuerySchema = z.object({
+  path: z
+    .string()
+    .max(16 * 1024)
+    .default(""),
+  key: nameField,
+  after: nameField,
+  prefix: nameField,
+  at: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).catch(0),
+  as: z.enum(["hex"]).optional().catch(undefined),
+});
+
+export type InspectQuery = z.output<typeof inspectQuerySchema>;
+
 export const signInFormSchema = z.object({
   token: z.string().max(1024).optional(),
   code: z.string().max(64).optional(),

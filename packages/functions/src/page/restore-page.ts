@@ -23,6 +23,7 @@ export interface RestoreView {
   readonly typed: string | undefined;
   /** Whether the host sends whole files. */
   readonly canStream: boolean;
+  readonly mayInspect: boolean;
   readonly mayOperate: boolean;
   readonly nowMs: number;
 }
@@ -39,7 +40,7 @@ ${isKnown ? html`${getSection(view)}${stepsSection(profile, fileName(view))}` : 
 ${view.mayOperate ? pinSection(database, manifest) : none}`;
 }
 
-function pointSection({ database, asked, manifest, nowMs }: RestoreView): Html {
+function pointSection({ database, asked, manifest, mayInspect, nowMs }: RestoreView): Html {
   const { txId, generation, stampMs, predictedBytes, objects, stateHash, predictedSeconds, warnings } = {
     predictedSeconds: undefined,
     ...manifest,
@@ -55,7 +56,11 @@ function pointSection({ database, asked, manifest, nowMs }: RestoreView): Html {
       ? none
       : html`<dt>State hash</dt><dd><code>${formatStateHash(stateHash)}</code>: the restored file is checked against it</dd>`
   }</dl>${warnings.map((warning) => html`<p class="warn"><bdi>${warning}</bdi></p>`)}
-<p><a href="${pathOf(database, "", around)}#timeline">Choose another point near it</a></p></section>`;
+<p><a href="${pathOf(database, "", around)}#timeline">Choose another point near it</a>${
+    mayInspect
+      ? html` · <a href="${pathOf(database, "/inspect", { txid: formatTxId(txId), generation })}">Look inside it</a>`
+      : none
+  }</p></section>`;
 }
 
 function distance({ timestampMs }: RestoreTarget, stampMs: number | null): Html {
@@ -80,12 +85,17 @@ function fileName({ database, manifest }: RestoreView): string {
 }
 
 function getSection(view: RestoreView): Html {
-  const { database, manifest, origin, canStream } = view;
+  const { database, manifest, profile, origin, canStream } = view;
   const [txid, { generation }] = [formatTxId(manifest.txId), manifest];
   const file = fileName(view);
   const api = `${origin}/v1/databases/${encodeURIComponent(database)}`;
-  const query = new URLSearchParams({ txid, generation }).toString();
-  const restore = `pageferry restore -o ${file} --txid ${txid} --generation ${generation} ${api}`;
+  const word = profile.acknowledgement?.word;
+  const query = new URLSearchParams({
+    ...{ txid, generation },
+    ...(word === undefined ? {} : { acknowledge: word }),
+  }).toString();
+  const said = word === undefined ? "" : ` --acknowledge "${word}"`;
+  const restore = `pageferry restore -o ${file} --txid ${txid} --generation ${generation}${said} ${api}`;
   const curl = `curl -f -o ${file} -H "Authorization: Bearer $PAGEFERRY_TOKEN" '${api}/restore?${query}'`;
   const download = html`<p><a class="button main" href="/v1/databases/${encodeURIComponent(database)}/restore?${query}" download="${file}">Download ${file}</a> <span class="dim small">the whole database, as it was</span></p>`;
   return html`<section aria-labelledby="get-title"><h2 id="get-title">Get the file</h2>

@@ -83,8 +83,15 @@ button:hover, .button:hover { border-color: var(--accent); }
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; list-style: none; padding: 0; margin: .2rem 0 .8rem; font-size: .84rem; color: var(--dim); }
 .key svg { vertical-align: -1px; margin-right: .3rem; } .key svg.chart { display: inline-block; width: 14px; background: none; border-radius: 0; }
 dl.facts { display: grid; grid-template-columns: 13rem 1fr; gap: .25rem 1.2rem; margin: 0; }
+div + dl.facts { margin-top: .25rem; }
 dl.facts dt { color: var(--dim); } dl.facts dd { margin: 0; }
 pre.command { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
+details { margin: .5rem 0; } summary { color: var(--accent); cursor: pointer; }
+.crumbs ol { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem; margin: .3rem 0 .6rem; padding: 0; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .92em; }
+.crumbs bdi, .names bdi { white-space: pre-wrap; } .crumbs li + li::before { content: "/"; color: var(--dim); margin-right: .3rem; }
+.names th { font-weight: 400; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .92em; } .names thead th { font: inherit; font-weight: 600; font-size: .84rem; }
+.value { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; margin: .4rem 0; white-space: pre-wrap; overflow: hidden; overflow-wrap: anywhere; }
+.value.hex { list-style: none; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .92em; } .hex li { display: flex; flex-wrap: wrap; gap: 0 1.2em; } .hex li { padding: .08rem 0; } .hex .eight { min-width: 23ch; } .hex span { white-space: pre; }
 .harm { border: 2px solid var(--unsafe); border-radius: 6px; padding: .7rem 1rem; background: var(--unsafe-ground); }
 .harm strong { color: var(--unsafe); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 0 2.5rem; }

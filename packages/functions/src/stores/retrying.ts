@@ -180,8 +180,16 @@ async function put(
 /** The same body, whose every chunk counts as movement. */
 function watched(body: StoreBody, moved: () => void): StoreBody {
   if (body instanceof Uint8Array) return body;
+  const { resumable } = body;
+  const read = async (offset: number, length: number): Promise<Uint8Array> => {
+    moved();
+    const bytes = await resumable?.read(offset, length);
+    moved();
+    return bytes ?? new Uint8Array();
+  };
   return {
     ...body,
+    ...(resumable === undefined ? {} : { resumable: { ...resumable, read } }),
     async *open() {
       for await (const chunk of body.open()) {
         moved();

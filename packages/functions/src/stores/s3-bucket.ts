@@ -248,3 +248,45 @@ export function presignObject(bucket: S3Bucket, key: string, expiresSeconds: num
     }),
   );
 }
+
+/** Bytes that a URL is to take. */
+export interface PresignedPut {
+  readonly size: number;
+  /** 64 lower-case hex digits: the server checks it. */
+  readonly sha256: string;
+  readonly expiresSeconds: number;
+}
+
+/** What somebody without credentials sends. */
+export interface PresignedRequest {
+  readonly method: "PUT";
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A URL that writes one object where there is none. Length, digest and condition are signed: other headers are refused. */
+export function presignUpload(
+  bucket: S3Bucket,
+  key: string,
+  { size, sha256, expiresSeconds }: PresignedPut,
+): Promise<PresignedRequest> {
+  return request(bucket, `presigning ${key}`, {}, async (client) => {
+    const checksum = Buffer.from(sha256, "hex").toString("base64");
+    const command = new PutObjectCommand({
+      ...{ Bucket: bucket.bucket, Key: key, IfNoneMatch: "*" },
+      ...{ ContentLength: size, ChecksumSHA256: checksum },
+    });
+    const signed = new Set(["content-length", "if-none-match", "x-amz-checksum-sha256"]);
+    const url = await getSignedUrl(client, command, {
+      expiresIn: expiresSeconds,
+      signableHeaders: new Set(["host", ...signed]),
+      unhoistableHeaders: signed,
+    });
+    const headers = {
+      "content-length": String(size),
+      "if-none-match": "*",
+      "x-amz-checksum-sha256": checksum,
+    };
+    return { method: "PUT", url, headers };
+  });
+}

@@ -6,6 +6,7 @@ import { isPageferryError, PageferryError } from "@pageferry/format";
 import { bodySize, gather, haveSameBytes, openBody } from "../body.ts";
 import type { CallOptions, ReplayableBody, StoreBody } from "../store.ts";
 import { head, putBytes, type S3Bucket, type Written } from "./s3-bucket.ts";
+import { copyInParts, isResumable } from "./s3-copy.ts";
 import { wasCut } from "./s3-errors.ts";
 import { readObject } from "./s3-read.ts";
 import { partBytes, uploadParts } from "./s3-upload.ts";
@@ -90,7 +91,10 @@ async function putWhole(target: Target, bytes: Uint8Array, isNew: boolean): Prom
 async function putParts(target: Target, isNew: boolean): Promise<Outcome> {
   const { bucket, key, where, body, call } = target;
   const size = bodySize(body);
-  const outcome = await uploadParts(bucket, key, body, { ...call, where, size, isNew });
+  const options = { ...call, where, size, isNew };
+  const outcome = isResumable(body)
+    ? await copyInParts(bucket, key, body, options)
+    : await uploadParts(bucket, key, body, options);
   if (typeof outcome === "string") return outcome;
   if (await isPresentOr(target, outcome.error)) return "present";
   throw outcome.error;

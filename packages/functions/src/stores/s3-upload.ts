@@ -87,8 +87,8 @@ export async function uploadParts(
   }
 }
 
-/** A conflict, or a lost answer: then a second attempt to complete finds no upload, and so do we. */
-function completionOutcome(error: unknown, isNew: boolean, bucket: string): Uploaded {
+/** What a failure to complete means: a conflict, or a lost answer: then a second attempt to complete finds no upload, and so do we. */
+export function completionOutcome(error: unknown, isNew: boolean, bucket: string): Uploaded {
   const condition = isNew ? conditionOutcome(error, bucket) : undefined;
   if (condition !== undefined) return condition;
   const cause = isPageferryError(error) ? error.cause : undefined;
@@ -149,9 +149,14 @@ async function sendPart(
 ): Promise<unknown> {
   const { input } = command as unknown as UploadPartCommand;
   if (input.Body instanceof Uint8Array) input.ContentMD5 = md5(input.Body);
+  return tryAgain(() => run(command, call), call);
+}
+
+/** Sends a part, again and again where its connection breaks. */
+export async function tryAgain<Answer>(send: () => Promise<Answer>, call: CallOptions): Promise<Answer> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await run(command, call);
+      return await send();
     } catch (error) {
       if (attempt >= partAttemptsMax || !isPageferryError(error, "unavailable") || isSilence(error))
         throw error;

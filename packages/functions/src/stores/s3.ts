@@ -14,7 +14,10 @@ import {
 import {
   abortOldUploads,
   openBucket,
+  type PresignedPut,
+  type PresignedRequest,
   presignObject,
+  presignUpload,
   putBytes,
   removeObject,
   type S3Bucket,
@@ -49,6 +52,8 @@ const presignSecondsMax = 7 * 24 * 60 * 60;
 export interface S3Store extends Store {
   /** For 1 second to a week; a role's credentials may end sooner. */
   presign(name: string, options: { readonly expiresSeconds: number }): Promise<string>;
+  /** A URL that stores one object, of these very bytes and where there is none, for those who send the headers with it. */
+  presignPut(name: string, put: PresignedPut): Promise<PresignedRequest>;
 }
 
 /** A store in a bucket, which must exist. Nothing is connected until it is used. Errors: `bad-config` for contradictions. */
@@ -97,6 +102,7 @@ export function s3Store(options: S3StoreOptions): S3Store {
       return presignObject(bucket, keyOf(name), expiresSeconds);
     },
     differences: () => differences(bucket, writeOnce),
+    presignPut: (name, put) => presignUpload(bucket, keyOf(name), put),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -1,0 +1,5 @@
+// The function that restores points and checks them.
+
+import { scheduled, verifyTask } from "./schedules.ts";
+
+export const handler = scheduled(verifyTask);
