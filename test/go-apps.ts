@@ -87,6 +87,11 @@ function writerArguments(options: WriterOptions): string[] {
   return args;
 }
 
+/** A writer as `--exec` takes it. */
+export function writerCommandLine(options: WriterOptions): string {
+  return [boltapp(), ...writerArguments(options)].map((word) => `'${word}'`).join(" ");
+}
+
 /** Starts a writer and waits until its database is open and filled. */
 export async function startWriter(options: WriterOptions): Promise<Writer> {
   const child = startProcess(boltapp(), writerArguments(options));

@@ -49,8 +49,8 @@ export interface AgentOptions extends Partial<AgentSettings> {
   readonly now?: () => number;
   /** 0 to 1, for the jitter of retries. */
   readonly random?: () => number;
-  /** What captures a file. Default: `openBoltFileSource`. */
-  readonly openSource?: (options: BoltFileSourceOptions) => CaptureSource;
+  /** What captures a file. Default: `openBoltFileSource`. `null`: nothing is captured, only what the shadow holds is sent. */
+  readonly openSource?: ((options: BoltFileSourceOptions) => CaptureSource) | null;
 }
 
 /** What `status` says. */
@@ -182,7 +182,7 @@ function sharedOf(options: AgentOptions): SharedParts {
     budget: createBudget(settings.recentBytesMax),
     encodeGate: createGate(encodedAtATime),
     callGate: createGate(callsAtATime),
-    openSource: options.openSource ?? openBoltFileSource,
+    openSource: options.openSource === undefined ? openBoltFileSource : options.openSource,
   };
 }
 

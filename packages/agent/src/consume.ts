@@ -5,6 +5,7 @@ import { type Chapter, lastTxIdOf, openChapter } from "./chapter.ts";
 import type { Cursor } from "./cursor.ts";
 import type { DatabaseState } from "./database-state.ts";
 import { beginGeneration } from "./generation.ts";
+import { forgetRestored } from "./restored-note.ts";
 import { shadowCompression } from "./settings.ts";
 import type { BaseEvent, BeginEvent, CaptureEvent, DeltaEvent } from "./sources/capture-event.ts";
 import {
@@ -68,6 +69,8 @@ export async function consume(state: DatabaseState, events: AsyncIterable<Captur
       state.shared.logger.error({ database: state.place.name, err: error }, "capturing ended");
       state.alarms.raiseError("source", error);
     }
+  } finally {
+    state.source = undefined;
   }
 }
 
@@ -85,7 +88,8 @@ async function take(state: DatabaseState, event: CaptureEvent): Promise<void> {
       return state.lag.seen(event.txId, event.atMs);
     case "alarm": {
       const { code, message, hint } = event;
-      return state.alarms.raise("source", { code, message, hint });
+      state.alarms.raise("source", { code, message, hint });
+      return state.looked.notify();
     }
     case "cleared":
       return state.alarms.clear("source", event.code);
@@ -95,6 +99,13 @@ async function take(state: DatabaseState, event: CaptureEvent): Promise<void> {
 }
 
 async function takeBegin(state: DatabaseState, event: BeginEvent): Promise<void> {
+  await goOnOrBegin(state, event);
+  // Only now does the rest of the status speak of the same history.
+  state.foundTxId = event.txId;
+  state.looked.notify();
+}
+
+async function goOnOrBegin(state: DatabaseState, event: BeginEvent): Promise<void> {
   const previous = state.chapters.at(-1);
   if (event.via === "continue" && previous !== undefined) {
     state.cursor.update({ identity: event.identity });
@@ -111,11 +122,15 @@ async function takeBegin(state: DatabaseState, event: BeginEvent): Promise<void>
     random: randomBytes(8),
     lastTxId: previous === undefined ? null : lastTxIdOf(previous),
     isParentWhole: previous !== undefined && isWhole(state, previous),
+    restoredFrom: event.reason === "restored" ? state.restoredFrom : null,
   };
   const cursor = beginGeneration(state.cursor.value(), event, facts);
   state.cursor.update(cursor);
   await untilSaved(state);
   await openBegun(state, cursor, event.txId);
+  if (state.restoredFrom === null || state.abort.signal.aborted) return;
+  state.restoredFrom = null;
+  await untilDone(state, () => forgetRestored(state.place.directory));
 }
 
 /** The newest state of a chapter that the archive has or will have; for an empty bridge, the parent's. */

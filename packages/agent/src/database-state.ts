@@ -1,5 +1,5 @@
 // The parts of one database's agent, as its functions share them.
-import type { DatabaseName } from "@pageferry/format";
+import type { DatabaseName, GenerationParent, TxId } from "@pageferry/format";
 import type { AgentEmitter } from "./agent-events.ts";
 import type { Alarms } from "./alarms.ts";
 import type { Chapter } from "./chapter.ts";
@@ -29,7 +29,8 @@ export interface SharedParts {
   readonly budget: Budget;
   readonly encodeGate: Gate;
   readonly callGate: Gate;
-  readonly openSource: (options: BoltFileSourceOptions) => CaptureSource;
+  /** `null`: nothing is captured, what the shadow holds is sent. */
+  readonly openSource: ((options: BoltFileSourceOptions) => CaptureSource) | null;
 }
 
 /** Which database, and where it keeps its things. */
@@ -61,7 +62,14 @@ export interface DatabaseState {
   /** Nothing more is begun. */
   readonly stopping: AbortController;
   chapters: readonly Chapter[];
+  /** While it is open. */
   source: CaptureSource | undefined;
+  /** The source has found something out about the file: what it holds, or that something is wrong with it. */
+  readonly looked: Wake;
+  /** What the file was restored from, until the generation that names it has begun. */
+  restoredFrom: GenerationParent | null;
+  /** What the last look at the whole file found; null: there was none yet. */
+  foundTxId: TxId | null;
   /** The newest stamp given. */
   stampMs: number;
   /** Whether the host can say what it needs; so it is taken until it says it cannot. */

@@ -14,6 +14,8 @@ export interface DatabaseStatus {
   readonly generation: Generation | null;
   /** `null` until the host was reached for the first time. */
   readonly epoch: number | null;
+  /** The newest transaction when the whole file was last looked at, as at the start; `null` until then. */
+  readonly foundTxId: TxId | null;
   /** The newest transaction in the file. */
   readonly seenTxId: TxId | null;
   /** Durable on this machine, in the shadow or in the page table. */
@@ -39,6 +41,7 @@ export interface StatusFacts {
   readonly chapters: readonly Chapter[];
   readonly checkpoint: TableCheckpoint | null;
   readonly lag: Lag;
+  readonly foundTxId: TxId | null;
   readonly alarms: readonly Alarm[];
   readonly nowMs: number;
 }
@@ -59,6 +62,7 @@ export function statusOf(facts: StatusFacts): DatabaseStatus {
     state: facts.state,
     generation: chapter?.generation ?? null,
     epoch: cursor?.epoch ?? null,
+    foundTxId: facts.foundTxId,
     seenTxId: facts.lag.newestTxId() ?? shadowedTxId,
     shadowedTxId,
     acknowledgedTxId,

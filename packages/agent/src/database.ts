@@ -10,9 +10,11 @@ import { type CursorStore, openCursor } from "./cursor.ts";
 import { type DatabaseLock, lockDatabase } from "./database-lock.ts";
 import type { DatabasePlace, DatabaseState, SharedParts } from "./database-state.ts";
 import { type DatabaseStatus, statusOf } from "./database-status.ts";
+import { stopDatabase } from "./database-stop.ts";
 import { inspectWhenDue } from "./inspect.ts";
 import { createLag } from "./lag.ts";
 import { openReference } from "./reference.ts";
+import { readRestored } from "./restored-note.ts";
 import { createSender } from "./send.ts";
 import { isSentAsKept } from "./settings.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
@@ -44,9 +46,6 @@ export interface DatabaseAgent {
 /** Between attempts to make the state to go on from, on a full disk. */
 const readAgainMs = 1000;
 
-/** What a final checkpoint may take of the time to stop; without it a restart rolls forward a little more. */
-const checkpointShareOfStop = 0.3;
-
 /** Opens a database and begins to capture it. Throws `locked` when another agent has it. */
 export async function openDatabase(shared: SharedParts, place: DatabasePlace): Promise<DatabaseAgent> {
   await makeDirectoryDurable(place.directory);
@@ -57,13 +56,20 @@ export async function openDatabase(shared: SharedParts, place: DatabasePlace): P
   });
   try {
     const state = await openState(shared, place, lock);
-    const past = await readPast(state);
-    const consuming = past === undefined ? captureLater(state) : capture(state, past);
-    return agentOf(state, consuming, state.sender.run());
+    const consuming = await beginCapture(state);
+    return agentOf(state, consuming.ended, state.sender.run());
   } catch (error) {
     await lock.close();
     throw error;
   }
+}
+
+/** Begins to capture; wrapped, because to wait for the beginning is not to wait for the end. */
+async function beginCapture(state: DatabaseState): Promise<{ readonly ended: Promise<void> }> {
+  const { openSource } = state.shared;
+  if (openSource === null) return { ended: Promise.resolve() };
+  const past = await readPast(state);
+  return { ended: past === undefined ? captureLater(state, openSource) : capture(state, past, openSource) };
 }
 
 async function openState(
@@ -73,6 +79,10 @@ async function openState(
 ): Promise<DatabaseState> {
   const alarms = createDatabaseAlarms(shared, place);
   const cursor = await openCursorOrBegin(place, alarms);
+  const restoredFrom = await readRestored(place.directory).catch((error: unknown) => {
+    alarms.raiseError("history", error);
+    return null;
+  });
   const lag = createLag();
   const abort = new AbortController();
   const uploads = createUploads({ shared, place, alarms, stateOf: () => state });
@@ -118,6 +128,9 @@ async function openState(
     stopping: new AbortController(),
     chapters: [],
     source: undefined,
+    looked: createWake(),
+    restoredFrom,
+    foundTxId: null,
     stampMs: cursor.value().stampMs,
     isHealing: true,
     isHostBuilding: false,
@@ -251,26 +264,31 @@ async function readPast(state: DatabaseState): Promise<Past | undefined> {
   }
 }
 
+type OpenSource = NonNullable<SharedParts["openSource"]>;
+
 /** Captures from the past on; the source is open when this returns its promise. */
-function capture(state: DatabaseState, { reference }: Past): Promise<void> {
-  const { shared, place } = state;
+function capture(state: DatabaseState, { reference }: Past, openSource: OpenSource): Promise<void> {
+  const { shared, place, restoredFrom } = state;
   const { isForked } = state.cursor.value();
   // The host holds another history of this generation: nothing more of ours is sent, and nothing can be built on it.
   if (isForked) state.chapters.at(-1)?.update({ isAbandoned: true });
-  const begin = isForked ? "fork" : place.isRestored ? "restored" : undefined;
+  const begin =
+    restoredFrom !== null ? "restored" : isForked ? "fork" : place.isRestored ? "restored" : undefined;
+  // What this machine last had of it need not be where the restored state came from.
+  const isPastOver = isForked || restoredFrom !== null;
   const options = {
     path: place.path,
     scratchDir: join(place.directory, "scratch"),
     now: shared.now,
     maxReadRate: shared.settings.maxReadRate,
     baseDeadlineMs: shared.settings.baseDeadlineMs,
-    ...(reference === undefined || isForked ? {} : { reference }),
+    ...(reference === undefined || isPastOver ? {} : { reference }),
     ...(begin === undefined ? {} : ({ begin } as const)),
   };
   const { shadowDirectory } = place;
   const source =
     shadowDirectory === undefined
-      ? shared.openSource(options)
+      ? openSource(options)
       : openShadowDirectorySource({
           ...options,
           shadowDirectory,
@@ -281,7 +299,7 @@ function capture(state: DatabaseState, { reference }: Past): Promise<void> {
 }
 
 /** Captures as soon as the disk lets it: to begin anew meanwhile would cost a whole upload. */
-async function captureLater(state: DatabaseState): Promise<void> {
+async function captureLater(state: DatabaseState, openSource: OpenSource): Promise<void> {
   const pause = createWake();
   const { signal } = state.stopping;
   while (!signal.aborted) {
@@ -290,7 +308,7 @@ async function captureLater(state: DatabaseState): Promise<void> {
     if (past === undefined) continue;
     state.alarms.clear("shadow");
     try {
-      return await capture(state, past);
+      return await capture(state, past, openSource);
     } catch (error) {
       state.alarms.raiseError("source", error);
       return;
@@ -331,6 +349,7 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
         chapters: state.chapters,
         checkpoint: state.cursor.value().checkpoint,
         lag: state.lag,
+        foundTxId: state.foundTxId,
         alarms: state.alarms.list(),
         nowMs: state.shared.now(),
       }),
@@ -346,7 +365,7 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
     async stop(deadlineMs) {
       if (isStopped) return;
       isStopped = true;
-      await stop(state, { consuming, sending, deadlineMs });
+      await stopDatabase(state, { consuming, sending, deadlineMs });
     },
   };
 }
@@ -355,35 +374,4 @@ function stateWord(state: DatabaseState, isStopped: boolean): DatabaseStatus["st
   if (isStopped) return "stopped";
   if (state.sender.isHalted()) return "halted";
   return state.chapters.length === 0 ? "starting" : "running";
-}
-
-interface Stopping {
-  readonly consuming: Promise<void>;
-  readonly sending: Promise<void>;
-  readonly deadlineMs: number;
-}
-
-async function stop(state: DatabaseState, { consuming, sending, deadlineMs }: Stopping): Promise<void> {
-  const endMs = performance.now() + deadlineMs;
-  state.stopping.abort();
-  const signal = AbortSignal.timeout(Math.max(1, Math.ceil(deadlineMs)));
-  const aborted = new Promise<void>((settle) =>
-    signal.addEventListener("abort", () => settle(), { once: true }),
-  );
-  requestCheckpoint(state);
-  if (state.checkpointing !== undefined)
-    await state.checkpointDone.wait(deadlineMs * checkpointShareOfStop, signal);
-  state.source?.stop({ deadlineMs: Math.max(0, endMs - performance.now()) });
-  await Promise.race([consuming, aborted]);
-  await state.chapters.at(-1)?.shadow.flush(signal);
-  state.sender.drain();
-  await Promise.race([sending, aborted]);
-  state.abort.abort();
-  await sending;
-  await state.uploads.close();
-  await state.upkeep;
-  for (const chapter of state.chapters) await chapter.shadow.close();
-  state.cursor.update({ stampMs: state.stampMs });
-  await state.cursor.save().catch((error: unknown) => state.alarms.raiseError("shadow", error));
-  await state.lock.close();
 }

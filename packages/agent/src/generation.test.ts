@@ -21,6 +21,7 @@ const facts: BeginFacts = {
   random: Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 1),
   lastTxId: txId(9),
   isParentWhole: true,
+  restoredFrom: null,
 };
 const old: GenerationCursor = {
   generation: parseGeneration("00000000000000aa"),
@@ -75,6 +76,19 @@ suite("a generation begins", () => {
     const { begun } = after([old], bridge, { isParentWhole: false });
 
     assert.deepEqual([begun?.via, begun?.baseNeededFrom], ["snapshot", 0n]);
+  });
+
+  test("with the point that the file was restored from as its parent, also on a machine that never had it", () => {
+    const restoredFrom = { generation: parseGeneration("00000000000000cc"), txId: txId(200) };
+    const restored: BeginEvent = { ...bridge, reason: "restored", via: "snapshot", parent: null };
+    const nobody = { lastTxId: null, isParentWhole: false, restoredFrom };
+
+    for (const { begun } of [after([], restored, nobody), after([old], restored, { restoredFrom })]) {
+      assert.deepEqual([begun?.parent, begun?.reason, begun?.via], [restoredFrom, "restored", "snapshot"]);
+    }
+    // One that never came to anything has no say in it.
+    const stillborn = { ...old, parent: null, baseTxId: null, acknowledgedTxId: null };
+    assert.deepEqual(after([stillborn], restored, nobody).begun?.parent, restoredFrom);
   });
 
   test("as one that cannot be proved when the source knew nothing of the generation before", () => {

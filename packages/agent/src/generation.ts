@@ -1,7 +1,7 @@
 // How a generation begins, decided purely: its name, its parent, and whether a snapshot must come first.
 import {
-  type Generation,
   type GenerationBegin,
+  type GenerationParent,
   generationOf,
   PageferryError,
   type TxId,
@@ -18,6 +18,8 @@ export interface BeginFacts {
   readonly lastTxId: TxId | null;
   /** Whether the generation before was ever sent, or can be: it has a snapshot or a bridge, and no hole since. */
   readonly isParentWhole: boolean;
+  /** The point of the archive that the file was restored from; it may be one that this machine never had. */
+  readonly restoredFrom: GenerationParent | null;
 }
 
 /**
@@ -30,7 +32,7 @@ export function beginGeneration(cursor: Cursor, event: BeginEvent, facts: BeginF
   const isBridge = event.via === "bridge" && (isStillborn ? previous.via === "bridge" : facts.isParentWhole);
   const begun: GenerationCursor = {
     generation: generationOf(facts.random),
-    parent: isStillborn ? previous.parent : parentOf(previous, event, facts),
+    parent: isStillborn ? (facts.restoredFrom ?? previous.parent) : parentOf(previous, event, facts),
     reason: reasonOf(event, previous),
     epoch: null,
     pageSize: event.pageSize,
@@ -55,7 +57,8 @@ function parentOf(
   previous: GenerationCursor | undefined,
   event: BeginEvent,
   facts: BeginFacts,
-): { readonly generation: Generation; readonly txId: TxId } | null {
+): GenerationParent | null {
+  if (facts.restoredFrom !== null) return facts.restoredFrom;
   const last = event.parent?.txId ?? facts.lastTxId;
   return previous === undefined || last === null ? null : { generation: previous.generation, txId: last };
 }

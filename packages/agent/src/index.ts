@@ -28,6 +28,7 @@ export { type Queue, type QueueCallOptions, type StagedBody, throttled } from ".
 export { type CreateQueueOptions, createQueue } from "./queues/create.ts";
 export { createHttpQueue, type HttpQueueOptions } from "./queues/http.ts";
 export { createSqsQueue, type SqsQueueOptions } from "./queues/sqs.ts";
+export { forgetRestored, noteRestored } from "./restored-note.ts";
 export { type AgentSettings, defaultSettings } from "./settings.ts";
 export type { Granularity } from "./shadow.ts";
 export { openBoltFileSource } from "./sources/bolt-file.ts";

@@ -123,13 +123,10 @@ export async function untilTable(state: DatabaseState, base: TxId, signal: Abort
   const endMs = performance.now() + tableFirstMs;
   const isThere = () => {
     const { checkpoint } = state.cursor.value();
-    return (
-      checkpoint !== null &&
-      checkpoint.generation === state.chapters.at(-1)?.generation &&
-      checkpoint.txId >= base
-    );
+    return checkpoint?.generation === state.chapters.at(-1)?.generation && (checkpoint?.txId ?? -1n) >= base;
   };
-  while (!isThere() && performance.now() < endMs && !signal.aborted) await pause.wait(tableLookMs, signal);
+  const isComing = () => !isThere() && state.source !== undefined && performance.now() < endMs;
+  while (isComing() && !signal.aborted) await pause.wait(tableLookMs, signal);
   if (!signal.aborted) await state.cursor.save().catch(() => {});
 }
 

@@ -18,6 +18,11 @@ export interface OptionSpec {
   readonly isRequired?: boolean;
 }
 
+/** How a command ends that is not for us to judge: with another program's exit code. */
+export interface CommandEnd {
+  readonly exitCode: number;
+}
+
 /** A command. `Options` has what `options` yields, in camel case; each is undefined unless given. */
 export interface CommandSpec<Options extends object> {
   readonly name: string;
@@ -26,8 +31,12 @@ export interface CommandSpec<Options extends object> {
   readonly options?: readonly OptionSpec[];
   /** Shown under the options by --help: examples first, then what surprises. */
   readonly examples: string;
-  /** Carries the command out; failure is thrown. */
-  run(args: readonly string[], options: Partial<Options>, io: Io): Promise<void> | void;
+  /** Carries the command out; failure is thrown. Nothing: it ends with 0. */
+  run(
+    args: readonly string[],
+    options: Partial<Options>,
+    io: Io,
+  ): Promise<CommandEnd | undefined> | Promise<void> | void;
 }
 
 /** Every command takes it. */

@@ -64,7 +64,7 @@ export async function hostToken(url: string, dataDir: string, io: Io): Promise<s
 }
 
 /** Whether a host's name or address means this machine. */
-function isLoopback(hostname: string): boolean {
+export function isLoopback(hostname: string): boolean {
   return (
     hostname === "localhost" || hostname === "[::1]" || hostname === "::1" || /^127(\.\d+){3}$/.test(hostname)
   );

@@ -26,6 +26,8 @@ export interface HostSourceOptions {
   /** Where a host on this machine keeps its token. */
   readonly dataDir: string;
   readonly read: ReadManifest;
+  /** Default: PAGEFERRY_RESTORE_TOKEN, else what `hostToken` finds. */
+  readonly token?: string | undefined;
   /** The words that the host asks for where an old file does harm. */
   readonly acknowledge?: string | undefined;
 }
@@ -38,7 +40,12 @@ export interface HostPlace {
 }
 
 /** A host's database, by its URL `http(s)://HOST/v1/databases/NAME`. Errors: `bad-request`. */
-export async function openHostDatabase(from: string, dataDir: string, io: Io): Promise<HostPlace> {
+export async function openHostDatabase(
+  from: string,
+  dataDir: string,
+  io: Io,
+  token?: string,
+): Promise<HostPlace> {
   const url = URL.parse(from);
   const path = url?.pathname.replace(/\/+$/, "") ?? "";
   if (url === null || !/\/v1\/databases\/[^/]+$/.test(path) || url.search !== "") {
@@ -53,16 +60,22 @@ export async function openHostDatabase(from: string, dataDir: string, io: Io): P
   }
   const name = `${url.origin}${path}`;
   const [host, database = ""] = name.split(/\/v1\/databases\/(?=[^/]+$)/) as [string, string?];
-  return { name, client: createHostClient(host, await hostToken(from, dataDir, io)), params: { database } };
+  const client = createHostClient(host, token ?? (await hostToken(from, dataDir, io)));
+  return { name, client, params: { database } };
 }
 
 /** Opens `http(s)://HOST/v1/databases/NAME`. */
 export async function openHostSource(
   from: string,
-  { dataDir, read, acknowledge }: HostSourceOptions,
+  { dataDir, read, token, acknowledge }: HostSourceOptions,
   io: Io,
 ): Promise<BackupSource> {
-  const at = await openHostDatabase(from, dataDir, io);
+  const at = await openHostDatabase(
+    from,
+    dataDir,
+    io,
+    token ?? (io.env.PAGEFERRY_RESTORE_TOKEN || undefined),
+  );
   const { name, client, params } = at;
   const { database } = params;
   const places = new Map<string, string>();

@@ -17,15 +17,22 @@ export interface Io {
   readonly columns?: number | undefined;
   /** Aborted by the first SIGINT or SIGTERM; the reason is the signal's name. */
   readonly signal: AbortSignal;
+  /** Gives the signals of the process to `take`, as long as what is returned is not disposed of: they end nothing then. */
+  takeSignals(take: (name: NodeJS.Signals) => void): Disposable;
   /** Milliseconds since the epoch. */
   now(): number;
 }
 
+/** What ends a process that says nothing to it, and what applications are told things by. */
+const takenSignals = ["SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
+
 /** The process itself as an `Io`. A second SIGINT or SIGTERM ends the process at once. */
 export function processIo(): Io {
   const controller = new AbortController();
+  let taker: ((name: NodeJS.Signals) => void) | undefined;
   for (const name of ["SIGINT", "SIGTERM"] as const) {
     process.on(name, () => {
+      if (taker !== undefined) return taker(name);
       if (controller.signal.aborted) process.exit(name === "SIGINT" ? 130 : 143);
       controller.abort(name);
     });
@@ -49,6 +56,16 @@ export function processIo(): Io {
     columns: process.stdout.isTTY === true ? process.stdout.columns : undefined,
     isTerminal: process.stderr.isTTY === true,
     signal: controller.signal,
+    takeSignals(take) {
+      taker = take;
+      for (const name of takenSignals) process.on(name, take);
+      return {
+        [Symbol.dispose]() {
+          taker = undefined;
+          for (const name of takenSignals) process.off(name, take);
+        },
+      };
+    },
     now: Date.now,
   };
 }

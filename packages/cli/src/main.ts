@@ -14,8 +14,7 @@ export async function main(): Promise<void> {
 /** Runs `argv` (without node and script) and gives the exit code. Never throws. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   try {
-    await runProgram(argv, io);
-    return 0;
+    return await runProgram(argv, io);
   } catch (error) {
     return reportFailure(error, io, { json: argv.includes("--json") });
   }

@@ -2,10 +2,11 @@
 
 import { PageferryError } from "@pageferry/format";
 import { Command, CommanderError, Option } from "commander";
-import type { CommandSpec } from "./command.ts";
+import type { CommandEnd, CommandSpec } from "./command.ts";
 import { checkCommand } from "./commands/check.ts";
 import { compactCommand } from "./commands/compact.ts";
 import { demoCommand } from "./commands/demo.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { getCommand } from "./commands/get.ts";
 import { lsCommand } from "./commands/ls.ts";
 import { pinCommand } from "./commands/pin.ts";
@@ -42,6 +43,7 @@ const commands = [
   serveCommand,
   replicateCommand,
   tokenCommand,
+  doctorCommand,
   demoCommand,
   versionCommand,
 ] as const;
@@ -59,22 +61,26 @@ Examples:
 Exit codes, configuration and alarms: docs/operations.md and docs/errors.md.
 `;
 
-/** Parses `argv` and carries it out. Failures are thrown, usage errors as `bad-request`; nothing ends the process. */
-export async function runProgram(argv: readonly string[], io: Io): Promise<void> {
+/** Parses `argv`, carries it out and gives the exit code. Failures are thrown, usage errors as `bad-request`; nothing ends the process. */
+export async function runProgram(argv: readonly string[], io: Io): Promise<number> {
+  let exitCode = 0;
   try {
-    await createProgram(io).parseAsync([...argv], { from: "user" });
+    await createProgram(io, (end) => {
+      exitCode = end.exitCode;
+    }).parseAsync([...argv], { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     // Help was asked for, and shown.
     if (error.exitCode !== 0) throw usageError(error, argv);
   }
+  return exitCode;
 }
 
-function createProgram(io: Io): Command {
+function createProgram(io: Io, ended: (end: CommandEnd) => void): Command {
   const program = new Command("pageferry")
     .description("Continuous, page-level, off-host backup for bolt databases.")
     .addHelpText("after", examples);
-  for (const spec of commands) program.addCommand(commandOf(spec, io));
+  for (const spec of commands) program.addCommand(commandOf(spec, io, ended));
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({ writeOut: io.out, writeErr: io.err, outputError: () => {} });
     command.helpOption("-h, --help", "show this help");
@@ -82,7 +88,11 @@ function createProgram(io: Io): Command {
   return program.addHelpCommand("help [command]", "show the help of a command");
 }
 
-function commandOf<Options extends object>(spec: CommandSpec<Options>, io: Io): Command {
+function commandOf<Options extends object>(
+  spec: CommandSpec<Options>,
+  io: Io,
+  ended: (end: CommandEnd) => void,
+): Command {
   const command = new Command(spec.name)
     .description(spec.summary)
     .addHelpText("after", `\n${spec.examples.trim()}\n`);
@@ -92,7 +102,8 @@ function commandOf<Options extends object>(spec: CommandSpec<Options>, io: Io): 
     command.addOption(parse === undefined ? option : option.argParser(parse));
   }
   return command.action(async () => {
-    await spec.run(command.args, command.opts<Partial<Options>>(), io);
+    const end = await spec.run(command.args, command.opts<Partial<Options>>(), io);
+    if (end !== undefined) ended(end);
   });
 }
 

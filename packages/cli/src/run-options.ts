@@ -1,7 +1,8 @@
 // The flags that `up`, `serve` and `replicate` share, and what they mean in the words of the configuration.
 
 import type { Config } from "@pageferry/format";
-import { PageferryError } from "@pageferry/format";
+import { PageferryError, parseDuration } from "@pageferry/format";
+import { parseCommandLine } from "./application.ts";
 import { jsonOption, type OptionSpec } from "./command.ts";
 import { type ConfigOverrides, loadConfig } from "./config-file.ts";
 import { defaultDataDir } from "./data-dir.ts";
@@ -22,6 +23,11 @@ export interface RunOptions {
   readonly stage: string;
   readonly shadow: string;
   readonly shadowDirectory: string;
+  readonly restore: boolean;
+  readonly exec: readonly string[];
+  /** Milliseconds, like the others. */
+  readonly killAfter: number;
+  readonly flushDeadline: number;
   readonly json: boolean;
 }
 
@@ -69,6 +75,25 @@ export const agentOptions: readonly OptionSpec[] = [
     description:
       "take the commits of one database from where witchbolt's `stream` writes them, not from its file",
   },
+  {
+    flags: "--restore",
+    description: "first bring a database back that is missing or not sound (restore.enabled)",
+  },
+  {
+    flags: "--exec <command>",
+    description: "run the application: it starts when this has, gets its signals, and its end is the end",
+    parse: parseCommandLine,
+  },
+  {
+    flags: "--kill-after <duration>",
+    description: "with --exec: how long it may go on after a signal to end (default: as long as it takes)",
+    parse: parseDuration,
+  },
+  {
+    flags: "--flush-deadline <duration>",
+    description: "how long storing the last commits may take at the end (default 30s)",
+    parse: parseDuration,
+  },
 ];
 
 /** Where an agent sends to. */
@@ -103,7 +128,16 @@ export async function loadRunSettings(
     listen: Object.keys(listen).length === 0 ? undefined : listen,
   });
   const { config } = await loadConfig(io, options.config, overrides);
-  return { config, dataDir: config.dataDir ?? defaultDataDir };
+  const restore = { ...config.restore, ...(options.restore === true ? { enabled: true } : {}) };
+  return { config: { ...config, restore }, dataDir: config.dataDir ?? defaultDataDir };
+}
+
+/** What of the flags a start takes, beside the configuration. */
+export function startOptions({ exec, flushDeadline }: Partial<RunOptions>) {
+  return {
+    isBeforeApplication: exec !== undefined,
+    ...(flushDeadline === undefined ? {} : { stopDeadlineMs: flushDeadline }),
+  };
 }
 
 /** The flags take the place of the file's `queue` as a whole: a bucket of the one and a queue of the other would not fit. */

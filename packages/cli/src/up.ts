@@ -3,28 +3,39 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { type Agent, createAgent, createQueue, type Queue } from "@pageferry/agent";
-import { type Config, PageferryError, parseQueueUrl, type QueueConfig } from "@pageferry/format";
+import { type Agent, type AgentStatus, createAgent, type DatabaseStatus, type Queue } from "@pageferry/agent";
+import { type Config, formatTxId, PageferryError } from "@pageferry/format";
 import { writeFileDurable } from "@pageferry/format/node";
 import { type Alarm as AgentAlarm, createAlarmSinks, type LocalHost, localHost } from "@pageferry/functions";
+import { openQueue } from "./agent-queue.ts";
 import { shadowDir, urlFile } from "./data-dir.ts";
-import { hostToken } from "./host-client.ts";
 import type { Io } from "./io.ts";
 import { createLog, type ToldAlarm, tellAlarm, tellOver } from "./log.ts";
 import { withStageProgress } from "./progress.ts";
-import { restoreMissing } from "./restore-on-start.ts";
+import { restoreOnStart } from "./restore-on-start.ts";
+import { checkRestoreToken, openFromHost, openFromReplicas } from "./restore-source.ts";
 
 /** What to start with. */
 export interface StartOptions {
   readonly config: Config;
   readonly dataDir: string;
   readonly io: Io;
+  /** An application starts when this has: see `restoreOnStart`. Default false. */
+  readonly isBeforeApplication?: boolean;
+  /** How long a stop may take before what is under way is left for the next start. Default 30 s. */
+  readonly stopDeadlineMs?: number;
 }
 
 /** Something that runs until it is stopped. */
 export interface Running {
   /** Takes nothing more, lets go what waits, and ends. What could not be let go in time is durable, and goes on at the next start. */
-  stop(): Promise<void>;
+  stop(deadlineMs?: number): Promise<void>;
+}
+
+/** An agent that sends to a host elsewhere. */
+export interface RunningAgent extends Running {
+  readonly queue: Queue;
+  status(): AgentStatus;
 }
 
 /** A host, with or without an agent beside it. */
@@ -33,21 +44,24 @@ export interface RunningHost extends Running {
   readonly host: LocalHost;
 }
 
-/** How long a stop may take before what is under way is left for the next start. */
-const stopDeadlineMs = 30_000;
+const defaultStopDeadlineMs = 30_000;
+
+/** What is left of a stop for a host whose agent took all of it. */
+const hostStopMsMin = 1000;
 
 /** Starts agent and host in this process. Errors: `locked`, `bad-config`, what reading the token throws. */
 export async function startUp(options: StartOptions): Promise<RunningHost> {
-  const { config, dataDir, io } = options;
   const running = await startHost(options);
   try {
-    const restored = await restoreMissing(config, dataDir, io);
-    const agent = await startAgent(options, running.host.queue, restored, hostTells(running.host));
+    const { queue } = running.host;
+    await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromReplicas(one, options) });
+    const agent = await startAgent(options, queue, hostTells(running.host));
     return {
       ...running,
-      async stop() {
-        await agent.stop();
-        await running.stop();
+      async stop(deadlineMs = options.stopDeadlineMs ?? defaultStopDeadlineMs) {
+        const endMs = performance.now() + deadlineMs;
+        await agent.stop(deadlineMs);
+        await running.stop(Math.max(hostStopMsMin, endMs - performance.now()));
       },
     };
   } catch (error) {
@@ -57,7 +71,8 @@ export async function startUp(options: StartOptions): Promise<RunningHost> {
 }
 
 /** Starts a host alone. */
-export async function startHost({ config, dataDir, io }: StartOptions): Promise<RunningHost> {
+export async function startHost(options: StartOptions): Promise<RunningHost> {
+  const { config, dataDir, io } = options;
   const directory = resolve(dataDir);
   const host = await localHost(
     { ...config, dataDir: directory },
@@ -69,9 +84,9 @@ export async function startHost({ config, dataDir, io }: StartOptions): Promise<
   return {
     url,
     host,
-    async stop() {
+    async stop(deadlineMs = options.stopDeadlineMs ?? defaultStopDeadlineMs) {
       await rm(urlFile(directory), { force: true });
-      await host.close({ deadlineMs: stopDeadlineMs });
+      await host.close({ deadlineMs });
     },
   };
 }
@@ -82,39 +97,33 @@ function tellToken(io: Io, token: string, path: string): void {
 }
 
 /** Starts an agent that sends to the host of the configuration. Errors: `bad-config` without one. */
-export async function startReplicate(options: StartOptions): Promise<Running> {
+export async function startReplicate(options: StartOptions): Promise<RunningAgent> {
   const { config } = options;
   if (config.queue === undefined) {
     throw new PageferryError("bad-config", "no host to send to", {
       hint: "Name it with --host http://HOST:7373, an SQS queue with --queue, or as `queue` in the configuration.",
     });
   }
-  if (config.restore.enabled) {
-    throw new PageferryError("bad-config", "restore.enabled: an agent cannot read backups", {
-      hint: "Restore with `pageferry restore` before the agent starts, or run `up`.",
-    });
-  }
-  const queue = await openQueue(config, config.queue, options);
+  await checkRestoreToken(options);
+  const queue = await openQueue(config.queue, options);
+  await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromHost(one, options) });
   const teller = webhooksTell(options);
-  const agent = await startAgent(options, queue, new Set(), teller);
+  const agent = await startAgent(options, queue, teller);
   return {
-    async stop() {
-      await agent.stop();
+    ...agent,
+    async stop(deadlineMs) {
+      await agent.stop(deadlineMs);
       await teller.stop();
     },
   };
 }
 
-/** The most that a message waits for those of other databases, ms: requests are what SQS costs. */
-const gatherMsMax = 250;
+function restoreParts({ config, dataDir, io, isBeforeApplication = false }: StartOptions) {
+  return { config, io, isBeforeApplication, shadowDir: shadowOf(config, dataDir) };
+}
 
-async function openQueue(config: Config, queue: QueueConfig, { dataDir, io }: StartOptions): Promise<Queue> {
-  // At SQS the token is the API's alone.
-  const tokenFor = parseQueueUrl(queue.url) === undefined ? queue.url : queue.api;
-  const token = queue.token ?? (tokenFor === undefined ? undefined : await hostToken(tokenFor, dataDir, io));
-  // One database has nobody to wait for; several may wait for a part of what commits wait anyway.
-  const gatherMs = config.databases.length > 1 ? Math.min(gatherMsMax, config.syncIntervalMs / 4) : 0;
-  return createQueue({ ...queue, ...(token === undefined ? {} : { token }), gatherMs, now: io.now });
+function shadowOf(config: Config, dataDir: string): string {
+  return resolve(config.shadowDir ?? shadowDir(dataDir));
 }
 
 /** Who tells of an agent's alarms. */
@@ -149,16 +158,14 @@ function webhooksTell({ config, io }: StartOptions): Teller & Running {
 }
 
 async function startAgent(
-  { config, dataDir, io }: StartOptions,
+  { config, dataDir, io, stopDeadlineMs = defaultStopDeadlineMs }: StartOptions,
   queue: Queue,
-  restored: ReadonlySet<string>,
   teller: Teller,
-): Promise<Running> {
+): Promise<RunningAgent> {
   const agent: Agent = createAgent({
     ...config,
-    databases: config.databases.map((database) => ({ ...database, isRestored: restored.has(database.name) })),
     queue: withStageProgress(queue, io),
-    shadowDir: resolve(config.shadowDir ?? shadowDir(dataDir)),
+    shadowDir: shadowOf(config, dataDir),
     logger: createLog(io),
     now: io.now,
   });
@@ -169,7 +176,23 @@ async function startAgent(
     if (!standing.some(({ code }) => code === alarm.code)) teller.cleared({ ...alarm, database });
   });
   await agent.start();
-  return { stop: () => agent.stop({ deadlineMs: stopDeadlineMs }) };
+  return {
+    queue,
+    status: agent.status,
+    async stop(deadlineMs = stopDeadlineMs) {
+      await agent.stop({ deadlineMs });
+      for (const status of agent.status().databases) tellUnsent(io, status);
+    },
+  };
+}
+
+/** What a deadline cut off is not lost, and not yet elsewhere. */
+function tellUnsent(io: Io, { name, shadowedTxId, acknowledgedTxId }: DatabaseStatus): void {
+  if (shadowedTxId === null || shadowedTxId <= (acknowledgedTxId ?? -1n)) return;
+  const reached = acknowledgedTxId === null ? "nothing" : `up to ${formatTxId(acknowledgedTxId)}`;
+  io.err(
+    `note: ${name}: captured up to ${formatTxId(shadowedTxId)}, the host has ${reached}; the rest is in the shadow, and is sent at the next start\n`,
+  );
 }
 
 /** The host logs its alarms; people get them as lines, like the agent's. */

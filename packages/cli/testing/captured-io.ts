@@ -12,6 +12,7 @@ export interface CapturedIo extends Io {
 export function capturedIo(env: Readonly<Record<string, string>> = {}): CapturedIo {
   const said = { out: "", err: "" };
   const controller = new AbortController();
+  let taker: ((name: NodeJS.Signals) => void) | undefined;
   return {
     said,
     env,
@@ -28,6 +29,14 @@ export function capturedIo(env: Readonly<Record<string, string>> = {}): Captured
     isTerminal: false,
     signal: controller.signal,
     now: Date.now,
-    terminate: (signal = "SIGTERM") => controller.abort(signal),
+    takeSignals(take) {
+      taker = take;
+      return {
+        [Symbol.dispose]() {
+          taker = undefined;
+        },
+      };
+    },
+    terminate: (signal = "SIGTERM") => (taker === undefined ? controller.abort(signal) : taker(signal)),
   };
 }

@@ -128,7 +128,7 @@ export function replicaEntryFromUrl(written: string): Record<string, unknown> {
   }
   const entry: Record<string, unknown> = { ...read(url), ...(servers === undefined ? {} : { url: servers }) };
   for (const [word, value] of url.searchParams) {
-    const key = keyOf(String(entry["type"]), word);
+    const key = keyOf(String(entry.type), word);
     if (key !== undefined) entry[key] = value;
   }
   return entry;

@@ -106,7 +106,11 @@ const retentionShape = {
 
 const compactionShape = { levels: z.array(parsed(parseDuration, 'a duration such as "5m"')).optional() };
 
-const restoreShape = { enabled: flag.default(false), targetPath: text.optional(), tempDir: text.optional() };
+const restoreShape = {
+  enabled: flag.default(false),
+  ...{ targetPath: text.optional(), tempDir: text.optional() },
+  ...{ token: text.optional(), acknowledge: text.optional() },
+};
 
 const listenShape = { host: text.default("127.0.0.1"), port: portSchema.optional() };
 

@@ -42,6 +42,10 @@ export interface RestoreConfig {
   readonly targetPath?: string;
   /** Where the file is put together; the target's directory unless told. Renaming needs the same file system. */
   readonly tempDir?: string;
+  /** A token of the host with the scope `restore`, for an agent that restores: its own can add, and read nothing. */
+  readonly token?: string;
+  /** The words that an application's profile asks for before an old file is put in its place. */
+  readonly acknowledge?: string;
 }
 
 /** The configuration, complete. Where a number has no unit in its name it is a count. */

@@ -171,6 +171,12 @@ export const errorTable = {
     when: "A target exists and would be overwritten.",
     hint: "Choose another target, or add --force.",
   },
+  harmful: {
+    remedy: "stop",
+    exitCode: 12,
+    when: "An old file of this application does harm in its place, and the words that it asks for were not typed.",
+    hint: "Nothing was changed. Restore to another path to look inside; docs/operations.md#applications has the application's own way.",
+  },
   locked: {
     remedy: "stop",
     exitCode: 5,

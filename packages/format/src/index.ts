@@ -204,7 +204,14 @@ export { decodePack, decodePackIndex, encodePack, type PackEntry } from "./pack.
 export { type OpenPointOptions, openPointPages, type PointPages } from "./point-pages.ts";
 export { type Point, points, pointsOf, type Reach, reachOf } from "./points.ts";
 export { type EndJson, type PointJson, pointJson, type TimelineJson, timelineJson } from "./points-json.ts";
-export { type Profile, type ProfileName, profileNames, profileOf } from "./profiles.ts";
+export {
+  checkRestoreInPlace,
+  isAcknowledged,
+  type Profile,
+  type ProfileName,
+  profileNames,
+  profileOf,
+} from "./profiles.ts";
 export { createReaderRanking, type RankingOptions, type ReaderRanking } from "./reader-ranking.ts";
 export type { ReaderSpeed } from "./reader-speed.ts";
 export { executeRestore, type RestoreOptions, type RestoreProgress, type RestoreResult } from "./restore.ts";

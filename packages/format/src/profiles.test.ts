@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { type ProfileHints, profileNames, profileOf } from "./profiles.ts";
+import { checkRestoreInPlace, type ProfileHints, profileNames, profileOf } from "./profiles.ts";
 
 const named = (name: string, more: Partial<ProfileHints> = {}) => profileOf({ name, ...more }).name;
 
@@ -47,5 +47,29 @@ suite("the profile of a database", () => {
     );
 
     assert.deepEqual(asked, ["vault", "raft", "lnd", "containerd"]);
+  });
+});
+
+suite("a restore in an application's place", () => {
+  const restore = (configured: "own" | "etcd" | "raft" | "lnd", typed?: string, isAutomatic = false) =>
+    checkRestoreInPlace(profileOf({ name: "app", configured }), {
+      ...{ typed, isAutomatic, option: "--acknowledge" },
+    });
+
+  test("needs no words where an old file does no harm", () => {
+    assert.doesNotThrow(() => restore("own"));
+    assert.doesNotThrow(() => restore("etcd", undefined, true));
+  });
+
+  test("is refused without the words, which its hint says", () => {
+    assert.throws(() => restore("raft"), { code: "harmful", hint: /--acknowledge "votes twice"/ });
+    assert.throws(() => restore("raft", "votes"), { code: "harmful" });
+    assert.doesNotThrow(() => restore("raft", " Votes twice"));
+    assert.doesNotThrow(() => restore("raft", "votes twice", true));
+    assert.doesNotThrow(() => restore("lnd", "loss of funds"));
+  });
+
+  test("is never done by itself for LND, whatever was typed", () => {
+    assert.throws(() => restore("lnd", "loss of funds", true), { code: "harmful", hint: /channel\.backup/ });
   });
 });

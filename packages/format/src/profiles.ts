@@ -1,6 +1,8 @@
 // What a restored file means to the application that wrote it: known applications as data, and how they are recognised. See
 // docs/operations.md#applications.
 
+import { PageferryError } from "./errors.ts";
+
 /** Known applications; `own`: a service of one's own, or one that nobody told us of. */
 export const profileNames = [
   "own",
@@ -113,6 +115,37 @@ const profiles: Readonly<Record<ProfileName, Omit<Profile, "name">>> = {
     steps: ["Stop BuildKit, remove the file, and start it: it fills the cache again."],
   },
 };
+
+/** Whether what the profile asks for was typed. Case and spaces at the ends do not matter; the words do. */
+export function isAcknowledged({ acknowledgement }: Profile, typed: string | undefined): boolean {
+  return acknowledgement === undefined || typed?.trim().toLowerCase() === acknowledgement.word;
+}
+
+/** A restore that puts a file in its application's place. */
+export interface RestoreInPlace {
+  /** What was typed. */
+  readonly typed: string | undefined;
+  /** Where that is typed, for the hint: `--acknowledge`, or a key of the configuration. */
+  readonly option: string;
+  /** Nobody looks: at a start. */
+  readonly isAutomatic: boolean;
+}
+
+/** Throws `harmful` where an old file does harm in its place, unless the words for it were typed. LND is never restored by itself. */
+export function checkRestoreInPlace(profile: Profile, { typed, option, isAutomatic }: RestoreInPlace): void {
+  const { name, title, acknowledgement, steps } = profile;
+  if (acknowledgement === undefined) return;
+  const { word, harm } = acknowledgement;
+  if (isAutomatic && name === "lnd") {
+    throw new PageferryError("harmful", `${title} is never restored by itself. ${harm}`, {
+      hint: steps.join(" "),
+    });
+  }
+  if (isAcknowledged(profile, typed)) return;
+  throw new PageferryError("harmful", `this is a database of ${title}. ${harm}`, {
+    hint: `${steps[0]} Whoever knows better types ${option} ${JSON.stringify(word)}.`,
+  });
+}
 
 /** The top buckets that tell an application: all of them must be there. */
 const byBuckets: readonly (readonly [ProfileName, readonly string[]])[] = [

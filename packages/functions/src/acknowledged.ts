@@ -1,16 +1,17 @@
 // Whether somebody may have a file that does harm in its place: who gets it says, in the words of the application's profile, that they know.
 // docs/operations.md#applications.
 
-import { type DatabaseName, PageferryError, type Profile, profileOf } from "@pageferry/format";
+import {
+  type DatabaseName,
+  isAcknowledged,
+  PageferryError,
+  type Profile,
+  profileOf,
+} from "@pageferry/format";
 
 export interface AcknowledgeOptions {
   /** What a database's file means to its application. Default: what its name tells. */
   readonly profileOf?: ((database: DatabaseName) => Profile) | undefined;
-}
-
-/** Whether what the profile asks for was typed. Case and spaces at the ends do not matter; the words do. */
-export function isAcknowledged({ acknowledgement }: Profile, typed: string | undefined): boolean {
-  return acknowledgement === undefined || typed?.trim().toLowerCase() === acknowledgement.word;
 }
 
 /** Throws `unacknowledged`, with the harm, the words and the application's own way back, unless the words were given. */

@@ -19,6 +19,7 @@ export {
   localHost,
 } from "./hosts/local.ts";
 export type { ChainFinding, KnownPoint } from "./missing.ts";
+export { type ProbeOptions, type ProbeResult, type ProbeStep, probeStore } from "./probe.ts";
 export type { PruneReport } from "./prune.ts";
 export {
   type KeptPoint,
@@ -64,6 +65,7 @@ export type { ReplicaStatus } from "./status-replica.ts";
 export {
   type CallOptions,
   compareNames,
+  type Difference,
   isMutableName,
   type ObjectInfo,
   type RangeOptions,

@@ -6,7 +6,7 @@ import type { compactRoute } from "./time-schema.ts";
 
 export { databaseRoute, databasesRoute, pointsRoute } from "./databases-schema.ts";
 export { inspectGetRoute, inspectLsRoute } from "./inspect-schema.ts";
-export { manifestRoute, objectRoute } from "./manifest-schema.ts";
+export { manifestKeyRoute, manifestRoute, objectRoute } from "./manifest-schema.ts";
 export { repairRoute, replayRoute, verifyRoute } from "./repair-schema.ts";
 export { type AnswerOf, answerSchema, type ParamsOf, type QueryInputOf, type Route } from "./route.ts";
 export { compactRoute, pinRoute, pinsRoute, pruneRoute, unpinRoute } from "./time-schema.ts";

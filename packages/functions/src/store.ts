@@ -44,6 +44,12 @@ export interface Retained {
   readonly reason: "locked" | "delete-marker";
 }
 
+/** Something in which a server differs from what is best. */
+export interface Difference {
+  readonly what: string;
+  readonly todo: string;
+}
+
 export interface CallOptions {
   /** Aborting it ends the call with the signal's reason. A `put` that was aborted has stored all or nothing. */
   readonly signal?: AbortSignal | undefined;
@@ -101,6 +107,12 @@ export interface Store extends AsyncDisposable {
    * read. Only stores that know such URLs have it.
    */
   presign?(name: string, options: { readonly expiresSeconds: number }): Promise<string>;
+
+  /**
+   * What this server lacks or does otherwise, each with what that means and what to do, as far as it has shown by now: after a write it has
+   * shown most. Only stores whose servers differ have it.
+   */
+  differences?(): Promise<readonly Difference[]>;
 
   /** The file that holds an object, for threads that read it themselves. Only stores on a file system of this machine have it. */
   pathOf?(name: string): string;

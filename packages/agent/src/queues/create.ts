@@ -8,6 +8,8 @@ import { createSqsQueue } from "./sqs.ts";
 export interface CreateQueueOptions extends QueueConfig {
   /** How long a message waits for those of other databases to share its request, ms; for SQS. Default 100. */
   readonly gatherMs?: number;
+  /** How long an answer may take, ms. Default 30 s. */
+  readonly timeoutMs?: number;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
 }

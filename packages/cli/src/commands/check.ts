@@ -9,11 +9,17 @@ import {
   logicalHash,
   type Meta,
   PageferryError,
+  parseDuration,
 } from "@pageferry/format";
 import { type FilePageSource, openPageSource } from "@pageferry/format/node";
-import { type CommandSpec, jsonOption } from "../command.ts";
+import { type CommandSpec, dataOption, jsonOption } from "../command.ts";
+import { checkEndToEnd, type EndToEndFlags } from "../end-to-end.ts";
 import type { Io } from "../io.ts";
 import { createProgress } from "../progress.ts";
+
+interface CheckFlags extends EndToEndFlags {
+  readonly endToEnd: boolean;
+}
 
 /** What is said of a file. */
 interface Report {
@@ -30,19 +36,53 @@ interface Report {
 }
 
 /** The command. */
-export const checkCommand: CommandSpec<{ json: boolean }> = {
+export const checkCommand: CommandSpec<CheckFlags> = {
   name: "check",
-  summary: "check that a file is a sound bolt database, and print its state",
-  arguments: [{ syntax: "<file>", description: "the database file" }],
-  options: [jsonOption],
+  summary: "check that a file is a sound bolt database, or that a backup is whole from end to end",
+  arguments: [
+    {
+      syntax: "[file]",
+      description: "the database file; with --end-to-end also the name of a database (default: the only one)",
+    },
+  ],
+  options: [
+    {
+      flags: "--end-to-end",
+      description: "wait until every replica can restore the newest transaction that is in the file now",
+    },
+    {
+      flags: "--timeout <duration>",
+      description: "with --end-to-end: how long at most (default 1m)",
+      parse: parseDuration,
+    },
+    {
+      flags: "--host <url>",
+      description: "with --end-to-end: http://HOST:PORT (default: the host that runs on DIR)",
+    },
+    dataOption,
+    jsonOption,
+  ],
   examples: `
 Examples:
   pageferry check restored.db
   pageferry check --json restored.db | jq -r .logicalHash
+  pageferry check --end-to-end app.db                                     from the file to each replica
+  PAGEFERRY_RESTORE_TOKEN=… pageferry check --end-to-end app.db --host http://10.0.0.5:7373
 
 The file is only read, and no lock is taken. While an application writes it, pages of several transactions may be seen
-together and reported as damage: check a restored file, or a copy.`,
-  run([path = ""], { json = false }, io) {
+together and reported as damage: check a restored file, or a copy.
+
+--end-to-end checks no pages. A commit can only be made by the application, so the newest that is in the file is what must arrive: through
+capture, host and queue in every replica. With a name instead of a file it is what the agent has captured. It needs a token with the scope read or
+restore (PAGEFERRY_RESTORE_TOKEN, else PAGEFERRY_TOKEN), and ends with 11 when the time is over.`,
+  async run([path], flags, io) {
+    const { json = false } = flags;
+    if (flags.endToEnd) return checkEndToEnd(path, flags, io);
+    if (path === undefined) {
+      throw new PageferryError("bad-request", "missing required argument 'file'", {
+        hint: "See `pageferry check --help` for what it takes.",
+      });
+    }
     const report = inspect(path, io, json);
     io.out(json ? `${JSON.stringify(report)}\n` : formatReport(report));
     if (report.sound) return;

@@ -7,8 +7,10 @@ import { type BackupSource, openBackupSource } from "../backup-source.ts";
 import { type CommandSpec, fromDescription } from "../command.ts";
 import type { Io } from "../io.ts";
 import { createProgress } from "../progress.ts";
+import { type InPlaceJudge, inPlaceJudge } from "../restore-in-place.ts";
 import { type RestoreOptions, restoreOptions, restoreTarget } from "../restore-options.ts";
 import { formatBytes, formatTime } from "../table.ts";
+import { topBuckets } from "../top-buckets.ts";
 
 /** The command. */
 export const restoreCommand: CommandSpec<RestoreOptions> = {
@@ -26,10 +28,13 @@ Examples:
   pageferry restore -o app.db http://127.0.0.1:7373/v1/databases/app                   through a host
   pageferry restore -o app.db --manifest-key host.pub http://backup:7373/v1/databases/app  that must have signed it
   pageferry restore -o app.db manifest.json                                            by a manifest that was saved
+  pageferry restore -o app.db --if-db-not-exists --if-replica-exists http://backup:7373/v1/databases/app   at a first start
   pageferry restore -o app.db --dry-run --json pageferry-data/replica/app              what would be fetched
 
 OUT is written beside itself and renamed when it is whole and checked. A file that is there is refused without --force, and
-one that a process holds locked always. Stop the application before you put a restored file in its place.`,
+one that a process holds locked always. Stop the application before you put a restored file in its place. A file of Vault, Consul,
+LND or containerd in its place does harm: it takes --acknowledge and the words that the refusal names.
+A host's token is PAGEFERRY_RESTORE_TOKEN, else PAGEFERRY_TOKEN; for a host on this machine, DIR/token.`,
   async run(froms, options, io) {
     const { output = "", json = false } = options;
     if (options.ifDbNotExists && (await isThere(output)))
@@ -41,7 +46,9 @@ one that a process holds locked always. Stop the application before you put a re
     for (const warning of plan.warnings) io.err(`warning: ${warning}\n`);
     if (options.dryRun)
       return io.out(json ? `${JSON.stringify(planToJson(plan))}\n` : formatPlan(plan, source));
-    const result = await carryOut(plan, source, { ...options, output, json }, io);
+    const judge = await inPlaceJudge(froms, output, options, io);
+    judge();
+    const result = await carryOut(plan, source, { ...options, output, json, judge }, io);
     io.out(json ? `${JSON.stringify(resultToJson(result, output))}\n` : formatResult(result, output));
   },
 };
@@ -49,7 +56,11 @@ one that a process holds locked always. Stop the application before you put a re
 async function carryOut(
   plan: RestorePlan,
   source: BackupSource,
-  options: Partial<RestoreOptions> & { readonly output: string; readonly json: boolean },
+  options: Partial<RestoreOptions> & {
+    readonly output: string;
+    readonly json: boolean;
+    readonly judge: InPlaceJudge;
+  },
   io: Io,
 ): Promise<RestoreFileResult> {
   using progress = createProgress(io, "restore", { json: options.json });
@@ -62,6 +73,7 @@ async function carryOut(
     parallelism: options.parallelism,
     integrity: options.integrityCheck,
     signal: io.signal,
+    beforePublish: async (path) => options.judge(await topBuckets(path)),
     onProgress: ({ bytes, total }) => progress.update(bytes, total),
     replan: (without, point) =>
       source.plan({ generation: point.generation, txId: point.txId }, io.signal, without),

@@ -11,9 +11,10 @@ import {
   loadRunSettings,
   type RunOptions,
   requireDatabases,
+  startOptions,
 } from "../run-options.ts";
 import { isOnSameDisk } from "../same-disk.ts";
-import { untilTerminated } from "../until-terminated.ts";
+import { say, untilOver } from "../until-terminated.ts";
 import type { RunningHost } from "../up.ts";
 
 /** The command. */
@@ -29,16 +30,17 @@ Examples:
   pageferry up path/to/app.db
   pageferry up --sync-interval 250ms --granularity transaction app.db other.db
   pageferry up --config pageferry.yml
+  pageferry up app.db --restore --exec "app --db app.db"     brings app.db back if it is lost, runs app, ends as it ended
 
 The archive of app.db is in DIR/replica/app unless replicas are configured. The application needs no change and is never
-locked out. SIGTERM drains and ends with 0. Alarms come on standard error; PAGEFERRY_LOG=info adds logs.`,
+locked out. SIGTERM drains and ends with 0; with --exec it goes to the application, and its end is the end. Alarms come on standard error; PAGEFERRY_LOG=info adds logs.`,
   async run(databases, options, io) {
     const { config, dataDir } = await loadRunSettings(databases, options, io);
     requireDatabases(config, "up");
     const { startUp } = await import("../up.ts");
-    const up = await startUp({ config, dataDir, io });
+    const up = await startUp({ config, dataDir, io, ...startOptions(options) });
     try {
-      tellReady(io, up.url, { config, dataDir, json: options.json === true });
+      say(io, options, readyWords(up.url, { config, dataDir, json: options.json === true }));
       tellSignIn(io, up);
       if (await isOnSameDisk(config, dataDir)) {
         io.err(
@@ -46,7 +48,7 @@ locked out. SIGTERM drains and ends with 0. Alarms come on standard error; PAGEF
         );
         up.host.setCaution(sameDisk);
       }
-      await untilTerminated(io);
+      return await untilOver(options, io);
     } finally {
       await up.stop();
     }
@@ -70,17 +72,13 @@ function isLoopback(url: string): boolean {
   return /^http:\/\/(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):/.test(url);
 }
 
-function tellReady(
-  io: Io,
+function readyWords(
   url: string,
   { config, dataDir, json }: { readonly config: Config; readonly dataDir: string; readonly json: boolean },
-): void {
+): string {
   const { databases } = config;
   const replicas = config.replicas.length === 0 ? [replicaDir(dataDir)] : config.replicas.map(replicaLabel);
-  if (json) {
-    io.out(`${JSON.stringify({ url, databases, replicas })}\n`);
-    return;
-  }
+  if (json) return `${JSON.stringify({ url, databases, replicas })}\n`;
   const [only] = databases;
   // What `restore` takes, so that it can be copied.
   const places =
@@ -88,5 +86,5 @@ function tellReady(
       ? replicas.map((path) => `${path}/${only?.name}`)
       : replicas;
   const names = databases.map(({ name, path }) => `${name} (${path})`).join(", ");
-  io.out(`ready at ${url}: backing up ${names} to ${places.join(", ")}\n`);
+  return `ready at ${url}: backing up ${names} to ${places.join(", ")}\n`;
 }

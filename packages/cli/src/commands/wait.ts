@@ -74,7 +74,8 @@ function parseCount(text: string): number {
   throw new PageferryError("bad-request", `--replicas: ${JSON.stringify(text.slice(0, 40))} is no count`);
 }
 
-function onlyDatabase({ databases }: AnswerOf<typeof databasesRoute>): string {
+/** The name of the only database that a host has. Errors: `bad-request`. */
+export function onlyDatabase({ databases }: AnswerOf<typeof databasesRoute>): string {
   const [only, ...others] = databases;
   if (only !== undefined && others.length === 0) return only.name;
   const names = databases.slice(0, 20).map((one) => one.name);

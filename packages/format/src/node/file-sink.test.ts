@@ -36,6 +36,28 @@ suite("a restored file", () => {
     });
   }
 
+  test("is shown before it gets its name, and refused there leaves the target as it was", async (t) => {
+    const { directory, target } = await place(t);
+    await writeFile(target, "before");
+    const shown: string[] = [];
+    const sink = await fileSink(target, {
+      force: true,
+      async beforePublish(path) {
+        shown.push(await readFile(path, "utf8"), await readFile(target, "utf8"));
+        throw new RangeError("refused");
+      },
+    });
+    await sink.begin(3);
+    await sink.write(0, [bytes("new")]);
+
+    await assert.rejects(sink.publish(), { message: "refused" });
+    await sink.discard();
+
+    assert.deepEqual(shown, ["new", "before"]);
+    assert.equal(await readFile(target, "utf8"), "before");
+    assert.deepEqual(await readdir(directory), ["app.db"]);
+  });
+
   test("that is begun anew holds nothing of before", async (t) => {
     const { target } = await place(t);
     const sink = await fileSink(target);

@@ -17,6 +17,8 @@ export interface FileSinkOptions {
   readonly tempDir?: string | undefined;
   /** For a file that is read once and removed: a power loss may take it, and nothing is waited for. Default false. */
   readonly isScratch?: boolean | undefined;
+  /** Called with the finished and checked file before it gets the target's name. What it throws ends the restore; the target stays. */
+  readonly beforePublish?: ((path: string) => Promise<void>) | undefined;
 }
 
 /** Often enough that the last fsync is short, seldom enough that a journal does not mind. */
@@ -78,6 +80,7 @@ export async function fileSink(target: string, options: FileSinkOptions = {}): P
     },
     openSource: () => openPageSource(path),
     async publish() {
+      await options.beforePublish?.(path);
       const before = await checkTarget(target, options.force === true);
       if (before !== undefined) await keepOwner(opened, before);
       if (options.isScratch === true) await renameTo(path, target);

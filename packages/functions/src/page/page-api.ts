@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type DatabaseName,
+  isAcknowledged,
   type Profile,
   parseDatabaseName,
   parseGeneration,
@@ -11,7 +12,6 @@ import {
 } from "@pageferry/format";
 import type { Context, Hono } from "hono";
 import { type Authenticate, grantOfCall } from "../access.ts";
-import { isAcknowledged } from "../acknowledged.ts";
 import type { ArchiveApi } from "../archive-api.ts";
 import { type AtOnce, createAtOnce } from "../at-once.ts";
 import type { HostReader } from "../host-reader.ts";

@@ -3,11 +3,11 @@
 import {
   formatStateHash,
   formatTxId,
+  isAcknowledged,
   type Manifest,
   type Profile,
   type RestoreTarget,
 } from "@pageferry/format";
-import { isAcknowledged } from "../acknowledged.ts";
 import { type Html, html, none } from "./html.ts";
 import { pathOf } from "./layout.ts";
 import { bytesWord, count, exact, exactTime, spanWord, txIdMark } from "./words.ts";

@@ -6,6 +6,7 @@ import { PageferryError } from "@pageferry/format";
 import { untilAborted } from "../deadline.ts";
 import { type ApiError, apiErrors, fromApi } from "./nats-errors.ts";
 import { connectNats, type LinkOptions, type NatsLink, type NatsReply } from "./nats-link.ts";
+import { faultOf, type StreamInfo } from "./nats-stream.ts";
 
 /** A message as the stream keeps it. */
 export interface StoredMessage {
@@ -44,6 +45,8 @@ export interface Bucket {
   readonly where: string;
   /** The largest message that may be published, headers included. */
   messageMax(signal?: AbortSignal): Promise<number>;
+  /** Servers that hold a copy before an answer comes. */
+  copies(signal?: AbortSignal): Promise<number>;
   /** Publishes; undefined if the condition in the headers does not hold any more. Errors: `disk-full`, and all of `fromApi`. */
   publish(
     subject: string,
@@ -75,23 +78,8 @@ export interface Bucket {
 interface Facts {
   readonly messageMax: number;
   readonly isDirect: boolean;
-}
-
-interface StreamInfo {
-  readonly config: {
-    readonly discard?: string;
-    readonly max_bytes?: number;
-    readonly max_msgs?: number;
-    readonly max_msg_size?: number;
-    readonly max_msgs_per_subject?: number;
-    readonly max_age?: number;
-    readonly retention?: string;
-    readonly allow_direct?: boolean;
-    readonly allow_rollup_hdrs?: boolean;
-  };
-  readonly state: { readonly subjects?: Readonly<Record<string, number>> };
-  readonly ts?: string;
-  readonly total?: number;
+  /** Servers that hold a copy before an answer comes. */
+  readonly copies: number;
 }
 
 interface Context {
@@ -118,6 +106,7 @@ export function openBucket(options: BucketOptions): Bucket {
     name: options.bucket,
     where: options.where,
     messageMax: async (signal) => (await opened(context, signal)).messageMax,
+    copies: async (signal) => (await opened(context, signal)).copies,
     publish: (subject, data, headers, signal) => publish(context, subject, data, headers, signal),
     last: (subject, signal) => getMessage(context, { last_by_subj: subject }, signal),
     next: (filter, from, options, signal) => next(context, filter, from, options, signal),
@@ -209,18 +198,8 @@ async function inspect(context: Context, link: NatsLink): Promise<Facts> {
   return {
     messageMax: Math.min(...sizes, Number.MAX_SAFE_INTEGER),
     isDirect: config.allow_direct === true,
+    copies: config.num_replicas ?? 1,
   };
-}
-
-/** Why a stream must not hold a backup, and what to change: it forgets on its own, or refuses what objects need. */
-function faultOf(config: StreamInfo["config"]): string | undefined {
-  const isBounded = (config.max_bytes ?? -1) > 0 || (config.max_msgs ?? -1) > 0;
-  if (config.allow_rollup_hdrs !== true) return "allows no rollups: set allow_rollup_hdrs";
-  if (isBounded && config.discard !== "new") return "drops its oldest messages when full: set discard to new";
-  if ((config.max_age ?? 0) > 0) return "drops messages when they are old: set max_age to 0";
-  if ((config.max_msgs_per_subject ?? -1) > 0) return "drops chunks: set max_msgs_per_subject to -1";
-  const isKept = (config.retention ?? "limits") === "limits";
-  return isKept ? undefined : "drops what a consumer has read: make it anew with retention limits";
 }
 
 /** Looks for the bucket's stream; makes it if that was asked for. */

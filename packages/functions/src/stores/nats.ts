@@ -5,7 +5,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { checkObjectName, isPageferryError, PageferryError } from "@pageferry/format";
 import pMap from "p-map";
 import { bodySize, openBody } from "../body.ts";
-import { type CallOptions, checkMutableName, type Retained, type Store, type StoreBody } from "../store.ts";
+import {
+  type CallOptions,
+  checkMutableName,
+  type Difference,
+  type Retained,
+  type Store,
+  type StoreBody,
+} from "../store.ts";
 import { parseServers } from "./nats-auth.ts";
 import { openBucket } from "./nats-bucket.ts";
 import {
@@ -94,9 +101,20 @@ export function natsStore(options: NatsStoreOptions): Store {
     list: (wanted, call = {}) => list(store, wanted, call),
     remove: (names, call = {}) => remove(store, names, call),
     replace: (object, bytes, call = {}) => replace(store, object, bytes, call),
+    differences: () => differences(store),
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+async function differences({ bucket }: NatsStore): Promise<readonly Difference[]> {
+  if ((await bucket.copies()) > 1) return [];
+  return [
+    {
+      what: "the bucket has one copy, and the server acknowledges before its disk does, unless it is told otherwise",
+      todo: "Set `sync_interval: always` in its jetstream block, or give the bucket three copies.",
+    },
+  ];
 }
 
 async function put(

@@ -3,7 +3,14 @@
 
 import { checkObjectName, PageferryError, parseObjectName } from "@pageferry/format";
 import pMap from "p-map";
-import { type CallOptions, checkMutableName, type ObjectInfo, type Retained, type Store } from "../store.ts";
+import {
+  type CallOptions,
+  checkMutableName,
+  type Difference,
+  type ObjectInfo,
+  type Retained,
+  type Store,
+} from "../store.ts";
 import {
   abortOldUploads,
   openBucket,
@@ -34,6 +41,9 @@ const sweepEveryMs = 60 * 60 * 1000;
 
 /** What a sweep does not get done in this time is left to the next one. */
 const sweepMs = 60 * 1000;
+
+/** A server's time comes by the second, and with its answer. */
+const skewMsMin = 5000;
 
 /** The signature of a URL ends after a week. */
 const presignSecondsMax = 7 * 24 * 60 * 60;
@@ -91,10 +101,27 @@ export function s3Store(options: S3StoreOptions): S3Store {
       }
       return presignObject(bucket, keyOf(name), expiresSeconds);
     },
+    differences: () => differences(bucket, writeOnce),
     presignPut: (name, put) => presignUpload(bucket, keyOf(name), put),
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+async function differences(bucket: S3Bucket, writeOnce: WriteOnce): Promise<readonly Difference[]> {
+  const { systemClockOffset: offsetMs } = (await bucket.client()).config;
+  const ignored: Difference = {
+    what: "the server knows no If-None-Match: before each write is a look, and two hosts that write one name at once are not kept apart",
+    todo: "Let one host alone write to this bucket, or use a server that refuses to overwrite (docs/replicas.md).",
+  };
+  const skewed: Difference = {
+    what: `the server's clock is ${Math.round(Math.abs(offsetMs) / 1000)} s ${offsetMs > 0 ? "ahead" : "behind"}; requests are signed by the server's`,
+    todo: "Set this machine's clock by NTP.",
+  };
+  return [
+    ...(writeOnce.whole === "ignored" ? [ignored] : []),
+    ...(Math.abs(offsetMs) < skewMsMin ? [] : [skewed]),
+  ];
 }
 
 function baseOf(prefix: string): string {

@@ -42,6 +42,8 @@ export interface SftpConnection {
   write(handle: Handle, at: number, bytes: Uint8Array): Promise<void>;
   /** Makes a file, or the names in a directory, durable. Not every server can: status `unsupported`. */
   sync(handle: Handle): Promise<void>;
+  /** Whether it has shown that it cannot. */
+  lacksSync(): boolean;
   attributesOf(handle: Handle): Promise<Attributes>;
   /** Of the name itself, also where it is a symbolic link. */
   look(path: string): Promise<Attributes>;
@@ -88,6 +90,7 @@ type Request = <Value>(send: (sftp: Sftp, answer: Answer<Value>) => void) => Pro
 /** The requests of a session that was opened over this socket. */
 export function openRequests(sftp: Sftp, socket: Socket, options: SessionOptions): SftpConnection {
   const { request, isOpen } = watchRequests(sftp, socket, options);
+  let lacksSync = false;
   const status = (send: (sftp: Sftp, answer: Answer<undefined>) => void): Promise<void> => request(send);
   return {
     isOpen,
@@ -108,7 +111,15 @@ export function openRequests(sftp: Sftp, socket: Socket, options: SessionOptions
         const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
         to.write(handle, buffer, 0, buffer.length, at, answer);
       }),
-    sync: (handle) => status((to, answer) => to.ext_openssh_fsync(handle, answer)),
+    async sync(handle) {
+      try {
+        await status((to, answer) => to.ext_openssh_fsync(handle, answer));
+      } catch (error) {
+        lacksSync ||= statusOf(error) === sftpStatus.unsupported;
+        throw error;
+      }
+    },
+    lacksSync: () => lacksSync,
     attributesOf: async (handle) =>
       attributesFrom(await request<Stats>((to, answer) => to.fstat(handle, answer))),
     look: async (path) => attributesFrom(await lstat(request, path)),

@@ -11,6 +11,7 @@ import { slots } from "../slots.ts";
 import {
   type CallOptions,
   checkMutableName,
+  type Difference,
   isMutableName,
   type RangeOptions,
   rangeWithin,
@@ -121,9 +122,23 @@ export function sftpStore(options: SftpStoreOptions): Store {
       checkMutableName(name);
       await run(call.signal, () => replace(place, name, bytes, call.signal));
     },
+    differences: () => differences(place),
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+async function differences({ connect, links }: SftpPlace): Promise<readonly Difference[]> {
+  const noSync: Difference = {
+    what: "the server does not know fsync@openssh.com: what it acknowledged may be lost with its power",
+    todo: "Have a second replica, or use OpenSSH's server.",
+  };
+  const noLinks: Difference = {
+    what: "the server makes no hard links: objects are renamed, and two hosts that write one name at once may not be kept apart",
+    todo: "Let one host alone write to this path, or use a server and a file system with hard links.",
+  };
+  const lacksSync = (await connect()).lacksSync();
+  return [...(lacksSync ? [noSync] : []), ...(links === "none" ? [noLinks] : [])];
 }
 
 /** One connection for all, made when it is first needed and again after it was lost. */
