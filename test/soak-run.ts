@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { newestStored, readGenerations } from "./archive.ts";
 import { newestTxId } from "./capture-run.ts";
-import { openChecker } from "./go-apps.ts";
+import { type Checker, openChecker } from "./go-apps.ts";
 import { restore } from "./pageferry.ts";
 import { openReplica } from "./restores.ts";
 import { watchLag } from "./soak/lag.ts";
@@ -54,6 +54,25 @@ export async function runSoak(scenario: SoakScenario): Promise<SoakReport> {
   await using directory = await temporaryDirectory();
   await using checker = openChecker({ logical: false });
   await using stage = await openStage(directory);
+  try {
+    return await play(scenario, { directory, checker, stage, random });
+  } catch (error) {
+    const said = [stage.agent, stage.host].map(({ name, output }) => `the ${name} said:\n${output()}`);
+    throw new Error(`seed ${random.seed}: ${error}\n${said.join("\n")}`, { cause: error });
+  }
+}
+
+interface Opened {
+  readonly directory: TemporaryDirectory;
+  readonly checker: Checker;
+  readonly stage: Stage;
+  readonly random: Chance;
+}
+
+async function play(
+  scenario: SoakScenario,
+  { directory, checker, stage, random }: Opened,
+): Promise<SoakReport> {
   const truth = createTruth(checker, directory);
   const restorer = createRestorer({
     ...{ checker, directory, truth, random: chance(random.seed + 1), onRestored: scenario.onRestored },
@@ -63,7 +82,7 @@ export async function runSoak(scenario: SoakScenario): Promise<SoakReport> {
   const first = await newestOf(stage.databases);
   const begunMs = performance.now();
 
-  const play = await playTroubles(stage, { scenario, truth, random, restorer });
+  const played = await playTroubles(stage, { scenario, truth, random, restorer });
   const calmMs = performance.now();
   const troubled = await newestOf(stage.databases);
   await untilStored(stage.databases, ({ name }) => troubled[name] ?? 0, scenario.recoverMsMax);
@@ -85,14 +104,14 @@ export async function runSoak(scenario: SoakScenario): Promise<SoakReport> {
     commits: Object.fromEntries(
       Object.entries(last).map(([name, txId]) => [name, txId - (first[name] ?? 0)]),
     ),
-    ...{ ...play, restores: restores + stage.databases.length, compared, bad },
+    ...{ ...played, restores: restores + stage.databases.length, compared, bad },
     ...(await acknowledgedAndLost(stage)),
     generations: Object.fromEntries(await Promise.all(generations)),
     ...{ recoveredMs, exitCodes },
   };
 }
 
-interface Play {
+interface Troubled {
   readonly scenario: SoakScenario;
   readonly truth: Truth;
   readonly random: Chance;
@@ -105,7 +124,7 @@ const hands = 2;
 /** How long a hand rests between two troubles, at most, ms. */
 const restMsMax = 1500;
 
-async function playTroubles(stage: Stage, { scenario, truth, random, restorer }: Play) {
+async function playTroubles(stage: Stage, { scenario, truth, random, restorer }: Troubled) {
   const deal = () => shuffledDeck(stage, truth, random, scenario.troubleMsMax);
   const endMs = performance.now() + scenario.seconds * 1000;
   const [troubles, befell]: [Record<string, number>, Record<string, number>] = [{}, {}];

@@ -6,6 +6,8 @@ import { until } from "../temporary.ts";
 
 export interface Actor extends AsyncDisposable {
   readonly name: string;
+  /** The end of what it said since it was started last. */
+  output(): string;
   start(): Promise<void>;
   /** SIGTERM, and its end. */
   stop(): Promise<number | null>;
@@ -17,6 +19,7 @@ export interface Actor extends AsyncDisposable {
 /** Makes one that is not started yet. One that ends by itself is told of by the next thing that is done to it. */
 export function createActor(name: string, begin: () => Promise<RunningProcess>): Actor {
   let running: RunningProcess | undefined;
+  let last: RunningProcess | undefined;
   const present = (): RunningProcess => {
     if (running === undefined) throw new Error(`${name} does not run`);
     if (!running.isRunning())
@@ -30,8 +33,10 @@ export function createActor(name: string, begin: () => Promise<RunningProcess>):
   };
   return {
     name,
+    output: () => last?.output().slice(-2000) ?? "",
     async start() {
       running = await begin();
+      last = running;
     },
     stop: () =>
       end(async (child) => {

@@ -84,6 +84,20 @@ const replicaStatusSchema = z
   })
   .meta({ id: "ReplicaStatus", description: "How a database stands in one replica." });
 
+const parentSchema = z.object({ generation: generationJson, txid: txIdJson });
+
+const generationStatusSchema = z
+  .object({
+    generation: generationJson,
+    parent: parentSchema.nullable().meta({ description: "The point that it goes on from." }),
+    reason: z.string().nullable(),
+    epoch: countJson,
+    host: z.string().nullable().meta({ description: "The machine that wrote it." }),
+    begun: timeJson.nullable().meta({ description: "When the first of it was received." }),
+    txid: txIdJson.nullable().meta({ description: "The newest of it that some replica can restore." }),
+  })
+  .meta({ id: "History", description: "One writer's unbroken history of a database." });
+
 /** How one database stands. */
 const databaseStatusSchema = z
   .object({
@@ -91,6 +105,10 @@ const databaseStatusSchema = z
     generation: generationJson.nullable(),
     host: z.string().nullable(),
     epoch: countJson.nullable(),
+    generations: z
+      .array(generationStatusSchema)
+      .meta({ description: "All that its replicas hold, newest first, at most 32." }),
+    generationCount: countJson,
     txid: txIdJson.nullable().meta({ description: "What its agent has seen." }),
     time: timeJson.nullable(),
     lastHeard: timeJson.nullable(),
@@ -124,8 +142,6 @@ const pointSchema = z
 const warningsJson = z.array(z.string()).meta({ description: "Replicas that could not be listed." });
 
 const endSchema = z.object({ txid: txIdJson, time: timeJson.nullable(), received: timeJson.nullable() });
-
-const parentSchema = z.object({ generation: generationJson, txid: txIdJson });
 
 const stretchSchema = z.object({
   ...{ from: endSchema, to: endSchema, points: countJson, snapshots: countJson, bytes: countJson },

@@ -13,5 +13,5 @@ export const unknownReplica: ReplicaStatus = {
 export const unknownDatabase: DatabaseStatus = {
   ...{ name: "app", generation: null, host: null, epoch: null, txid: null, time: null, queued: null },
   ...{ lastHeard: null, lagMs: null, lagTransactions: null, gaps: [], gapCount: null, waiting: 0 },
-  ...{ replicas: [], alarms: [] },
+  ...{ generations: [], generationCount: 0, replicas: [], alarms: [] },
 };
