@@ -11,7 +11,7 @@ const seed = Number(process.env.PAGEFERRY_SOAK_SEED ?? chance().seed);
 suite(`a soak of three live databases (seed ${seed})`, () => {
   test("gives no bad restore, and recovers from every trouble", async (t) => {
     const report = await runSoak({
-      ...{ seconds: 60, troubleMsMax: 3000, restoreEveryMs: 1500, recoverMsMax: 60_000, seed },
+      ...{ seconds: 45, troubleMsMax: 3000, restoreEveryMs: 1500, recoverMsMax: 60_000, seed },
       onTrouble: tellTroubles(t),
     });
     t.diagnostic(JSON.stringify(report));
