@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { suite, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { type ArchivedGeneration, listRanges, newestStored, readGenerations } from "./archive.ts";
 import { newestTxId } from "./capture-run.ts";
 import { checkFile, openChecker, readWriterLog, startWriter } from "./go-apps.ts";
@@ -37,6 +36,11 @@ async function statusOf(host: Host): Promise<StatusJson> {
   const headers = { authorization: `Bearer ${await host.token()}` };
   const answer = await fetch(`${host.url}/v1/databases/app`, { headers });
   return (await answer.json()) as StatusJson;
+}
+
+/** What the host warns of, but for a machine that is slow. */
+async function alarmsOf(host: Host): Promise<string[]> {
+  return (await statusOf(host)).alarms.map(({ code }) => code).filter((code) => code !== "lag");
 }
 
 /** Every name has one body, whoever sent it; and the host has put nothing aside. */
@@ -147,7 +151,7 @@ suite(`agents that take turns on one volume (seed ${luck.seed})`, () => {
         ["first"],
       );
       assert.equal(sendersOf(generations[0]?.generation ?? "", proxies), machines.length);
-      assert.deepEqual((await statusOf(host)).alarms, []);
+      assert.deepEqual(await alarmsOf(host), []);
     });
   });
 
@@ -172,7 +176,7 @@ suite(`agents that take turns on one volume (seed ${luck.seed})`, () => {
         proxies.flatMap(({ sent }) => [...sent.keys()].filter((name) => name.includes("/snapshots/"))),
       );
       assert.equal(snapshots.size, 1, [...snapshots].join(", "));
-      assert.deepEqual(status.alarms, []);
+      assert.deepEqual(await alarmsOf(host), []);
     });
   });
 });
@@ -206,7 +210,7 @@ suite(`a host that was cut off, beside the one that took its place (seed ${luck.
     await until("the new history is there", () => newLine.acknowledged.size > 10);
 
     oldLine.away = false;
-    await sleep(3000);
+    await until("the host hears both", async () => (await alarmsOf(host)).includes("fork"));
     const summaries = [await oldWriter.finish(), await newWriter.finish()];
     assert.ok(summaries.every(({ transactions }) => transactions > 100));
     const generations = (await readGenerations(root)).toSorted((a, b) => a.epoch - b.epoch);
@@ -224,7 +228,12 @@ suite(`a host that was cut off, beside the one that took its place (seed ${luck.
       [older, newer].map((generation) => sendersOf(generation, lines)),
       [1, 1],
     );
-    const { generations: told, alarms } = await statusOf(host);
+    const newest = [hexTxId(await newestTxId(after.path)), hexTxId(await newestTxId(before.path))];
+    const { generations: told } = await until("the status has all of it", async () => {
+      const status = await statusOf(host);
+      const isThere = newest.every((txid, at) => status.generations[at]?.txid === txid);
+      return isThere && status;
+    });
     assert.deepEqual(
       told.map(({ generation, reason, host, epoch }) => ({ generation, reason, host, epoch })),
       [
@@ -233,14 +242,7 @@ suite(`a host that was cut off, beside the one that took its place (seed ${luck.
       ],
     );
     assert.equal(told[0]?.parent?.generation, older);
-    assert.deepEqual(
-      told.map(({ txid }) => Number.parseInt(txid, 16)),
-      [await newestTxId(after.path), await newestTxId(before.path)],
-    );
-    assert.deepEqual(
-      alarms.map(({ code }) => code),
-      ["fork"],
-    );
+    assert.deepEqual(await alarmsOf(host), ["fork"]);
     const env = { PAGEFERRY_TOKEN: token };
     const text = await pageferryOk(["status", host.url], { env });
     for (const word of [older, newer, "restored", "two agents"]) assert.ok(text.includes(word), text);
@@ -251,7 +253,7 @@ suite(`a host that was cut off, beside the one that took its place (seed ${luck.
     await assertNewestIs(root, older, before.path, directory.file("old.db"));
     await assertNewestIs(root, newer, after.path, directory.file("new.db"));
     const out = directory.file("newest.db");
-    assert.equal((await restore(`${root}`, out)).code, 0);
+    assert.equal((await restore(root, out)).code, 0);
     assert.equal((await checkFile(out)).liveSha256, (await checkFile(after.path)).liveSha256);
   });
 });
