@@ -1,8 +1,8 @@
 // What no soak may overlook: a byte of a live page that is another one, and a segment that the host has lost.
-import { open, readdir, rm } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { newestMeta, treePages } from "@pageferry/format";
 import { openPageSource } from "@pageferry/format/node";
-import { listGenerations } from "../archive.ts";
+import { listRanges } from "../archive.ts";
 
 /** Changes the last byte of a value in a leaf that the newest meta reaches. */
 export async function spoilPage(path: string): Promise<void> {
@@ -34,9 +34,10 @@ function offsetOfValue(path: string): number {
   throw new Error(`${path}: no value`);
 }
 
-/** Removes the object in the middle of a replica's segments. */
+/** Removes what leads to the end of the object in the middle of a replica's segments: some are there twice, merged otherwise. */
 export async function loseSegment(root: string): Promise<void> {
-  const [generation] = await listGenerations(root);
-  const names = (await readdir(`${root}/${generation}/segments`)).toSorted();
-  await rm(`${root}/${generation}/segments/${names[names.length >> 1]}`);
+  const ranges = await listRanges(root);
+  const lost = ranges[ranges.length >> 1]?.lastTxId ?? 0;
+  const doomed = ranges.filter(({ firstTxId, lastTxId }) => firstTxId <= lost && lost <= lastTxId);
+  await Promise.all(doomed.map(({ generation, name }) => rm(`${root}/${generation}/segments/${name}`)));
 }
