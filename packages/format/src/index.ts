@@ -94,6 +94,25 @@ export { canonicalJson } from "./canonical-json.ts";
 export { decodeCbor, encodeCbor } from "./cbor.ts";
 export { type ChainResult, checkChain, checkSegment, type Link } from "./chain.ts";
 export {
+  type CompanionsEntry,
+  type CompanionsIndex,
+  type CompanionsWanted,
+  companionsAt,
+  indexCompanions,
+} from "./companion-choice.ts";
+export { companionName, companionPath, fitsPart, fitsPattern, isGlob } from "./companion-place.ts";
+export {
+  type Companion,
+  type CompanionSet,
+  type CompanionsVersion,
+  companionSetDigest,
+  decodeCompanions,
+  encodeCompanions,
+  type SkippedCompanion,
+  type SkipReason,
+} from "./companions.ts";
+export { type CompanionsName, parseCompanionsName } from "./companions-name.ts";
+export {
   type Config,
   type DatabaseConfig,
   type ParseConfigOptions,
@@ -157,6 +176,10 @@ export {
 export { giveBack } from "./give-back.ts";
 export {
   bucketStagedBytesMax,
+  companionBytesMax,
+  companionSetBytesMax,
+  companionsMax,
+  companionsObjectBytesMax,
   envelopeBytesMax,
   inlineBytesMax,
   packBytesMax,
