@@ -27,6 +27,8 @@ export interface AgentDatabase {
    * are captured instead of the file, and removed from there once they are stored.
    */
   readonly shadowDirectory?: string;
+  /** Small files beside it that are backed up when they change: paths, in which `*` and `?` stand for names of one directory. */
+  readonly files?: readonly string[];
   /** It was restored since it was last backed up: a new generation begins. */
   readonly isRestored?: boolean;
   /** What captures it, as its segments say: `bolt-file` unless told. */
@@ -204,6 +206,7 @@ function placesOf({ databases, shadowDir }: AgentOptions): DatabasePlace[] {
       path,
       shadowDirectory: database.shadowDirectory === undefined ? undefined : resolve(database.shadowDirectory),
       directory: join(resolve(shadowDir), name),
+      files: database.files ?? [],
       isRestored: database.isRestored ?? false,
       sourceKind: database.sourceKind ?? (database.shadowDirectory === undefined ? "bolt-file" : "shadow"),
     };
