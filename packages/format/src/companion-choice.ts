@@ -29,7 +29,7 @@ export function indexCompanions(objects: Iterable<ListedObject>): CompanionsInde
 }
 
 /** By transaction, then by time. */
-export function compareCompanions(a: CompanionsEntry, b: CompanionsEntry): number {
+function compareCompanions(a: CompanionsEntry, b: CompanionsEntry): number {
   if (a.txId !== b.txId) return a.txId < b.txId ? -1 : 1;
   return a.stampMs - b.stampMs || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 }

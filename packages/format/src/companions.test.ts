@@ -100,7 +100,7 @@ suite("a version of companion files", () => {
         assert.ok(["corrupt", "too-large", "unsupported-version"].includes(code), `byte ${at}: ${error}`);
       }
     }
-    assert.ok(same <= 4, `${same} bytes of zstd's frame say nothing of the content`);
+    assert.ok(same < 16, `${same} bytes of zstd's frame say nothing of the content`);
   });
 
   test("under another's name is refused", async () => {

@@ -72,7 +72,8 @@ function sha256(bytes: Uint8Array): Buffer {
 function jsonOf({ files, skipped }: CompanionSet) {
   return {
     files: files.map(({ name, mode, mtimeMs, bytes }) => {
-      return { name, mode, mtime: mtimeMs, size: bytes.length, sha256: sha256(bytes), bytes };
+      const mtime = Math.min(Math.max(0, Math.trunc(mtimeMs)), stampMsMax);
+      return { name, mode, mtime, size: bytes.length, sha256: sha256(bytes), bytes };
     }),
     skipped: skipped.map(({ name, why }) => ({ name, why })),
   };
@@ -191,7 +192,7 @@ function fileOf(fields: CborFields): Companion {
   const bytes = fields.bytes("bytes");
   if (fields.count("size") !== bytes.length || !sha256(bytes).equals(fields.bytes("sha256")))
     throw broken(`the checksum of ${JSON.stringify(name.slice(0, 120))} does not hold`);
-  return { name, mode: fields.count("mode", 0o777), mtimeMs: fields.integer("mtime"), bytes };
+  return { name, mode: fields.count("mode", 0o777), mtimeMs: fields.count("mtime", stampMsMax), bytes };
 }
 
 function skippedOf(fields: CborFields): SkippedCompanion {

@@ -93,6 +93,7 @@ export { type ByteCache, createByteCache } from "./byte-cache.ts";
 export { canonicalJson } from "./canonical-json.ts";
 export { decodeCbor, encodeCbor } from "./cbor.ts";
 export { type ChainResult, checkChain, checkSegment, type Link } from "./chain.ts";
+export { companionsIn, companionVersions, readCompanions } from "./companion-archive.ts";
 export {
   type CompanionsEntry,
   type CompanionsIndex,
@@ -190,6 +191,7 @@ export {
 export { generationsNewestFirst, lineage, newestGeneration } from "./lineage.ts";
 export {
   type Manifest,
+  type ManifestCompanions,
   type ManifestLease,
   type ManifestObject,
   type ManifestOptions,

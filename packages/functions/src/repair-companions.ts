@@ -40,7 +40,7 @@ export interface CompanionsRepairOptions {
 }
 
 /** Plans the copies. `holdings`: what each replica lists, without objects that are known to be broken. */
-export function planCompanionsRepair(
+function planCompanionsRepair(
   holdings: readonly (readonly ListedObject[])[],
   { facts, policy, nowMs }: CompanionsRepairOptions,
 ): RepairCopy[] {

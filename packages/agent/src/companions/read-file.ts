@@ -46,7 +46,9 @@ function bigStat(handle: FileHandle) {
   return handle.stat({ bigint: true });
 }
 
-function textOf({ dev, ino, size, mtimeNs, ctimeNs, mode }: BigStat): string {
+type Told = Pick<BigStat, "dev" | "ino" | "size" | "mtimeNs" | "ctimeNs" | "mode">;
+
+function textOf({ dev, ino, size, mtimeNs, ctimeNs, mode }: Told): string {
   return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs} ${mode}`;
 }
 
@@ -76,8 +78,7 @@ async function readOnce(path: string): Promise<Reading> {
     if (before.size > BigInt(companionBytesMax)) return { kind: "too-large" };
     const bytes = await readAll(handle, Number(before.size));
     const after = await bigStat(handle);
-    if (bytes === undefined || textOf(before) !== textOf(after)) return { kind: "busy" };
-    // What took its place meanwhile is seen by the next look; this one was whole, too.
+    if (bytes === undefined || !isSame(before, after)) return { kind: "busy" };
     const mode = Number(before.mode & 0o777n);
     return { kind: "file", mode, mtimeMs: Number(before.mtimeNs / 1_000_000n), bytes };
   } catch (error) {
@@ -85,6 +86,13 @@ async function readOnce(path: string): Promise<Reading> {
   } finally {
     await handle?.close();
   }
+}
+
+/** A file that lost its name while it was read has another change time, and is whole: what took its place is seen by the next look. */
+function isSame(before: BigStat, after: BigStat): boolean {
+  const isReplaced = after.nlink < before.nlink;
+  if (!isReplaced) return textOf(before) === textOf(after);
+  return textOf({ ...before, ctimeNs: 0n }) === textOf({ ...after, ctimeNs: 0n });
 }
 
 /** Undefined: it is not as long as it was. */
