@@ -32,7 +32,7 @@ export function planCompanions({ index, listing, plan, policy, nowMs }: Companio
   }
   const remaining = generationsLeft(listing, plan.doomed);
   const graceMs = policy.graceMs ?? graceMsDefault;
-  const fromMs = nowMs - Math.max(policy.keepWithinMs, policy.segmentRetentionMs, graceMs);
+  const fromMs = nowMs - Math.max(policy.segmentRetentionMs, graceMs);
   const doomed: PlannedRemoval[] = [];
   for (const [generation, entries] of index) {
     if (policy.generation !== undefined && policy.generation !== generation) continue;

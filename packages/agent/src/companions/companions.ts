@@ -125,7 +125,9 @@ async function lookAround(state: State): Promise<void> {
   const pause = createWake();
   while (!state.ending.signal.aborted) {
     await lookSafely(state, false);
-    await pause.wait(state.intervalMs, state.ending.signal);
+    // What was still changing is looked at again as soon as it may have come to rest.
+    const pauseMs = state.looks > 0 ? Math.min(quietMs, state.intervalMs) : state.intervalMs;
+    await pause.wait(pauseMs, state.ending.signal);
   }
 }
 
