@@ -34,6 +34,8 @@ function chapterOf(state: DatabaseState): CompanionsChapter | undefined {
   if (chapter === undefined || cursor === undefined) return;
   const { epoch, baseTxId, acknowledgedTxId, isAbandoned } = cursor;
   const sentTxId = newest(baseTxId, acknowledgedTxId);
+  // Before the file was looked at it may be another history that begins: what is seen now would be said of the last one.
+  if (state.foundTxId === null) return;
   if (epoch === null || isAbandoned || sentTxId === null || state.sender.isHalted()) return;
   const last = newest(chapter.shadow.entries().at(-1)?.txId ?? null, sentTxId);
   const txId = newest(state.lag.newestTxId() ?? null, last);

@@ -33,6 +33,8 @@ async function startFor(
 ): Promise<Bench> {
   const path = join(directory, "app.db");
   const files = patterns.map((pattern) => join(directory, pattern));
+  // The database is a model, and yet there.
+  await writeFile(path, "");
   const bench = await startBench(host, directory, file, {
     databases: [{ path, name: "app", files }],
     filesMs,
@@ -228,6 +230,20 @@ suite("companion files", () => {
     await someLooks();
 
     assert.equal(count(host), 0);
+  });
+
+  test("that are gone together with the database say nothing: the volume may not be mounted", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    await writeFile(join(directory.path, "key"), "one");
+    await using _bench = await startFor(host, directory.path);
+    await until("a version", () => count(host) === 1);
+
+    await rm(join(directory.path, "app.db"));
+    await rm(join(directory.path, "key"));
+    await someLooks();
+
+    assert.equal(count(host), 1);
   });
 
   test("of a database that is only sent are not looked at: they may not be restored yet", async () => {

@@ -21,6 +21,7 @@ import type { Queue, StagedBody } from "../queue.ts";
 import { retryForever } from "../retry.ts";
 import { createWake } from "../wake.ts";
 import { type Entry, type Outbox, openOutbox } from "./outbox.ts";
+import { printOf } from "./read-file.ts";
 import { lookAtSet, readSet, type SetPlace, type SetReading } from "./read-set.ts";
 
 /** The history that a version belongs to: known to the host, and captured right now. */
@@ -143,6 +144,8 @@ async function lookSafely(state: State, isLast: boolean): Promise<void> {
 async function look(state: State, isLast: boolean): Promise<void> {
   const chapter = state.chapter();
   if (chapter === undefined || (performance.now() < state.notBeforeMs && !isLast)) return;
+  // Where the database is gone, so may be all that lies beside it: a volume that is not mounted is no deletion.
+  if ((await printOf(state.databasePath)).kind !== "file") return;
   const { generation } = chapter.begin;
   const seen = await lookAtSet(state);
   const text = `${generation} ${seen.text}`;
