@@ -65,6 +65,15 @@ suite("the prune plan for companion files", () => {
     assert.deepEqual(gone, [...old, ofOldest]);
   });
 
+  test("keeps the newest of a generation, though its commit is not stored yet", () => {
+    const names = [snapshot(first, 2), segment(first, 2, 12)];
+    const ahead = [files(first, 20, 13), files(first, 20, 14)];
+
+    const gone = doomed([...names, files(first, 12, 12), ...ahead], { retentionHours: 1, nowHour: 99 });
+
+    assert.deepEqual(gone, ahead.slice(0, 1));
+  });
+
   test("keeps an old version where nothing newer belongs to a kept point", () => {
     const only = files(first, 2, 2);
     const names = [snapshot(first, 2), segment(first, 2, 50), segment(first, 50, 60)];

@@ -24,6 +24,7 @@ export type Reading =
 /** How often a file that changes while it is read is read again, and the pause before. */
 const attempts = 4;
 const pauseMs = 20;
+const freshMs = 1000;
 
 /** Looks at a path without reading it. Never throws. */
 export async function printOf(path: string): Promise<Print> {
@@ -77,8 +78,14 @@ async function readOnce(path: string): Promise<Reading> {
     if (!before.isFile()) return { kind: "other" };
     if (before.size > BigInt(companionBytesMax)) return { kind: "too-large" };
     const bytes = await readAll(handle, Number(before.size));
+    if (bytes === undefined) return { kind: "busy" };
+    if (isFresh(before)) {
+      await setTimeout(pauseMs);
+      const again = await readAll(handle, bytes.length);
+      if (again === undefined || Buffer.compare(bytes, again) !== 0) return { kind: "busy" };
+    }
     const after = await bigStat(handle);
-    if (bytes === undefined || !isSame(before, after)) return { kind: "busy" };
+    if (!isSame(before, after)) return { kind: "busy" };
     const mode = Number(before.mode & 0o777n);
     return { kind: "file", mode, mtimeMs: Number(before.mtimeNs / 1_000_000n), bytes };
   } catch (error) {
@@ -86,6 +93,11 @@ async function readOnce(path: string): Promise<Reading> {
   } finally {
     await handle?.close();
   }
+}
+
+/** Within a few milliseconds times of change do not differ: what was just changed has to have the same content twice. */
+function isFresh({ mtimeMs }: BigStat): boolean {
+  return Math.abs(Date.now() - Number(mtimeMs)) < freshMs;
 }
 
 /** A file that lost its name while it was read has another change time, and is whole: what took its place is seen by the next look. */
