@@ -24,7 +24,7 @@ suite("reading a companion file", () => {
       }
     })();
     const kinds = new Set<string>();
-    for (let round = 0; round < 30; round += 1) {
+    for (let round = 0; round < 8; round += 1) {
       const reading = await readWhole(path);
       kinds.add(reading.kind);
       if (reading.kind !== "file") continue;
