@@ -89,6 +89,9 @@ const defaultDeadlineMs = 10_000;
 /** Bases encoded at a time: each uses several threads by itself. */
 const encodedAtATime = 1;
 
+/** Sets of companion files read at a time: each may be 8 MiB. */
+const setsAtATime = 2;
+
 /** Calls to the host at a time. A large body holds a place for as long as it takes; there are enough others. */
 const callsAtATime = 16;
 
@@ -184,6 +187,7 @@ function sharedOf(options: AgentOptions): SharedParts {
     budget: createBudget(settings.recentBytesMax),
     encodeGate: createGate(encodedAtATime),
     callGate: createGate(callsAtATime),
+    readGate: createGate(setsAtATime),
     openSource: options.openSource === undefined ? openBoltFileSource : options.openSource,
   };
 }

@@ -30,6 +30,8 @@ export interface SharedParts {
   readonly budget: Budget;
   readonly encodeGate: Gate;
   readonly callGate: Gate;
+  /** Of companion files. */
+  readonly readGate: Gate;
   /** `null`: nothing is captured, what the shadow holds is sent. */
   readonly openSource: ((options: BoltFileSourceOptions) => CaptureSource) | null;
 }

@@ -10,11 +10,11 @@ export async function beginCompanions(state: DatabaseState): Promise<Companions 
   const { shared, place, alarms } = state;
   // A database that is only sent is being restored: its files may not be there yet, and that is no deletion.
   if (place.files.length === 0 || shared.openSource === null) return;
-  const { queue, callGate, now, random, settings } = shared;
+  const { queue, callGate, readGate, now, random, settings } = shared;
   try {
     return await openCompanions({
       ...{ database: place.name, databasePath: place.path, patterns: place.files },
-      ...{ queue, callGate, alarms, now, random },
+      ...{ queue, callGate, readGate, alarms, now, random },
       directory: join(place.directory, "files"),
       compression: settings.compression,
       intervalMs: settings.filesMs,

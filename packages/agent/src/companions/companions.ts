@@ -39,6 +39,8 @@ export interface CompanionsOptions extends SetPlace {
   readonly directory: string;
   readonly queue: Queue;
   readonly callGate: Gate;
+  /** What all databases share, so that a thousand sets are not in memory at once. */
+  readonly readGate: Gate;
   readonly alarms: Alarms;
   readonly compression: CompressionConfig;
   readonly now: () => number;
@@ -157,7 +159,7 @@ async function look(state: State, isLast: boolean): Promise<void> {
   state.looks += 1;
   const isPatient = !isLast && state.looks < restlessLooks;
   if (isRestless && isPatient) return;
-  const found = await readSet(seen);
+  const found = await state.readGate.pass(() => readSet(seen), state.abort.signal);
   if (isPatient && found.skipped.some(({ why }) => why === "busy")) return;
   await take(state, chapter, found);
   tellSkipped(state, found);
@@ -192,7 +194,7 @@ const alarmOf: Readonly<Record<SkipReason, { readonly code: AlarmCode; readonly 
   "too-large": { code: "too-large", words: "is too large: a file has at most 1 MiB, all together 8 MiB" },
   "too-many": { code: "too-large", words: "is one too many: at most 256 are taken" },
   busy: { code: "source-too-busy", words: "changes all the time, and was not read" },
-  unreadable: { code: "unreadable", words: "cannot be read" },
+  unreadable: { code: "unauthorized", words: "cannot be read: run as a user who may" },
 };
 
 /** One alarm for each kind of trouble, which names the first file. Never what is in it. */
