@@ -33,6 +33,8 @@ export interface DatabaseConfig {
   readonly shadowDirectory?: string;
   /** The application it is of, where name and path do not tell it. */
   readonly profile?: ProfileName;
+  /** Small files beside it that are backed up when they change: paths, in which `*` and `?` stand for names of one directory. */
+  readonly files?: readonly string[];
 }
 
 /** Restore on start. */
@@ -46,6 +48,8 @@ export interface RestoreConfig {
   readonly token?: string;
   /** The words that an application's profile asks for before an old file is put in its place. */
   readonly acknowledge?: string;
+  /** Whether companion files that are missing come back to their places; without it they can be had by `restore --files`. */
+  readonly files?: boolean;
 }
 
 /** The configuration, complete. Where a number has no unit in its name it is a count. */
@@ -155,10 +159,10 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
   const { dataDir, shadowDir, queue, listen, token } = written;
   return {
     isGoForm,
-    databases: written.databases.map(({ path, name, heartbeat, profile, shadowDirectory }) => ({
+    databases: written.databases.map(({ path, name, ...more }) => ({
       path,
       name: name ?? databaseNameOf(path, source),
-      ...given({ heartbeat, profile, shadowDirectory }),
+      ...given(more),
     })),
     ...given({ dataDir, shadowDir, token }),
     snapshotIntervalMs,

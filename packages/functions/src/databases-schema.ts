@@ -42,6 +42,9 @@ const replicaFigures = {
     }),
   ),
   snapshot: z.object({ txid: txIdJson, time: timeJson, bytes: countJson }).nullable(),
+  files: z.object({ versions: countJson, time: timeJson }).nullable().optional().meta({
+    description: "Versions of its companion files, and when the newest was read; null: it has none.",
+  }),
   ...{ compaction: doneSchema, prune: doneSchema, repair: doneSchema },
   storage: z
     .object({
