@@ -59,7 +59,7 @@ async function ofHost(
 ): Promise<Omit<AllDatabases, "hintsOf">> {
   const url = new URL(from);
   const base = `${url.origin}${url.pathname.replace(/\/+$/, "").replace(/\/v1(\/databases)?$/, "")}`;
-  if (url.search !== "" || url.username !== "" || /\/v1\/databases\//.test(url.pathname)) {
+  if (url.search !== "" || url.username !== "" || /\/v1\/databases\/[^/]/.test(url.pathname)) {
     throw new PageferryError("bad-request", "FROM: with --all a host is http://HOST", {
       hint: "One database of it is restored with -o OUT.",
     });
