@@ -264,7 +264,7 @@ async function removeFinished(state: DatabaseState, isHealing: boolean): Promise
 
 /**
  * Looks after a shadow that is over its bound: first what can be trimmed is learned; if that does not help for a while it is
- * squashed, and again each time it has grown by a quarter since.
+ * squashed, and again each time it has grown by a quarter since. With the policy `stop` nothing is: shadow-room.ts waits for room.
  */
 export function checkBounds(state: DatabaseState): void {
   const { shadowBytesMax, silentMs } = state.shared.settings;
@@ -277,6 +277,11 @@ export function checkBounds(state: DatabaseState): void {
     state.overSinceMs = nowMs;
     requestCheckpoint(state);
     state.sender.hastenNeeds();
+  } else if (state.shared.settings.shadowPolicy === "stop") {
+    // The source's own checkpoint may wait behind what is not taken from it.
+    relieve(state);
+    // What no replica has yet is in the host's queue, for as long as that keeps it.
+    if (nowMs >= state.overSinceMs + silentMs) inBackground(state, () => tidy(state, false));
   } else if (nowMs >= state.overSinceMs + silentMs && bytes >= state.squashedBytes * 1.25) {
     state.overSinceMs = undefined;
     state.squashedBytes = bytes;

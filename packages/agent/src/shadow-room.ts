@@ -1,0 +1,41 @@
+// Capture pauses while a shadow is over its bound, where the policy is to give up nothing. The source goes on from the last state that
+// was taken: what was committed meanwhile comes as one range when there is room again. See docs/shadow.md#what-is-kept-and-what-is-given-up.
+import type { DatabaseState } from "./database-state.ts";
+import { isWithinBounds } from "./retention.ts";
+import { checkBounds } from "./upkeep.ts";
+import { createWake } from "./wake.ts";
+
+/** Room is looked for so often; a look costs nothing. */
+const lookMs = 200;
+
+/** Capture goes on below this share of the bound, so that it does not pause again at once. */
+const roomShare = 0.9;
+
+/**
+ * Waits until there is room, which with the policy `squash` is always so. False: the end came first, and nothing more is taken: a state
+ * beyond the one that is missing would leave a hole.
+ */
+export async function untilRoom(state: DatabaseState): Promise<boolean> {
+  const { shadowPolicy, shadowBytesMax } = state.shared.settings;
+  if (shadowPolicy === "squash" || isWithinBounds(state.chapters, shadowBytesMax)) return true;
+  const { signal } = state.stopping;
+  state.alarms.raise("room", {
+    code: "disk-full",
+    message: `${state.place.path}: ${wordsOf(state)}, more than it may: capture pauses, the application goes on`,
+    hint: "Commits from now on are on this machine only, until the host takes what waits. See why it does not, or raise shadowBytesMax.",
+  });
+  const pause = createWake();
+  while (!signal.aborted && !isWithinBounds(state.chapters, shadowBytesMax * roomShare)) {
+    checkBounds(state);
+    await pause.wait(lookMs, signal);
+  }
+  state.isCut = signal.aborted;
+  if (!state.isCut) state.alarms.clear("room");
+  return !state.isCut;
+}
+
+function wordsOf({ chapters }: DatabaseState): string {
+  const bytes = chapters.reduce((sum, { shadow }) => sum + shadow.bytes(), 0);
+  const records = chapters.reduce((sum, { shadow }) => sum + shadow.entries().length, 0);
+  return `its shadow holds ${bytes} bytes in ${records} records`;
+}
