@@ -62,7 +62,7 @@ export function followDirectory(path: string): string {
 }
 
 /** The note in it. */
-const noteFile = "state.json";
+export const noteFile = "state.json";
 
 /** The forerunner, until it is sure that nobody began to write to it. */
 const forerunnerFile = "forerunner";
