@@ -101,6 +101,8 @@ export async function acceptCheckpoint(state: DatabaseState, event: CheckpointEv
   if (checkpointing?.file !== file) return;
   try {
     if (chapter?.generation !== checkpointing.generation) return;
+    // One that was rolled forward meanwhile is in use, and the older files are gone.
+    if (tableNumberOf(file) < tableNumberOf(state.cursor.value().checkpoint?.file)) return;
     // On a full disk it would wait for the room that the trimming behind it makes; the next checkpoint will do.
     const signal = AbortSignal.any([state.abort.signal, AbortSignal.timeout(flushMs)]);
     if (!(await chapter.shadow.flush(signal))) return;
