@@ -38,9 +38,11 @@ suite("a standby that becomes the database", () => {
   };
   const begun = async (): Promise<Begun[]> => {
     const names = (await readdir(archive()).catch(() => [])).filter((name) => /^[0-9a-f]{16}$/.test(name));
-    return Promise.all(
-      names.map(async (name) => JSON.parse(await readFile(join(archive(), name, "generation.json"), "utf8"))),
+    const texts = await Promise.all(
+      // Its directory is there before it is.
+      names.map((name) => readFile(join(archive(), name, "generation.json"), "utf8").catch(() => undefined)),
     );
+    return texts.flatMap((text) => (text === undefined ? [] : [JSON.parse(text)]));
   };
   const newest = async (): Promise<{ readonly txid: string; readonly generation: string } | undefined> => {
     const { code, out } = await runCommand(["points", "--json", archive()]);
