@@ -19,6 +19,7 @@ export interface Alarm {
 export type AlarmOrigin =
   | "source"
   | "shadow"
+  | "room"
   | "upkeep"
   | "snapshot"
   | "sender"

@@ -7,6 +7,7 @@ import type { DatabaseState } from "./database-state.ts";
 import { beginGeneration } from "./generation.ts";
 import { forgetRestored } from "./restored-note.ts";
 import { shadowCompression } from "./settings.ts";
+import { untilRoom } from "./shadow-room.ts";
 import type { BaseEvent, BeginEvent, CaptureEvent, DeltaEvent } from "./sources/capture-event.ts";
 import {
   acceptCheckpoint,
@@ -62,7 +63,7 @@ export async function consume(state: DatabaseState, events: AsyncIterable<Captur
   try {
     for await (const event of events) {
       // What comes after everything ended is captured again at the next start.
-      if (!state.abort.signal.aborted) await take(state, event);
+      if (!state.abort.signal.aborted && !state.isCut) await take(state, event);
     }
   } catch (error) {
     if (!state.abort.signal.aborted) {
@@ -186,6 +187,7 @@ async function takeDelta(state: DatabaseState, event: DeltaEvent): Promise<void>
   const { type: _, ...part } = event;
   state.stampMs = Math.max(state.stampMs, part.stampMs);
   state.lag.seen(part.txId, state.stampMs);
+  if (!(await untilRoom(state))) return;
   await chapter.shadow.append({ ...part, stampMs: state.stampMs });
 }
 

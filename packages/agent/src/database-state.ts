@@ -106,4 +106,6 @@ export interface DatabaseState {
   squashedBytes: number;
   /** Since when the shadow is over its bound. */
   overSinceMs: number | undefined;
+  /** The end came while capture was paused: what comes after is captured again at the next start. */
+  isCut: boolean;
 }

@@ -150,8 +150,7 @@ async function openState(
     healedMs: new Map(),
     upkeep: Promise.resolve(),
     cursorSavedMs: performance.now(),
-    squashedBytes: 0,
-    overSinceMs: undefined,
+    ...{ squashedBytes: 0, overSinceMs: undefined, isCut: false },
   };
   await openChapters(state);
   return state;

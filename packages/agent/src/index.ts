@@ -10,6 +10,7 @@ export {
 } from "./agent.ts";
 export type { AgentEvents, AgentListener } from "./agent-events.ts";
 export type { Alarm } from "./alarms.ts";
+export { type DatabaseLock, lockDatabase } from "./database-lock.ts";
 export type { DatabaseStatus } from "./database-status.ts";
 export type { Logger } from "./logger.ts";
 export {

@@ -14,6 +14,8 @@ export interface AgentSettings {
   readonly compression: CompressionConfig;
   /** Above this a shadow is merged, and if that does not help, given up for a new snapshot. Default 1 GiB. */
   readonly shadowBytesMax: number;
+  /** `squash` (default): the above. `stop`: nothing is given up; capture pauses until there is room, and the application goes on. */
+  readonly shadowPolicy: "squash" | "stop";
   /** Bytes per second that scans and bases may read from a database. Default 256 MiB; 0 is no limit. */
   readonly maxReadRate: number;
   /** How long a base may take under load before `source-too-busy` is told. Default 10 min. */
@@ -47,6 +49,7 @@ export const defaultSettings: AgentSettings = {
   snapshotIntervalMs: 6 * 3_600_000,
   compression: defaultCompression,
   shadowBytesMax: 2 ** 30,
+  shadowPolicy: "squash",
   maxReadRate: 256 * 2 ** 20,
   baseDeadlineMs: 600_000,
   heartbeatMs: 20_000,

@@ -38,6 +38,8 @@ export interface Shadow {
   /** What is durable, ascending. */
   entries(): readonly LogEntry[];
   bytes(): number;
+  /** Bytes of pages that are not durable yet. */
+  pendingBytes(): number;
   /** Takes a captured delta; its memory may be used again when this returns. Waits while too much is in memory. */
   append(part: RangePart): Promise<void>;
   /** Waits until everything appended so far is durable (or was given up as lost); false: the signal aborted first. */
@@ -108,6 +110,7 @@ export async function openShadow(options: ShadowOptions): Promise<Shadow> {
     directory: options.directory,
     entries: log.entries,
     bytes: log.bytes,
+    pendingBytes: () => pendingBytes(state),
     async append(part) {
       take(state, part);
       state.writing ??= writeAll(state, write);

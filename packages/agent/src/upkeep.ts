@@ -101,6 +101,8 @@ export async function acceptCheckpoint(state: DatabaseState, event: CheckpointEv
   if (checkpointing?.file !== file) return;
   try {
     if (chapter?.generation !== checkpointing.generation) return;
+    // One that was rolled forward meanwhile is in use, and the older files are gone.
+    if (tableNumberOf(file) < tableNumberOf(state.cursor.value().checkpoint?.file)) return;
     // On a full disk it would wait for the room that the trimming behind it makes; the next checkpoint will do.
     const signal = AbortSignal.any([state.abort.signal, AbortSignal.timeout(flushMs)]);
     if (!(await chapter.shadow.flush(signal))) return;
@@ -264,7 +266,8 @@ async function removeFinished(state: DatabaseState, isHealing: boolean): Promise
 
 /**
  * Looks after a shadow that is over its bound: first what can be trimmed is learned; if that does not help for a while it is
- * squashed, and again each time it has grown by a quarter since. From a host that is away nothing is learned: it is not waited for.
+ * squashed, and again each time it has grown by a quarter since. From a host that is away nothing is learned: it is not waited for. With
+ * the policy `stop` nothing is: shadow-room.ts waits for room.
  */
 export function checkBounds(state: DatabaseState): void {
   const { shadowBytesMax, silentMs } = state.shared.settings;
@@ -277,6 +280,11 @@ export function checkBounds(state: DatabaseState): void {
     state.overSinceMs = nowMs;
     requestCheckpoint(state);
     state.sender.hastenNeeds();
+  } else if (state.shared.settings.shadowPolicy === "stop") {
+    // The source's own checkpoint may wait behind what is not taken from it.
+    relieve(state);
+    // What no replica has yet is in the host's queue, for as long as that keeps it.
+    if (nowMs >= state.overSinceMs + silentMs) inBackground(state, () => tidy(state, false));
   } else if (
     (state.sender.isAway() || nowMs >= state.overSinceMs + silentMs) &&
     bytes >= state.squashedBytes * 1.25

@@ -4,11 +4,13 @@ import type { ArchiveReader } from "@pageferry/format";
 import {
   type CompanionsEntry,
   type Config,
+  type Generation,
   PageferryError,
   type Point,
   type RestorePlan,
   type RestoreTarget,
   type TimelineJson,
+  type TxId,
 } from "@pageferry/format";
 import { loadConfig } from "./config-file.ts";
 import { defaultDataDir } from "./data-dir.ts";
@@ -17,6 +19,13 @@ import type { Io } from "./io.ts";
 import { manifestReader } from "./manifest-reader.ts";
 import { openManifestSource } from "./manifest-source.ts";
 import { openReplicaSource } from "./replica-source.ts";
+
+/** A point that can be restored, and the epoch of its generation. */
+export interface NewestPoint {
+  readonly generation: Generation;
+  readonly epoch: number | null;
+  readonly txId: TxId;
+}
 
 /** Where backups of one database are read from. */
 export interface BackupSource extends AsyncDisposable {
@@ -36,6 +45,8 @@ export interface BackupSource extends AsyncDisposable {
   ): Promise<Pick<CompanionsEntry, "name" | "size"> | undefined>;
   /** Every version of the companion files, newest first. */
   companionVersions(signal: AbortSignal): Promise<readonly CompanionsEntry[]>;
+  /** The newest point, where that costs less than a plan; undefined: it may not be asked, or there is none. */
+  newest?(signal: AbortSignal): Promise<NewestPoint | undefined>;
   /** Gives the objects of a plan. */
   readonly readers: readonly ArchiveReader[];
   /** Silence after which another reader is asked; undefined: the restore's own. */

@@ -13,6 +13,7 @@ import {
   parseTxId,
   planOf,
   type RestoreTarget,
+  type TxId,
 } from "@pageferry/format";
 import {
   companionsRoute,
@@ -21,7 +22,7 @@ import {
   objectRoute,
   pointsRoute,
 } from "@pageferry/functions/routes";
-import type { BackupSource } from "./backup-source.ts";
+import type { BackupSource, NewestPoint } from "./backup-source.ts";
 import { createHostClient, type HostClient, hostToken, type Patience } from "./host-client.ts";
 import type { Io } from "./io.ts";
 import type { ReadManifest } from "./manifest-reader.ts";
@@ -94,6 +95,7 @@ export async function openHostSource(
     readers,
     stallMs: hostStallMs,
     [Symbol.asyncDispose]: async () => undefined,
+    newest: (signal) => newestOf(at, signal),
     async points(signal) {
       const answer = await client.call(pointsRoute, { params, signal });
       if ("generations" in answer)
@@ -134,6 +136,23 @@ export async function openHostSource(
       return planOf(manifest);
     },
   };
+}
+
+/** From the status, which a host has at hand. Undefined: a token that may only restore is not told. */
+async function newestOf(
+  { client, params }: HostPlace,
+  signal: AbortSignal,
+): Promise<NewestPoint | undefined> {
+  try {
+    const { generation, epoch, replicas } = await client.call(databaseRoute, { params, signal });
+    const txIds = replicas.flatMap(({ txid }) => (txid === null ? [] : [parseTxId(txid)]));
+    const txId = txIds.reduce<TxId | undefined>((a, b) => (a === undefined || b > a ? b : a), undefined);
+    if (generation === null || txId === undefined) return undefined;
+    return { generation: parseGeneration(generation), epoch, txId };
+  } catch (error) {
+    if (isPageferryError(error, "forbidden")) return undefined;
+    throw error;
+  }
 }
 
 /** A point as the API's parameters name it. */

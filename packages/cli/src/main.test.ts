@@ -41,7 +41,7 @@ suite("the command line", () => {
       [["frobnicate"], /^error: unknown command 'frobnicate'/],
       [["check"], /^error: missing required argument 'file'\nhint: See `pageferry check --help`/],
       [["points", "--jsno", "x"], /^error: unknown option '--jsno' \(Did you mean --json\?\)/],
-      [["restore", "x"], /^error: required option '-o, --output <file>' not specified/],
+      [["restore", "x"], /^error: where to is not said/],
       [["restore", "-o", "x", "--txid", "zz", "y"], /^error: --txid: /],
       [["restore", "-o", "x", "--timestamp", "2026-11-22", "y"], /^error: --timestamp: /],
       [["restore", "-o", "x", "--generation", "G", "y"], /^error: --generation: /],

@@ -178,6 +178,14 @@ function lateReader(name: string, open: () => Promise<ArchiveReader>): ArchiveRe
   };
 }
 
+/** The entry that a path or URL stands for. */
+export function replicaEntry(from: string, io: Io, config: Config | undefined): ReplicaConfig {
+  if (/^file:/i.test(from)) return { type: "file", path: pathOfFileUrl(from) };
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(from)
+    ? entryOf(from, io, config)
+    : { type: "file", path: resolve(from) };
+}
+
 /** The entry that a URL stands for; what it does not say of its credentials is taken from a configured replica of the same place. */
 function entryOf(from: string, io: Io, config: Config | undefined): ReplicaConfig {
   const [entry] = parseConfig({ replicas: [from] }, { env: io.env, source: "FROM" }).replicas;

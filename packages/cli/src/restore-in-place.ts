@@ -12,12 +12,12 @@ export type InPlaceJudge = (buckets?: readonly string[]) => void;
 
 /**
  * Makes the judge of a restore to `output`. In place is a file that is there already, the path of a configured database, and a path that
- * applications use. What is restored elsewhere is only told of.
+ * applications use. What is restored elsewhere is only told of. A standby that is there was made by following.
  */
 export async function inPlaceJudge(
   froms: readonly string[],
   output: string,
-  { config, acknowledge }: Partial<RestoreOptions>,
+  { config, acknowledge, isStandby = false }: Partial<RestoreOptions> & { readonly isStandby?: boolean },
   io: Io,
 ): Promise<InPlaceJudge> {
   const path = resolve(output);
@@ -27,7 +27,9 @@ export async function inPlaceJudge(
   const hints = { name, path: configured?.path ?? path, configured: configured?.profile };
   const ofPath = profileOf({ name: basename(path, extname(path)), path }).name;
   const isInPlace =
-    ofPath !== "own" || databases.some((one) => resolve(one.path) === path) || (await isThere(path));
+    ofPath !== "own" ||
+    databases.some((one) => resolve(one.path) === path) ||
+    (!isStandby && (await isThere(path)));
   let isTold = false;
   return (buckets) => {
     const profile = profileOf({ ...hints, buckets });

@@ -4,6 +4,7 @@ import {
   type CheckMode,
   type Generation,
   PageferryError,
+  parseDuration,
   parseGeneration,
   parseTxId,
   type RestoreTarget,
@@ -14,6 +15,11 @@ import { dataOption, fromConfigOption, jsonOption, type OptionSpec } from "./com
 /** What the flags say. */
 export interface RestoreOptions {
   readonly output: string;
+  /** A directory for all databases. */
+  readonly all: string;
+  readonly parallel: number;
+  readonly follow: boolean;
+  readonly interval: number;
   readonly txid: TxId;
   /** Milliseconds since the epoch. */
   readonly timestamp: number;
@@ -57,7 +63,19 @@ export const pointOptions: readonly OptionSpec[] = [
 
 /** The flags. */
 export const restoreOptions: readonly OptionSpec[] = [
-  { flags: "-o, --output <file>", description: "the file to write", isRequired: true },
+  { flags: "-o, --output <file>", description: "the file to write" },
+  { flags: "--all <dir>", description: "restore every database that FROM holds, each into a file in DIR" },
+  {
+    flags: "--parallel <n>",
+    description: "with --all: databases at a time (default 2)",
+    parse: parseParallel,
+  },
+  { flags: "--follow", description: "go on: keep OUT at the newest point, as a warm standby" },
+  {
+    flags: "--interval <duration>",
+    description: "with --follow: how often to look for a newer point (default 1s)",
+    parse: parseInterval,
+  },
   ...pointOptions,
   { flags: "--force", description: "replace a file that is there" },
   {
@@ -137,6 +155,73 @@ function parseTime(text: string): number {
     );
   }
   return ms;
+}
+
+/** Each has threads of its own, and its objects in memory. */
+const parallelMax = 16;
+
+function parseParallel(text: string): number {
+  if (/^\d{1,2}$/.test(text) && Number(text) >= 1 && Number(text) <= parallelMax) return Number(text);
+  throw new PageferryError(
+    "bad-request",
+    `--parallel: ${JSON.stringify(text)} is not a number from 1 to ${parallelMax}`,
+  );
+}
+
+/** Less is no use beside what one look costs; more is no standby. */
+const intervalMsMin = 100;
+const intervalMsMax = 24 * 3_600_000;
+
+function parseInterval(text: string): number {
+  const ms = parseDuration(text);
+  if (ms >= intervalMsMin && ms <= intervalMsMax) return ms;
+  throw new PageferryError("bad-request", `--interval: ${text} is not from 100ms to 24h`);
+}
+
+/** Throws `bad-request` where flags do not go together, or nothing says where to. */
+export function refuseContradiction(options: Partial<RestoreOptions>): void {
+  const { output, all, follow = false } = options;
+  const given = (...names: readonly (keyof RestoreOptions)[]) =>
+    names.find((name) => options[name] !== undefined && options[name] !== false);
+  const flag = (name: string) =>
+    name === "output" ? "-o" : `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const refuse = (with_: string, name: string): never => {
+    throw new PageferryError("bad-request", `${with_} and ${flag(name)} do not go together`);
+  };
+  if (all !== undefined) {
+    const name = given(
+      "output",
+      "follow",
+      "txid",
+      "generation",
+      "ifDbNotExists",
+      "ifReplicaExists",
+      "files",
+      "filesInPlace",
+    );
+    if (name !== undefined) refuse("--all", name);
+  } else if (output === undefined) {
+    throw new PageferryError("bad-request", "where to is not said", {
+      hint: "Name the file with -o OUT, or a directory for all databases with --all DIR.",
+    });
+  }
+  if (follow) {
+    const name = given(
+      "txid",
+      "timestamp",
+      "dryRun",
+      "ifDbNotExists",
+      "ifReplicaExists",
+      "files",
+      "filesInPlace",
+    );
+    if (name !== undefined) refuse("--follow", name);
+    if (options.integrityCheck === "none") refuse("--follow", "integrityCheck");
+  }
+  if (all === undefined && options.parallel !== undefined)
+    throw new PageferryError("bad-request", "--parallel is for --all");
+  if (!follow && options.interval !== undefined)
+    throw new PageferryError("bad-request", "--interval is for --follow");
 }
 
 function parseParallelism(text: string): number {

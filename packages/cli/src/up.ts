@@ -9,6 +9,7 @@ import { writeFileDurable } from "@pageferry/format/node";
 import { type Alarm as AgentAlarm, createAlarmSinks, type LocalHost, localHost } from "@pageferry/functions";
 import { openQueue } from "./agent-queue.ts";
 import { shadowDir, urlFile } from "./data-dir.ts";
+import { promoteStandbys } from "./follow/promote.ts";
 import type { Io } from "./io.ts";
 import { createLog, type ToldAlarm, tellAlarm, tellOver } from "./log.ts";
 import { withStageProgress } from "./progress.ts";
@@ -54,6 +55,7 @@ export async function startUp(options: StartOptions): Promise<RunningHost> {
   const running = await startHost(options);
   try {
     const { queue } = running.host;
+    await promoteStandbys(restoreParts(options));
     await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromReplicas(one, options) });
     const agent = await startAgent(options, queue, hostTells(running.host));
     return {
@@ -106,6 +108,7 @@ export async function startReplicate(options: StartOptions): Promise<RunningAgen
   }
   await checkRestoreToken(options);
   const queue = await openQueue(config.queue, options);
+  await promoteStandbys(restoreParts(options));
   await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromHost(one, options) });
   const teller = webhooksTell(options);
   const agent = await startAgent(options, queue, teller);

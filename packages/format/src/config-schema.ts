@@ -189,6 +189,7 @@ export const configSchema = keyed({
   packWindow: duration(),
   queueRetention: duration(),
   shadowBytesMax: byteCount(),
+  shadowPolicy: z.enum(["squash", "stop"]).default("squash"),
   maxReadRate: byteCount(),
   baseDeadline: duration(),
   storageBytesMax: byteCount(),

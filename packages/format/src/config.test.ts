@@ -47,6 +47,7 @@ suite("a configuration", () => {
       packWindowMs: 0,
       queueRetentionMs: 14 * 24 * hourMs,
       shadowBytesMax: 2 ** 30,
+      shadowPolicy: "squash",
       maxReadRate: 256 * 2 ** 20,
       baseDeadlineMs: 600_000,
       storageBytesMax: 0,

@@ -88,6 +88,8 @@ export interface Config {
   readonly queueRetentionMs: number;
   /** The shadow merges segments above this size instead of growing. Default 1 GiB. */
   readonly shadowBytesMax: number;
+  /** Above it: `squash` merges and in the end gives up what was not sent; `stop` gives up nothing and captures no more. Default squash. */
+  readonly shadowPolicy: "squash" | "stop";
   /** Bytes per second that capture may read; 0 is no limit. Default 256 MiB. */
   readonly maxReadRate: number;
   /** How long a base copy may take under load before `source-too-busy` is raised. Default 10 min. */
@@ -180,6 +182,7 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
     packWindowMs: written.packWindow ?? 0,
     queueRetentionMs: written.queueRetention || 14 * dayMs,
     shadowBytesMax: written.shadowBytesMax ?? 2 ** 30,
+    shadowPolicy: written.shadowPolicy,
     maxReadRate: written.maxReadRate ?? 256 * 2 ** 20,
     baseDeadlineMs: written.baseDeadline || 10 * minuteMs,
     storageBytesMax: written.storageBytesMax ?? 0,

@@ -233,13 +233,20 @@ export {
   checkRestoreInPlace,
   isAcknowledged,
   type Profile,
+  type ProfileHints,
   type ProfileName,
   profileNames,
   profileOf,
 } from "./profiles.ts";
 export { createReaderRanking, type RankingOptions, type ReaderRanking } from "./reader-ranking.ts";
 export type { ReaderSpeed } from "./reader-speed.ts";
-export { executeRestore, type RestoreOptions, type RestoreProgress, type RestoreResult } from "./restore.ts";
+export {
+  executeRestore,
+  type RestoreBase,
+  type RestoreOptions,
+  type RestoreProgress,
+  type RestoreResult,
+} from "./restore.ts";
 export {
   type PlanOptions,
   type PlanStep,
@@ -298,6 +305,13 @@ export {
   type SnapshotRanges,
   type Spool,
 } from "./snapshot.ts";
+export {
+  encodeStandbyNote,
+  leftMax,
+  parseStandbyNote,
+  type StandbyNote,
+  type StandbyState,
+} from "./standby-json.ts";
 export {
   createStateSum,
   formatStateHash,

@@ -59,6 +59,8 @@ export interface Manifest {
   /** The transaction that the restored database must be at. */
   readonly txId: TxId;
   readonly stampMs: number | null;
+  /** Of the generation: higher is newer. Absent where nothing tells it. */
+  readonly epoch?: number | undefined;
   /** The state that it must have, where that is known. */
   readonly stateHash?: StateHash | undefined;
   readonly pageSize?: number | undefined;
@@ -133,6 +135,7 @@ const manifestSchema = z.object({
   generation: generationSchema,
   txId: txIdSchema,
   stampMs: stampSchema,
+  epoch: z.int().min(0).optional(),
   stateHash: hexSchema(32).transform(parseStateHash).optional(),
   pageSize: z.int().min(pageSizeMin).max(pageSizeMax).optional(),
   predictedBytes: z.int().min(0),
@@ -191,6 +194,7 @@ export function manifestOf(plan: RestorePlan, options: ManifestOptions = {}): Ma
     generation: plan.generation,
     txId: plan.txId,
     stampMs: plan.stampMs,
+    ...(plan.epoch === undefined ? {} : { epoch: plan.epoch }),
     ...(stateHash === undefined ? {} : { stateHash }),
     ...(pageSize === undefined ? {} : { pageSize }),
     predictedBytes: plan.bytes,
@@ -252,6 +256,7 @@ export function planOf(manifest: Manifest): RestorePlan {
     generation: manifest.generation,
     txId: manifest.txId,
     stampMs: manifest.stampMs,
+    ...(manifest.epoch === undefined ? {} : { epoch: manifest.epoch }),
     ...(manifest.stateHash === undefined ? {} : { stateHash: manifest.stateHash }),
     snapshot: {
       kind: "snapshot",

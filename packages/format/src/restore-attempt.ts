@@ -1,11 +1,15 @@
 // What the parts of one restore share: its options, its progress, and how an object is taken from several readers.
 
 import type { ArchiveReader } from "./archive-reader.ts";
-import type { CheckMode } from "./bolt/check.ts";
+import type { CheckMode, CheckResult } from "./bolt/check.ts";
+import type { MetaFields } from "./bolt/meta.ts";
 import { isPageferryError, PageferryError } from "./errors.ts";
+import type { Generation } from "./names.ts";
 import type { ReaderRanking } from "./reader-ranking.ts";
 import type { ChainWalk } from "./restore-chain.ts";
 import type { RestorePlan } from "./restore-plan.ts";
+import type { StateHash } from "./state-hash.ts";
+import type { TxId } from "./txid.ts";
 import type { RestoreSink, Workbench } from "./workbench.ts";
 
 /** How far a restore has come. */
@@ -18,6 +22,33 @@ export interface RestoreProgress {
   readonly objects: number;
 }
 
+/** What was restored. */
+export interface RestoreResult {
+  readonly generation: Generation;
+  readonly txId: TxId;
+  readonly stampMs: number | null;
+  readonly pageSize: number;
+  /** The high-water mark: the database is exactly this many pages long. */
+  readonly pages: number;
+  /** Bytes of the database. */
+  readonly bytes: number;
+  /** Objects fetched. */
+  readonly objects: number;
+  readonly fetchedBytes: number;
+  /** As checked; else as the archive tells it; undefined where neither is known. */
+  readonly stateHash: StateHash | undefined;
+  /** The check that was done. */
+  readonly check: CheckResult | undefined;
+  readonly warnings: readonly string[];
+}
+
+/** A whole database that is there, as it was proved to be. */
+export interface RestoreBase {
+  readonly name: string;
+  readonly meta: MetaFields;
+  readonly stateHash: StateHash;
+}
+
 /** What a restore is made of. */
 export interface RestoreOptions {
   readonly plan: RestorePlan;
@@ -25,6 +56,8 @@ export interface RestoreOptions {
   readonly readers: readonly ArchiveReader[];
   /** Silence of a reader after which another is asked, where there is one. Default 10 s. */
   readonly stallMs?: number | undefined;
+  /** What the sink begins with, and the plan's steps lead on from; its snapshot is not read then. The end must have a state hash. */
+  readonly base?: RestoreBase | undefined;
   readonly sink: RestoreSink;
   readonly workbench: Workbench;
   /** Objects under way at a time. Default 8. */
@@ -33,6 +66,8 @@ export interface RestoreOptions {
   readonly integrity?: "none" | CheckMode | undefined;
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Called with what was restored, checked, before it is published. What it throws ends the restore; the target stays. */
+  readonly onChecked?: ((result: RestoreResult) => Promise<void>) | undefined;
   /** Plans the same point again without objects that no reader could give, as after a compaction. Absent: that is the end. */
   readonly replan?: ((without: ReadonlySet<string>, point: RestorePlan) => Promise<RestorePlan>) | undefined;
 }

@@ -45,6 +45,8 @@ export interface RestorePlan {
   readonly txId: TxId;
   /** Its commit stamp; null where nothing read tells it. */
   readonly stampMs: number | null;
+  /** Of the generation: higher is newer. Absent where nothing read tells it. */
+  readonly epoch?: number | undefined;
   /** The state it must have, where the plan came with one (a manifest's); else the objects themselves tell it. */
   readonly stateHash?: StateHash | undefined;
   readonly snapshot: SnapshotObject;
@@ -175,6 +177,7 @@ function planPoint(
     generation: index.generation,
     txId: id,
     stampMs: stamp,
+    ...(index.link === null ? {} : { epoch: index.link.epoch }),
     snapshot,
     steps,
     bytes: steps.reduce((sum, step) => sum + step.size, snapshot.size),

@@ -8,38 +8,17 @@ import { encodeMetaPage, type MetaFields, metaPagesFor, metaSlot } from "./bolt/
 import { isPageferryError, PageferryError } from "./errors.ts";
 import { inOrder } from "./in-order.ts";
 import { packBytesMax, segmentBytesMax } from "./limits.ts";
-import type { Generation } from "./names.ts";
 import { createReaderRanking, type ReaderRanking } from "./reader-ranking.ts";
-import { type Attempt, fromReaders, type RestoreOptions } from "./restore-attempt.ts";
+import { type Attempt, fromReaders, type RestoreOptions, type RestoreResult } from "./restore-attempt.ts";
 import { createChainWalk } from "./restore-chain.ts";
 import type { PartFacts } from "./restore-part.ts";
 import type { PlanStep, RestorePlan } from "./restore-plan.ts";
 import { restoreSnapshot } from "./restore-snapshot.ts";
 import { formatStateHash, type StateHash } from "./state-hash.ts";
-import { formatTxId, type TxId } from "./txid.ts";
+import { formatTxId } from "./txid.ts";
 import type { DecodedObject } from "./workbench.ts";
 
-export type { RestoreOptions, RestoreProgress } from "./restore-attempt.ts";
-
-/** What was restored. */
-export interface RestoreResult {
-  readonly generation: Generation;
-  readonly txId: TxId;
-  readonly stampMs: number | null;
-  readonly pageSize: number;
-  /** The high-water mark: the database is exactly this many pages long. */
-  readonly pages: number;
-  /** Bytes of the database. */
-  readonly bytes: number;
-  /** Objects fetched. */
-  readonly objects: number;
-  readonly fetchedBytes: number;
-  /** As checked; else as the archive tells it; undefined where neither is known. */
-  readonly stateHash: StateHash | undefined;
-  /** The check that was done. */
-  readonly check: CheckResult | undefined;
-  readonly warnings: readonly string[];
-}
+export type { RestoreBase, RestoreOptions, RestoreProgress, RestoreResult } from "./restore-attempt.ts";
 
 /** Objects under way: enough to hide a store's latency. */
 const parallelismDefault = 8;
@@ -144,7 +123,8 @@ async function attemptRestore(
     },
   };
   const claims = await restoreSteps(attempt);
-  await restoreSnapshot(attempt, claims);
+  if (options.base === undefined) await restoreSnapshot(attempt, claims);
+  else goOnFrom(options.base, attempt, claims);
   const meta = attempt.chain.meta();
   const pages = metaPagesFor(encodeMetaPage(meta, metaSlot(meta.txId)));
   await sink.write(0, pages);
@@ -152,8 +132,7 @@ async function attemptRestore(
   options.onProgress?.({ phase: "check", bytes, total: plan.bytes, objects });
   const check = await checkRestored(attempt, meta);
   signal?.throwIfAborted();
-  await sink.publish();
-  return {
+  const result: RestoreResult = {
     generation: plan.generation,
     txId: plan.txId,
     stampMs: plan.stampMs,
@@ -166,6 +145,21 @@ async function attemptRestore(
     check,
     warnings: plan.warnings,
   };
+  await options.onChecked?.(result);
+  await sink.publish();
+  return result;
+}
+
+/** The sink holds the base already; without a state hash of the end nothing would prove that the two belong together. */
+function goOnFrom(
+  { name, meta, stateHash }: NonNullable<RestoreOptions["base"]>,
+  attempt: Attempt,
+  claims: PageClaims | undefined,
+): void {
+  if (claims === undefined) throw new RangeError(`${name}: nothing leads on from it`);
+  attempt.chain.snapshot(name, meta, stateHash);
+  if (expectedState(attempt) !== undefined) return;
+  throw new PageferryError("corrupt", `${name}: what leads on from it has no state hash to prove the end by`);
 }
 
 /** Writes all segments, newest first. Undefined: the plan has none, so the snapshot decides how long the database is. */

@@ -36,6 +36,7 @@ const manifestSchema = z
     version: z.literal(1),
     database: z.string(),
     ...{ generation: generationJson, txId: txIdJson, stampMs: countJson.nullable() },
+    epoch: countJson.optional(),
     stateHash: hexJson(32).optional(),
     pageSize: z.int().optional(),
     ...{ predictedBytes: countJson, predictedRequests: countJson, predictedSeconds: z.number().min(0) },

@@ -117,11 +117,13 @@ function statusOf(agent: Agent, source: ObserverSource | undefined): ControllerS
 
 function agentOptions(db: ObservedDatabase, options: ControllerOptions): AgentOptions {
   const { config, host, logger, now } = options;
-  const { shadowDir, syncIntervalMs, granularity, snapshotIntervalMs, compression, shadowBytesMax } = config;
+  const { shadowDir, syncIntervalMs, granularity, snapshotIntervalMs, compression } = config;
+  const { shadowBytesMax, shadowPolicy } = config;
   const { maxReadRate, baseDeadlineMs, dataLossWindowThresholdMs } = config;
   const directory = config.dataDir === undefined ? undefined : join(config.dataDir, "shadow");
   const given = {
     ...{ syncIntervalMs, granularity, snapshotIntervalMs, compression, shadowBytesMax },
+    shadowPolicy,
     ...{ maxReadRate, baseDeadlineMs, dataLossWindowThresholdMs, host, logger, now },
   };
   return {

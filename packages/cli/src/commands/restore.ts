@@ -1,15 +1,28 @@
 // `pageferry restore -o OUT FROM`: brings one point back as a file, whole and checked, or leaves OUT as it was.
 
 import { stat } from "node:fs/promises";
-import { formatStateHash, formatTxId, isPageferryError, type RestorePlan } from "@pageferry/format";
+import {
+  formatStateHash,
+  formatTxId,
+  isPageferryError,
+  PageferryError,
+  type RestorePlan,
+} from "@pageferry/format";
 import { type RestoreFileResult, restoreFile } from "@pageferry/format/node";
 import { type BackupSource, openBackupSource } from "../backup-source.ts";
 import { type CommandSpec, fromDescription } from "../command.ts";
 import { prepareCompanions } from "../companion-restore.ts";
+import { followTo } from "../follow/command.ts";
 import type { Io } from "../io.ts";
 import { createProgress } from "../progress.ts";
+import { restoreAll } from "../restore-all.ts";
 import { type InPlaceJudge, inPlaceJudge } from "../restore-in-place.ts";
-import { type RestoreOptions, restoreOptions, restoreTarget } from "../restore-options.ts";
+import {
+  type RestoreOptions,
+  refuseContradiction,
+  restoreOptions,
+  restoreTarget,
+} from "../restore-options.ts";
 import { formatBytes, formatTime } from "../table.ts";
 import { topBuckets } from "../top-buckets.ts";
 
@@ -17,7 +30,7 @@ import { topBuckets } from "../top-buckets.ts";
 export const restoreCommand: CommandSpec<RestoreOptions> = {
   name: "restore",
   summary: "restore a point to a file",
-  arguments: [{ syntax: "<from...>", description: fromDescription }],
+  arguments: [{ syntax: "[from...]", description: fromDescription }],
   options: restoreOptions,
   examples: `
 Examples:
@@ -32,32 +45,52 @@ Examples:
   pageferry restore -o app.db manifest.json                                            by a manifest that was saved
   pageferry restore -o app.db --if-db-not-exists --if-replica-exists http://backup:7373/v1/databases/app   at a first start
   pageferry restore -o app.db --dry-run --json pageferry-data/replica/app              what would be fetched
+  pageferry restore --all restored http://backup:7373                                  every database of a host
+  pageferry restore --all restored --timestamp 2026-11-22T13:07:11Z s3://backups       all as they were at that time
+  pageferry restore --follow -o standby.db http://backup:7373/v1/databases/app         a warm standby, until SIGTERM
+  pageferry restore --follow --interval 10s -o standby.db s3://backups/app
 
 OUT is written beside itself and renamed when it is whole and checked. A file that is there is refused without --force, and
 one that a process holds locked always. Stop the application before you put a restored file in its place. A file of Vault, Consul,
 LND or containerd in its place does harm: it takes --acknowledge and the words that the refusal names.
+--all replaces nothing without --force; one that fails does not stop the others, and the exit code is that of the first. --follow replaces
+OUT by rename: it is a sound file whenever it is opened, for reading only. Who wrote to it is told (exit code 5), and keeps what was written.
 A host's token is PAGEFERRY_RESTORE_TOKEN, else PAGEFERRY_TOKEN; for a host on this machine, DIR/token.`,
   async run(froms, options, io) {
-    const { output = "", json = false } = options;
-    if (options.ifDbNotExists && (await isThere(output)))
-      return say(io, json, { skipped: `${output} exists` });
-    await using source = await openUnlessMissing(froms, options, io);
-    if (source === undefined) return say(io, json, { skipped: `${froms.join(" and ")} holds no backup` });
-    const target = restoreTarget(options);
-    const plan = await source.plan(target, io.signal);
-    for (const warning of plan.warnings) io.err(`warning: ${warning}\n`);
-    if (options.dryRun)
-      return io.out(json ? `${JSON.stringify(planToJson(plan))}\n` : formatPlan(plan, source));
-    const judge = await inPlaceJudge(froms, output, options, io);
-    judge();
-    const companions = await prepareCompanions({ froms, source, plan, target, options }, io);
-    const result = await carryOut(plan, source, { ...options, output, json, judge }, io);
-    if (!json) io.out(formatResult(result, output));
-    await companions.write();
-    const files = companions.json === undefined ? {} : { files: companions.json() };
-    if (json) io.out(`${JSON.stringify({ ...resultToJson(result, output), ...files })}\n`);
+    refuseContradiction(options);
+    if (options.all !== undefined) return restoreAll(froms, { ...options, all: options.all }, io);
+    if (froms.length === 0)
+      throw new PageferryError("bad-request", "FROM is missing: which backup is meant?");
+    if (options.follow) return followTo(froms, options, io);
+    return restoreOne(froms, options, io);
   },
 };
+
+async function restoreOne(
+  froms: readonly string[],
+  options: Partial<RestoreOptions>,
+  io: Io,
+): Promise<undefined> {
+  const { output = "", json = false } = options;
+  if (options.ifDbNotExists && (await isThere(output)))
+    return void say(io, json, { skipped: `${output} exists` });
+  await using source = await openUnlessMissing(froms, options, io);
+  if (source === undefined) return void say(io, json, { skipped: `${froms.join(" and ")} holds no backup` });
+  const target = restoreTarget(options);
+  const plan = await source.plan(target, io.signal);
+  for (const warning of plan.warnings) io.err(`warning: ${warning}\n`);
+  if (options.dryRun)
+    return void io.out(json ? `${JSON.stringify(planToJson(plan))}\n` : formatPlan(plan, source));
+  const judge = await inPlaceJudge(froms, output, options, io);
+  judge();
+  const companions = await prepareCompanions({ froms, source, plan, target, options }, io);
+  const result = await carryOut(plan, source, { ...options, output, json, judge }, io);
+  if (!json) io.out(formatResult(result, output));
+  await companions.write();
+  const files = companions.json === undefined ? {} : { files: companions.json() };
+  if (json) io.out(`${JSON.stringify({ ...resultToJson(result, output), ...files })}\n`);
+  return undefined;
+}
 
 async function carryOut(
   plan: RestorePlan,

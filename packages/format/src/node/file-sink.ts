@@ -17,6 +17,10 @@ export interface FileSinkOptions {
   readonly tempDir?: string | undefined;
   /** For a file that is read once and removed: a power loss may take it, and nothing is waited for. Default false. */
   readonly isScratch?: boolean | undefined;
+  /** A database that the new one begins with: a copy of it, which costs next to nothing where the file system shares blocks. */
+  readonly copyOf?: string | undefined;
+  /** Processes may read the target meanwhile, and go on with what they opened; only one that writes it is in the way. Default false. */
+  readonly hasReaders?: boolean | undefined;
   /** Called with the finished and checked file before it gets the target's name. What it throws ends the restore; the target stays. */
   readonly beforePublish?: ((path: string) => Promise<void>) | undefined;
 }
@@ -35,7 +39,7 @@ export interface FileSink extends RestoreSink, AsyncDisposable {
  * locked (`locked`): a file in use is never replaced. Both are asked again before publishing. A forced target keeps its owner and mode.
  */
 export async function fileSink(target: string, options: FileSinkOptions = {}): Promise<FileSink> {
-  await checkTarget(target, options.force === true);
+  await checkTarget(target, options);
   const path = temporaryPath(options.tempDir ?? dirname(target));
   let handle: FileHandle | undefined;
   try {
@@ -59,6 +63,7 @@ export async function fileSink(target: string, options: FileSinkOptions = {}): P
     async begin(size) {
       try {
         await opened.truncate(0);
+        if (options.copyOf !== undefined) await copyFile(options.copyOf, path, constants.COPYFILE_FICLONE);
         await opened.truncate(size);
       } catch (error) {
         throw fromFileSystem(error, `restoring to ${path}`);
@@ -81,7 +86,7 @@ export async function fileSink(target: string, options: FileSinkOptions = {}): P
     openSource: () => openPageSource(path),
     async publish() {
       await options.beforePublish?.(path);
-      const before = await checkTarget(target, options.force === true);
+      const before = await checkTarget(target, options);
       if (before !== undefined) await keepOwner(opened, before);
       if (options.isScratch === true) await renameTo(path, target);
       else await publishFile(path, target, before !== undefined);
@@ -102,7 +107,10 @@ async function renameTo(path: string, target: string): Promise<void> {
 }
 
 /** Returns what is there now, if anything. */
-async function checkTarget(target: string, isForced: boolean): Promise<Stats | undefined> {
+async function checkTarget(
+  target: string,
+  { force = false, hasReaders = false }: FileSinkOptions,
+): Promise<Stats | undefined> {
   let found: Stats;
   try {
     found = await stat(target);
@@ -115,12 +123,12 @@ async function checkTarget(target: string, isForced: boolean): Promise<Stats | u
       hint: "Name the file to write, not its directory.",
     });
   }
-  const [lock] = await fileLocks(target);
+  const lock = (await fileLocks(target)).find(({ isExclusive }) => isExclusive || !hasReaders);
   if (lock !== undefined) {
     const holder = lock.pid === 0 ? "a process" : `process ${lock.pid}`;
     throw new PageferryError("locked", `restoring to ${target}: ${holder} holds it locked`);
   }
-  if (found.size > 0 && !isForced) {
+  if (found.size > 0 && !force) {
     throw new PageferryError("exists", `restoring to ${target}: it is there, ${found.size} bytes`);
   }
   return found;

@@ -1,0 +1,71 @@
+// A standby that is now the database of an application: the generation that begins names the point that it was as its parent, as after any
+// restore. See docs/operations.md#a-warm-standby.
+
+import { readFile, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { lockDatabase, noteRestored } from "@pageferry/agent";
+import {
+  type Config,
+  type DatabaseConfig,
+  formatTxId,
+  isPageferryError,
+  PageferryError,
+  parseStandbyNote,
+  type StandbyNote,
+} from "@pageferry/format";
+import type { Io } from "../io.ts";
+import { formatTime } from "../table.ts";
+import { proveState } from "./prove.ts";
+import { followDirectory, noteFile } from "./standby.ts";
+
+interface Place {
+  readonly config: Pick<Config, "databases">;
+  readonly shadowDir: string;
+  readonly io: Io;
+}
+
+/** Notes what each configured database that was a standby was restored from, before its backup begins. Errors: `locked` while it is followed. */
+export async function promoteStandbys({ config, shadowDir, io }: Place): Promise<void> {
+  for (const database of config.databases) {
+    const path = resolve(database.path);
+    const note = await noteOf(path, io, database);
+    if (note !== undefined) await promote(database, note, { path, shadowDir, io });
+  }
+}
+
+async function promote(
+  { name, shadowDirectory }: DatabaseConfig,
+  note: StandbyNote,
+  { path, shadowDir, io }: Pick<Place, "shadowDir" | "io"> & { readonly path: string },
+): Promise<void> {
+  const directory = followDirectory(path);
+  const lock = await lockDatabase({ databasePath: path, directory }).catch((cause: unknown) => {
+    if (!isPageferryError(cause, "locked")) throw cause;
+    throw new PageferryError("locked", `${path}: it is a standby that is being followed`, {
+      cause,
+      hint: "Stop `pageferry restore --follow` first: two cannot write one file.",
+    });
+  });
+  // An application that has begun to write left the history at the older one, or after it.
+  const state = (await proveState(path, note.states, io.signal)) ?? note.states.at(-1);
+  await lock.close();
+  // The commits of a shadow directory go on from a state of their own.
+  if (state !== undefined && shadowDirectory === undefined) {
+    await noteRestored(join(shadowDir, name), state);
+    io.err(
+      `note: ${name}: ${path} was a standby, at transaction ${formatTxId(state.txId)}, committed ${formatTime(state.stampMs)}: a new generation begins\n`,
+    );
+  }
+  await rm(directory, { recursive: true, force: true });
+}
+
+async function noteOf(path: string, io: Io, { name }: DatabaseConfig): Promise<StandbyNote | undefined> {
+  const file = join(followDirectory(path), noteFile);
+  try {
+    return parseStandbyNote(await readFile(file), file);
+  } catch (error) {
+    // A backup begins all the same, and then names no parent.
+    if (isPageferryError(error)) io.err(`warning: ${name}: ${error.message}\n`);
+    return undefined;
+  }
+}
