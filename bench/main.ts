@@ -20,6 +20,8 @@ const benches: Record<string, () => Promise<unknown>> = {
   freelist: async () => (await import("./time.ts")).benchFreelist(),
   stores: async () => (await import("./stores.ts")).benchStores(),
   aws: async () => (await import("./aws.ts")).benchAws(),
+  idle: async () => (await import("./idle.ts")).benchIdle(),
+  "agent-load": async () => (await import("./agent-load.ts")).benchAgentLoad(),
   memory: async () => (await import("./memory.ts")).benchMemory(),
   writer: async () => (await import("./writer-ratio.ts")).benchWriterRatio(),
 };

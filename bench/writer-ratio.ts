@@ -11,9 +11,12 @@ type Load = Omit<WriterOptions, "path" | "log">;
 const loads: Record<string, Load> = {
   "2000 × 10 × 256 B flat out": { keys: 10, value: 256 },
   "1 × 64 B flat out": { keys: 1, value: 64, nested: 0, overflow: 0 },
+  "1000 × 1 KiB flat out": { keys: 1000, value: 1024 },
   "25 MB, flat out": { initialMB: 25 },
   "NoFreelistSync, flat out": { noFreelistSync: true },
   "500 tx/s": { rate: 500 },
+  "1 × 64 B, 1,000 tx/s": { keys: 1, value: 64, nested: 0, overflow: 0, rate: 1000 },
+  "1000 × 1 KiB, 10 tx/s": { keys: 1000, value: 1024, rate: 10 },
 };
 
 async function alone(load: Load, seconds: number): Promise<WriterLine> {

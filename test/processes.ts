@@ -187,3 +187,11 @@ export async function residentBytes(pid: number): Promise<{ readonly now: number
   const of = (key: string) => Number(new RegExp(`^${key}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0) * 1024;
   return { now: of("VmRSS"), peak: of("VmHWM") };
 }
+
+/** The processor time that a process has taken, its threads included. Linux only. */
+export async function processorSeconds(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/stat`, "utf8");
+  // The name of the program, in brackets, may hold spaces; user and system time are the 12th and 13th field after it, in hundredths.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}

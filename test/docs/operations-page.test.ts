@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
-import { configKeys, replicaShapes } from "@pageferry/format";
+import { configKeys, errorTable, replicaShapes } from "@pageferry/format";
 
 const page = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
 
@@ -30,5 +30,12 @@ suite("docs/operations.md", () => {
       Object.entries(replicaShapes).map(([type, shape]) => [type, Object.keys(shape).toSorted()]),
     );
     assert.deepEqual(documented, known);
+  });
+
+  test("has a place to look at for every error, and for no other", () => {
+    const rows = rowsUnder("| code | most often | look at |");
+
+    assert.deepEqual(rows.flatMap((row) => codeIn(row[1])).toSorted(), Object.keys(errorTable).toSorted());
+    for (const row of rows) assert.ok((row[2] ?? "") !== "" && (row[3] ?? "") !== "", row.join("|"));
   });
 });

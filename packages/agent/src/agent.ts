@@ -86,6 +86,12 @@ const tickMs = 1000;
 
 const defaultDeadlineMs = 10_000;
 
+/**
+ * Databases opened at a time: each needs a tenth of a megabyte for a moment, and what a thousand need at once is not given back by the
+ * allocator.
+ */
+const openedAtATime = 8;
+
 /** Bases encoded at a time: each uses several threads by itself. */
 const encodedAtATime = 1;
 
@@ -119,7 +125,10 @@ export function createAgent(options: AgentOptions): Agent {
   timer.unref();
 
   async function openAll(): Promise<void> {
-    const answers = await Promise.allSettled(places.map(roster.open));
+    const gate = createGate(openedAtATime);
+    const { signal } = new AbortController();
+    const opened = places.map((place) => gate.pass(() => roster.open(place), signal));
+    const answers = await Promise.allSettled(opened);
     const refused = answers.find((answer) => answer.status === "rejected");
     if (refused === undefined) return;
     await stopAll(0);

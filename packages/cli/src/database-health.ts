@@ -6,7 +6,7 @@ import { access, stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { PageferryError } from "@pageferry/format";
-import { fileLocks } from "@pageferry/format/node";
+import { fileLocks, threadUrl } from "@pageferry/format/node";
 
 /** What is at a database's path. */
 export type DatabaseHealth =
@@ -56,8 +56,7 @@ function isSame(before: BigIntStats, after: BigIntStats | undefined): boolean {
 }
 
 async function problemOf(path: string, signal: AbortSignal): Promise<string | null> {
-  const file = import.meta.url.endsWith(".ts") ? "./soundness-worker.ts" : "./soundness-worker.js";
-  const worker = new Worker(new URL(file, import.meta.url), {
+  const worker = new Worker(threadUrl("soundness-worker", import.meta.url), {
     name: "pageferry-soundness",
     workerData: { path },
   });

@@ -1,9 +1,9 @@
 // The recorded application of `pageferry demo`: every page that bbolt wrote in 449 transactions, and what the database held after
 // each. How it was recorded: ../demo/README.md.
 
-import { readFile } from "node:fs/promises";
 import { zstdDecompressSync } from "node:zlib";
 import { PageferryError, parseTxId, type TxId, txId } from "@pageferry/format";
+import { historyPath, readHistoryFile } from "./history-file.ts";
 
 /** What is true of the database at one transaction. */
 export interface RecordedState {
@@ -53,12 +53,11 @@ const highWaterMarkOffset = 56;
 
 /** Reads the recording that comes with the package. */
 export async function loadHistory(): Promise<History> {
-  const path = new URL("../demo/history.zst", import.meta.url);
   let raw: Buffer;
   try {
-    raw = zstdDecompressSync(await readFile(path), { maxOutputLength: historyBytesMax });
+    raw = zstdDecompressSync(await readHistoryFile(), { maxOutputLength: historyBytesMax });
   } catch (cause) {
-    throw new PageferryError("not-found", `the demo's recording cannot be read: ${path.pathname}`, {
+    throw new PageferryError("not-found", `the demo's recording cannot be read: ${historyPath}`, {
       cause,
       hint: "Install pageferry again; the file belongs to the package.",
     });

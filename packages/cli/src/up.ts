@@ -6,7 +6,7 @@ import { resolve } from "node:path";
 import { type Agent, type AgentStatus, createAgent, type DatabaseStatus, type Queue } from "@pageferry/agent";
 import { type Config, formatTxId, PageferryError } from "@pageferry/format";
 import { writeFileDurable } from "@pageferry/format/node";
-import { type Alarm as AgentAlarm, createAlarmSinks, type LocalHost, localHost } from "@pageferry/functions";
+import type { Alarm as AgentAlarm, LocalHost } from "@pageferry/functions";
 import { openQueue } from "./agent-queue.ts";
 import { shadowDir, urlFile } from "./data-dir.ts";
 import { promoteStandbys } from "./follow/promote.ts";
@@ -76,6 +76,7 @@ export async function startUp(options: StartOptions): Promise<RunningHost> {
 export async function startHost(options: StartOptions): Promise<RunningHost> {
   const { config, dataDir, io } = options;
   const directory = resolve(dataDir);
+  const { localHost } = await import("@pageferry/functions");
   const host = await localHost(
     { ...config, dataDir: directory },
     { env: io.env, hasDatabases: !config.isGoForm, logger: alarmLogger(io), now: io.now },
@@ -110,7 +111,7 @@ export async function startReplicate(options: StartOptions): Promise<RunningAgen
   const queue = await openQueue(config.queue, options);
   await promoteStandbys(restoreParts(options));
   await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromHost(one, options) });
-  const teller = webhooksTell(options);
+  const teller = await webhooksTell(options);
   const agent = await startAgent(options, queue, teller);
   return {
     ...agent,
@@ -140,8 +141,14 @@ function hostTells(host: LocalHost): Teller {
   return { raised: host.raise, cleared: host.clear };
 }
 
-/** An agent alone has its own webhooks. */
-function webhooksTell({ config, io }: StartOptions): Teller & Running {
+/** An agent alone has its own webhooks. Without any nothing of the host's side is loaded: an agent is to be small. */
+async function webhooksTell({ config, io }: StartOptions): Promise<Teller & Running> {
+  const told = {
+    raised: (alarm: AgentAlarm) => tellAlarm(io, alarm),
+    cleared: (alarm: AgentAlarm) => tellOver(io, alarm),
+  };
+  if (config.alarms.webhooks.length === 0) return { ...told, async stop() {} };
+  const { createAlarmSinks } = await import("@pageferry/functions");
   const sinks = createAlarmSinks({
     ...config.alarms,
     ...{ host: hostname(), random: Math.random },
@@ -149,11 +156,11 @@ function webhooksTell({ config, io }: StartOptions): Teller & Running {
   });
   return {
     raised(alarm) {
-      tellAlarm(io, alarm);
+      told.raised(alarm);
       sinks.raised(alarm);
     },
     cleared(alarm) {
-      tellOver(io, alarm);
+      told.cleared(alarm);
       sinks.cleared(alarm);
     },
     stop: sinks.stop,

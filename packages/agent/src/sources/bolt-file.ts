@@ -2,6 +2,7 @@
 // here events arrive, are waited for by one consumer, and their memory is handed back. docs/capture.md has the algorithm.
 import { Worker } from "node:worker_threads";
 import { type ErrorCode, errorTable, isPageferryError, type TxId } from "@pageferry/format";
+import { threadUrl } from "@pageferry/format/node";
 import { writePageTable } from "../page-table-file.ts";
 import type { BoltFileSourceOptions, CaptureEvent, CaptureSource } from "./capture-event.ts";
 import type { OpenOrder, WorkerOrder, WorkerReport } from "./worker-messages.ts";
@@ -33,8 +34,7 @@ function joinThread(id: number, take: (report: WorkerReport | Error) => void): C
 }
 
 function startThread(): CaptureThread {
-  const file = import.meta.url.endsWith(".ts") ? "./bolt-file-worker.ts" : "./bolt-file-worker.js";
-  const worker = new Worker(new URL(file, import.meta.url), {
+  const worker = new Worker(threadUrl("bolt-file-worker", import.meta.url), {
     name: "pageferry-capture",
     resourceLimits: { maxYoungGenerationSizeMb: youngMb },
   });

@@ -1,6 +1,7 @@
 // Full checks of images, away from the thread that must not wait. One thread does them in order, and ends when there are none.
 import { Worker } from "node:worker_threads";
 import type { StateHash } from "@pageferry/format";
+import { threadUrl } from "@pageferry/format/node";
 
 /** What is to be checked. */
 export interface ImageCheckOrder {
@@ -26,8 +27,7 @@ export function createImageChecks(): CheckImage {
   let worker: Worker | undefined;
 
   function start(): Worker {
-    const file = import.meta.url.endsWith(".ts") ? "./image-check-worker.ts" : "./image-check-worker.js";
-    const started = new Worker(new URL(file, import.meta.url), { name: "pageferry-check" });
+    const started = new Worker(threadUrl("image-check-worker", import.meta.url), { name: "pageferry-check" });
     started.on("message", ({ problem, stateHash }: ImageCheckAnswer) => {
       waiting.shift()?.(problem, stateHash);
       if (waiting.length > 0) return;

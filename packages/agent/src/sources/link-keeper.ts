@@ -1,5 +1,6 @@
 // Starts the thread that keeps chains when the first busy file wants it, and tells it which files to keep.
 import { Worker } from "node:worker_threads";
+import { threadUrl } from "@pageferry/format/node";
 import type { KeeperOrder } from "./link-keeper-worker.ts";
 import { createLinkMemory, type LinkSource, readLinkLog, setWanted } from "./link-log.ts";
 import type { OpenFile } from "./tailer-state.ts";
@@ -63,8 +64,7 @@ export function createLinkKeeper(clockMs: () => number): KeepLinks {
 }
 
 function start(wake: Int32Array<SharedArrayBuffer>, onEnd: () => void): Worker {
-  const file = import.meta.url.endsWith(".ts") ? "./link-keeper-worker.ts" : "./link-keeper-worker.js";
-  const worker = new Worker(new URL(file, import.meta.url), {
+  const worker = new Worker(threadUrl("link-keeper-worker", import.meta.url), {
     workerData: wake,
     name: "pageferry-links",
     // It looks at metas and keeps freelists and paths, which lie outside the heap.

@@ -9,7 +9,7 @@ const graceMs = 3000;
 const openRetryMs = 200;
 /** The path is compared with the open file this often. */
 const pathCheckMs = 2000;
-/** Who holds locks on unlinked files is asked this often: it reads /proc. */
+/** Who holds locks on unlinked files is asked this often, by all databases at once: it reads /proc, once a second at most. */
 const writerCheckMs = 10_000;
 /** Metas that are unreadable for longer than a torn write takes: the file is being rewritten. */
 const tornMs = 100;
@@ -125,7 +125,7 @@ function checkWriter(tailer: Tailer, file: OpenFile): void {
   const { environment } = tailer;
   const clockMs = environment.clockMs();
   if (clockMs < tailer.writerCheckAtMs) return;
-  tailer.writerCheckAtMs = clockMs + writerCheckMs;
+  tailer.writerCheckAtMs = (Math.floor(clockMs / writerCheckMs) + 1) * writerCheckMs;
   if (!environment.hasWriter(file) && environment.isWrittenElsewhere()) raiseUnlinked(tailer);
   else clear(tailer, "source-unlinked");
 }

@@ -6,6 +6,7 @@ import { logicalHash } from "../bolt/logical-hash.ts";
 import { newestMeta } from "../bolt/meta.ts";
 import { type ErrorCode, PageferryError } from "../errors.ts";
 import { openPageSource } from "./page-source.ts";
+import { threadUrl } from "./thread-url.ts";
 
 /** Below this it is done before a thread has started. */
 const threadBytesMin = 8 * 1024 * 1024;
@@ -23,8 +24,7 @@ export async function logicalHashOf(
   const { size } = await stat(path);
   if (size < threadBytesMin) return logicalHashNow(path);
   signal?.throwIfAborted();
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  const worker = new Worker(new URL(`./logical-hash-thread.${extension}`, import.meta.url), {
+  const worker = new Worker(threadUrl("logical-hash-thread", import.meta.url), {
     workerData: { path },
   });
   const ended = Promise.withResolvers<string>();

@@ -9,6 +9,7 @@ import { type ErrorCode, PageferryError } from "../errors.ts";
 import type { PartFacts, PartOrder } from "../restore-part.ts";
 import type { FrameOrder, UnpackedFrame, UnpackOrder } from "../restore-unpack.ts";
 import type { CheckOrder, DecodedObject, Workbench } from "../workbench.ts";
+import { threadUrl } from "./thread-url.ts";
 
 /** What a thread is asked. */
 export type ThreadRequest = { readonly id: number } & (
@@ -157,9 +158,7 @@ function own(bytes: Uint8Array): ArrayBuffer[] {
 }
 
 function startThread(path: string): Thread {
-  // From sources this file is .ts, from the package .js; the thread's body lies beside it either way.
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  const worker = new Worker(new URL(`./restore-thread.${extension}`, import.meta.url), {
+  const worker = new Worker(threadUrl("restore-thread", import.meta.url), {
     workerData: { path },
     resourceLimits: { maxYoungGenerationSizeMb: youngHeapMb },
   });
