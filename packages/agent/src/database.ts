@@ -39,6 +39,8 @@ export interface DatabaseAgent {
   status(): DatabaseStatus;
   /** To be called about once a second. */
   tick(): void;
+  /** Sends what is captured without waiting for the sync interval. */
+  hasten(): void;
   /** Captures what is committed, sends what is left, and closes; what the deadline cuts off is in the shadow. */
   stop(deadlineMs: number): Promise<void>;
 }
@@ -362,6 +364,7 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
         thresholdMs: state.shared.settings.dataLossWindowThresholdMs,
       });
     },
+    hasten: state.sender.hasten,
     async stop(deadlineMs) {
       if (isStopped) return;
       isStopped = true;
