@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { isPageferryError, PageferryError, type TxId } from "@pageferry/format";
 import { isTemporaryPath, makeDirectoryDurable } from "@pageferry/format/node";
 import { type Alarms, createAlarms } from "./alarms.ts";
-import { type Chapter, historyAlarm, lostHint } from "./chapter.ts";
+import { type Chapter, historyAlarm, lostHint, newest } from "./chapter.ts";
 import { consume, openChapterOf } from "./consume.ts";
 import { type CursorStore, openCursor } from "./cursor.ts";
 import { type DatabaseLock, lockDatabase } from "./database-lock.ts";
@@ -236,6 +236,14 @@ async function openChapters(state: DatabaseState): Promise<void> {
   }
   const stamps = state.chapters.map((chapter) => chapter.shadow.entries().at(-1)?.stampMs ?? 0);
   state.stampMs = Math.max(state.stampMs, ...stamps);
+  // What the host acknowledged before this start does not wait for it again.
+  const safe = acknowledgedOf(state.chapters.at(-1));
+  if (safe !== null) state.lag.safe(safe);
+}
+
+function acknowledgedOf(chapter: Chapter | undefined): TxId | null {
+  const cursor = chapter?.cursor();
+  return cursor === undefined ? null : newest(cursor.acknowledgedTxId, cursor.baseTxId);
 }
 
 /** What the source goes on from; without a reference it begins anew. */
