@@ -71,9 +71,14 @@ export function controlHandlers(parts: HandlerParts): Readonly<Record<string, Co
     },
     async "POST /v1/sync"(fields, signal): Promise<SyncReport> {
       only(fields, ["names", "wait", "timeoutMs"]);
+      const [names, timeoutMs] = [namesOf(fields), timeoutOf(fields)];
+      const begunMs = performance.now();
+      // All of them are also those that have just come.
+      if (names.length === 0) await inTime(fleet.look(), timeoutMs);
+      const leftMs = Math.max(0, timeoutMs - (performance.now() - begunMs));
       const caught = await syncNow(
         { ...parts, members: fleet.members },
-        { names: namesOf(fields), isStoredToo: fields.wait === true, timeoutMs: timeoutOf(fields), signal },
+        { names, isStoredToo: fields.wait === true, timeoutMs: leftMs, signal },
       );
       return { databases: caught.map(({ txId, ...rest }) => ({ ...rest, txid: formatTxId(txId) })) };
     },
@@ -82,6 +87,21 @@ export function controlHandlers(parts: HandlerParts): Readonly<Record<string, Co
       return reload();
     },
   };
+}
+
+async function inTime(work: Promise<void>, timeoutMs: number): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const error = new PageferryError(
+    "timeout",
+    `not registered in ${formatDuration(timeoutMs)}: databases that have just come`,
+  );
+  const timer = setTimeout(() => late.reject(error), timeoutMs);
+  try {
+    await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+    work.catch(() => {});
+  }
 }
 
 function viewOf(status: DatabaseStatus, origin: MemberView["origin"]): AgentDatabase {

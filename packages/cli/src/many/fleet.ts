@@ -67,6 +67,8 @@ export interface Fleet {
   unregister(name: string): Promise<MemberView>;
   /** Takes another configuration. Errors: `bad-config`; then everything stays as it is. */
   reload(config: Config): Promise<Reloaded>;
+  /** Looks at the directories that are watched, without waiting for an event. */
+  look(): Promise<void>;
   members(): readonly MemberView[];
   /** Ends watching, after what is under way. */
   stop(): Promise<void>;
@@ -121,6 +123,7 @@ export function createFleet(options: FleetOptions): Fleet {
     register: (path, name) => inTurn(state, () => register(state, resolve(path), name)),
     unregister: (name) => inTurn(state, () => unregister(state, name)),
     reload: (next) => inTurn(state, () => reload(state, withPaths(next))),
+    look: () => inTurn(state, () => look(state)),
     members: () => state.members.map(viewOf),
     async stop() {
       clearInterval(timer);
@@ -148,12 +151,15 @@ function lookSoon(state: FleetState): void {
   if (state.isLookDue) return;
   state.isLookDue = true;
   const { signal } = state.abort;
-  const looked = inTurn(state, async () => {
-    state.isLookDue = false;
-    for (const looker of state.lookers) if (looker.entry.watch) await looker.look({ signal });
-    await reconcile(state);
-  });
+  const looked = inTurn(state, () => look(state));
   looked.catch((err: unknown) => signal.aborted || state.log.error({ err }, "a look at directories failed"));
+}
+
+async function look(state: FleetState): Promise<void> {
+  state.isLookDue = false;
+  const watched = state.lookers.filter(({ entry }) => entry.watch);
+  for (const looker of watched) await looker.look({ signal: state.abort.signal });
+  if (watched.length > 0) await reconcile(state);
 }
 
 /** All databases of a configuration. Errors: `bad-config` for a file that was found under a name which another database has. */
