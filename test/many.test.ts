@@ -141,14 +141,18 @@ suite("a directory that is watched", () => {
     const stage = await stageIn(directory);
     const path = directory.file("app.db");
     await runWriter({ path, count: 3 });
-    await stage.configure(`${path}, { dir: ${directory.file("apps")}, watch: true }`);
+    await stage.configure(`${path}, { dir: ${directory.file("apps")}, watch: true, recursive: true }`);
     await using running = await stage.up();
 
     await copyFile(path, directory.file("apps/app.db"));
     await copyFile(path, directory.file("apps/other.db"));
+    // As the agent's own socket: it is a name that cannot be had, and nothing else.
+    await mkdir(directory.file("apps/control"));
+    await copyFile(path, directory.file("apps/control/sock.db"));
     await running.line(
       /^alarm: bad-config: app: databases: .*apps\/app\.db was found, and its name app is that of/,
     );
+    await running.line(/^alarm: exists: control\.sock: /);
     await until("the other is backed up", () => stage.isStored("other", directory.file("apps/other.db")));
     await running.stop();
     const refused = await pageferry(["up", "--config", stage.config]);

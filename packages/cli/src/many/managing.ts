@@ -74,11 +74,12 @@ export async function prepareMany(options: ManyOptions): Promise<Preparation> {
       openLookers: (next, before) => openLookers(next, { dataDir, log, before }),
     });
     held.defer(fleet.stop);
-    await fleet.start();
     const reload = async () => fleet.reload(await load());
     const { shadowDir } = parts;
     const handlers = controlHandlers({ ...parts, fleet, reload, startedMs: io.now() });
-    held.use(await openControl({ shadowDir, handlers, log }));
+    // Before what was found gets its directories beside it: a database may be named as the socket is.
+    if (process.platform !== "win32") held.use(await openControl({ shadowDir, handlers, log }));
+    await fleet.start();
     hangups.take(() => reloadAndTell(io, reload));
     const all = held.move();
     return { members: fleet.members, stop: () => all.disposeAsync() };
