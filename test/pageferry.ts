@@ -1,5 +1,6 @@
 // The pageferry command, run from sources or as built, and the archive it leaves behind.
 import { readFile } from "node:fs/promises";
+import type { Machine } from "./machines.ts";
 import { type ProcessResult, type RunningProcess, runProcess, startProcess } from "./processes.ts";
 import { freePort } from "./temporary.ts";
 
@@ -152,10 +153,13 @@ export function startReplicate(
     readonly shadowDir: string;
     readonly args?: readonly string[];
     readonly env?: Readonly<Record<string, string>>;
+    /** Default: this one. */
+    readonly machine?: Machine;
   },
 ): RunningProcess {
   const args = ["replicate", ...databases, "--host", options.host, "--shadow", options.shadowDir];
-  return startProcess(...pageferryCommand([...args, ...(options.args ?? [])]), {
+  const command = pageferryCommand([...args, ...(options.args ?? [])]);
+  return startProcess(...(options.machine?.runs(...command) ?? command), {
     env: { ...options.env, PAGEFERRY_TOKEN: options.token },
   });
 }

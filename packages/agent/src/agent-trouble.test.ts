@@ -190,6 +190,26 @@ suite("an agent whose host", () => {
     await assertRestores(host, bench.generation(), file.model.at(file.newest()));
   });
 
+  test("is known to be away is not waited for: a shadow over its bound is merged at once", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const [file, shadowBytesMax, silentMs] = [movableFile(), 30_000, 4000];
+    const settings = { shadowBytesMax, silentMs, granularity: "transaction" } as const;
+    await using bench = await startBench(host, directory.path, file, settings);
+    file.commit(3);
+    await bench.settled();
+    host.intercept = () => ({ status: 503 });
+    file.commit(1);
+    await until("it is known", () => bench.status().alarms.some(({ code }) => code === "unavailable"));
+
+    while (bench.status().shadowBytes <= shadowBytesMax) {
+      file.commit(10);
+      await until("the shadow", () => bench.status().shadowedTxId === BigInt(file.newest()));
+    }
+
+    await until("its bound", () => bench.status().shadowBytes <= shadowBytesMax, 0.9 * silentMs);
+  });
+
   test("is away until not even the merged shadow has room gets a snapshot when it is back", async () => {
     await using first = await startTinyHost();
     await using directory = await temporary();

@@ -27,6 +27,8 @@ export interface AgentDatabase {
    * are captured instead of the file, and removed from there once they are stored.
    */
   readonly shadowDirectory?: string;
+  /** Small files beside it that are backed up when they change: paths, in which `*` and `?` stand for names of one directory. */
+  readonly files?: readonly string[];
   /** It was restored since it was last backed up: a new generation begins. */
   readonly isRestored?: boolean;
   /** What captures it, as its segments say: `bolt-file` unless told. */
@@ -88,6 +90,9 @@ const defaultDeadlineMs = 10_000;
 
 /** Bases encoded at a time: each uses several threads by itself. */
 const encodedAtATime = 1;
+
+/** Sets of companion files read at a time: each may be 8 MiB. */
+const setsAtATime = 2;
 
 /** Calls to the host at a time. A large body holds a place for as long as it takes; there are enough others. */
 const callsAtATime = 16;
@@ -185,6 +190,7 @@ function sharedOf(options: AgentOptions): SharedParts {
     budget: createBudget(settings.recentBytesMax),
     encodeGate: createGate(encodedAtATime),
     callGate: createGate(callsAtATime),
+    readGate: createGate(setsAtATime),
     openSource: options.openSource === undefined ? openBoltFileSource : options.openSource,
   };
 }
@@ -207,6 +213,7 @@ function placesOf({ databases, shadowDir }: AgentOptions): DatabasePlace[] {
       path,
       shadowDirectory: database.shadowDirectory === undefined ? undefined : resolve(database.shadowDirectory),
       directory: join(resolve(shadowDir), name),
+      files: database.files ?? [],
       isRestored: database.isRestored ?? false,
       sourceKind: database.sourceKind ?? (database.shadowDirectory === undefined ? "bolt-file" : "shadow"),
     };

@@ -26,7 +26,10 @@ export type AlarmOrigin =
   | "heartbeat"
   | "needs"
   | "history"
-  | "lag";
+  | "lag"
+  | "files"
+  | "files-kept"
+  | "files-sent";
 
 /** The alarms of one database. */
 export interface Alarms {

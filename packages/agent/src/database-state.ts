@@ -3,6 +3,7 @@ import type { DatabaseName, GenerationParent, TxId } from "@pageferry/format";
 import type { AgentEmitter } from "./agent-events.ts";
 import type { Alarms } from "./alarms.ts";
 import type { Chapter } from "./chapter.ts";
+import type { Companions } from "./companions/companions.ts";
 import type { CursorStore } from "./cursor.ts";
 import type { DatabaseLock } from "./database-lock.ts";
 import type { Gate } from "./gate.ts";
@@ -29,6 +30,8 @@ export interface SharedParts {
   readonly budget: Budget;
   readonly encodeGate: Gate;
   readonly callGate: Gate;
+  /** Of companion files. */
+  readonly readGate: Gate;
   /** `null`: nothing is captured, what the shadow holds is sent. */
   readonly openSource: ((options: BoltFileSourceOptions) => CaptureSource) | null;
 }
@@ -41,6 +44,8 @@ export interface DatabasePlace {
   readonly shadowDirectory: string | undefined;
   /** `<shadowDir>/<name>`. */
   readonly directory: string;
+  /** Patterns of its companion files. */
+  readonly files: readonly string[];
   /** The file was restored since it was last backed up: a new generation begins. */
   readonly isRestored: boolean;
   /** What captures it, as its segments say. */
@@ -57,6 +62,8 @@ export interface DatabaseState {
   readonly lock: DatabaseLock;
   readonly uploads: SnapshotUploads;
   readonly sender: Sender;
+  /** Absent: it has none, or they are not looked at. */
+  companions?: Companions | undefined;
   /** Ends everything at once. */
   readonly abort: AbortController;
   /** Nothing more is begun. */

@@ -38,6 +38,7 @@ export async function stopDatabase(
   await state.chapters.at(-1)?.shadow.flush(signal);
   state.sender.drain();
   await Promise.race([sending, aborted]);
+  await state.companions?.stop(signal);
   state.abort.abort();
   await sending;
   await state.uploads.close();

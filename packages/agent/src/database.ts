@@ -5,6 +5,7 @@ import { isPageferryError, PageferryError, type TxId } from "@pageferry/format";
 import { isTemporaryPath, makeDirectoryDurable } from "@pageferry/format/node";
 import { type Alarms, createAlarms } from "./alarms.ts";
 import { type Chapter, historyAlarm, lostHint, newest } from "./chapter.ts";
+import { beginCompanions } from "./companions/begin.ts";
 import { consume, openChapterOf } from "./consume.ts";
 import { type CursorStore, openCursor } from "./cursor.ts";
 import { type DatabaseLock, lockDatabase } from "./database-lock.ts";
@@ -59,6 +60,7 @@ export async function openDatabase(shared: SharedParts, place: DatabasePlace): P
   try {
     const state = await openState(shared, place, lock);
     const consuming = await beginCapture(state);
+    state.companions = await beginCompanions(state);
     return agentOf(state, consuming.ended, state.sender.run());
   } catch (error) {
     await lock.close();

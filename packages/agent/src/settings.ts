@@ -34,6 +34,8 @@ export interface AgentSettings {
   readonly checkpointMs: number;
   /** And after this much of shadow. Default 64 MiB. */
   readonly checkpointBytes: number;
+  /** How often companion files are looked at. Default 5 s. */
+  readonly filesMs: number;
   /** Memory for what is about to be sent, for all databases together. Default 32 MiB; what does not fit is read back. */
   readonly recentBytesMax: number;
 }
@@ -55,6 +57,7 @@ export const defaultSettings: AgentSettings = {
   inspectMs: 5_000,
   checkpointMs: 60_000,
   checkpointBytes: 64 * 2 ** 20,
+  filesMs: 5_000,
   recentBytesMax: 32 * 2 ** 20,
 };
 

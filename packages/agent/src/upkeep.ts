@@ -264,7 +264,7 @@ async function removeFinished(state: DatabaseState, isHealing: boolean): Promise
 
 /**
  * Looks after a shadow that is over its bound: first what can be trimmed is learned; if that does not help for a while it is
- * squashed, and again each time it has grown by a quarter since.
+ * squashed, and again each time it has grown by a quarter since. From a host that is away nothing is learned: it is not waited for.
  */
 export function checkBounds(state: DatabaseState): void {
   const { shadowBytesMax, silentMs } = state.shared.settings;
@@ -277,7 +277,10 @@ export function checkBounds(state: DatabaseState): void {
     state.overSinceMs = nowMs;
     requestCheckpoint(state);
     state.sender.hastenNeeds();
-  } else if (nowMs >= state.overSinceMs + silentMs && bytes >= state.squashedBytes * 1.25) {
+  } else if (
+    (state.sender.isAway() || nowMs >= state.overSinceMs + silentMs) &&
+    bytes >= state.squashedBytes * 1.25
+  ) {
     state.overSinceMs = undefined;
     state.squashedBytes = bytes;
     inBackground(state, () => squash(state));

@@ -40,6 +40,8 @@ export interface TinyHost extends AsyncDisposable {
   readonly begins: ReadonlyMap<Generation, GenerationBegin>;
   /** Decides before anything is looked at; `"lose"` does the work and breaks the connection instead of answering. */
   intercept: (method: string, path: string) => OddAnswer | "lose" | undefined;
+  /** Which names of objects it takes: an older host refuses what it does not know. */
+  knows: (name: string) => boolean;
   /** How long an answer takes after all was read, ms. */
   delay: () => number;
   /** What is said besides what follows from the objects. */
@@ -62,6 +64,7 @@ interface HostState {
   readonly staged: Map<string, Uint8Array>;
   readonly begins: Map<Generation, GenerationBegin>;
   intercept: TinyHost["intercept"];
+  knows: TinyHost["knows"];
   delay: () => number;
   needs: TinyHost["needs"];
 }
@@ -75,6 +78,7 @@ export async function startTinyHost(port = 0): Promise<TinyHost> {
     staged: new Map(),
     begins: new Map(),
     intercept: () => undefined,
+    knows: () => true,
     delay: () => 0,
     needs: {},
   };
@@ -146,6 +150,11 @@ async function answerTo(state: HostState, method: string, url: string, body: Uin
 function ingest(state: HostState, body: Uint8Array): OddAnswer {
   const envelope = decodeEnvelope(body);
   const arrived: [string, Uint8Array][] = [];
+  const strange = envelope.items.find(({ name }) => !state.knows(name));
+  if (strange !== undefined) {
+    const detail = `object ${strange.name} is no segment or snapshot`;
+    return { status: 400, body: JSON.stringify({ code: "bad-name", detail }) };
+  }
   for (const item of envelope.items) {
     const bytes = "bytes" in item ? item.bytes : state.staged.get(item.digest);
     if (bytes === undefined) return { status: 503, body: JSON.stringify({ detail: "stage it again" }) };

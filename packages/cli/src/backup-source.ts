@@ -2,6 +2,7 @@
 
 import type { ArchiveReader } from "@pageferry/format";
 import {
+  type CompanionsEntry,
   type Config,
   PageferryError,
   type Point,
@@ -27,6 +28,14 @@ export interface BackupSource extends AsyncDisposable {
   timeline(signal: AbortSignal): Promise<TimelineJson>;
   /** Plans a restore; `without` names objects that turned out to be unusable. */
   plan(target: RestoreTarget, signal: AbortSignal, without?: ReadonlySet<string>): Promise<RestorePlan>;
+  /** The version of the companion files that belongs to a plan for this target; `undefined`: there is none of that time. */
+  companions(
+    plan: RestorePlan,
+    target: RestoreTarget,
+    signal: AbortSignal,
+  ): Promise<Pick<CompanionsEntry, "name" | "size"> | undefined>;
+  /** Every version of the companion files, newest first. */
+  companionVersions(signal: AbortSignal): Promise<readonly CompanionsEntry[]>;
   /** Gives the objects of a plan. */
   readonly readers: readonly ArchiveReader[];
   /** Silence after which another reader is asked; undefined: the restore's own. */

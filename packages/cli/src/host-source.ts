@@ -4,15 +4,23 @@ import {
   type ArchiveReader,
   formatTxId,
   isPageferryError,
+  type ManifestCompanions,
   PageferryError,
   type Point,
   type PointJson,
+  parseCompanionsName,
   parseGeneration,
   parseTxId,
   planOf,
   type RestoreTarget,
 } from "@pageferry/format";
-import { databaseRoute, manifestRoute, objectRoute, pointsRoute } from "@pageferry/functions/routes";
+import {
+  companionsRoute,
+  databaseRoute,
+  manifestRoute,
+  objectRoute,
+  pointsRoute,
+} from "@pageferry/functions/routes";
 import type { BackupSource } from "./backup-source.ts";
 import { createHostClient, type HostClient, hostToken, type Patience } from "./host-client.ts";
 import type { Io } from "./io.ts";
@@ -79,6 +87,7 @@ export async function openHostSource(
   const { name, client, params } = at;
   const { database } = params;
   const places = new Map<string, string>();
+  let companions: ManifestCompanions | undefined;
   const readers = [objectReader(at, { places, warn: (text) => io.err(`warning: ${text}\n`) })];
   return {
     name,
@@ -101,6 +110,15 @@ export async function openHostSource(
       warn(answer.warnings, io);
       return answer;
     },
+    // The host told with the plan's manifest; where it was planned anew, with the last one.
+    companions: async () => companions,
+    async companionVersions(signal) {
+      const { versions } = await client.call(companionsRoute, { params, signal });
+      return versions.flatMap(({ name: object, bytes }) => {
+        const parsed = parseCompanionsName(object);
+        return parsed === undefined ? [] : [{ ...parsed, size: bytes }];
+      });
+    },
     async plan(target, signal, without = new Set()) {
       if (readers.length === 1) readers.push(...(await replicaReaders(at, signal)));
       const manifestUrl = client.urlOf(manifestRoute, {
@@ -111,6 +129,8 @@ export async function openHostSource(
       for (const { name, url: place } of manifest.objects) {
         if (place !== undefined) places.set(name, placeIn(place, manifestUrl));
       }
+      companions = manifest.companions;
+      if (companions?.url !== undefined) places.set(companions.name, placeIn(companions.url, manifestUrl));
       return planOf(manifest);
     },
   };

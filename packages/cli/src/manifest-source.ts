@@ -13,7 +13,9 @@ export async function openManifestSource(path: string, read: ReadManifest, io: I
   const bytes = await readFile(path).catch((error: unknown) => {
     throw fromFileSystem(error, `reading ${path}`);
   });
-  const places = new Map(read(bytes, { target: {} }).objects.map(({ name, url = "" }) => [name, url]));
+  const { objects, companions } = read(bytes, { target: {} });
+  const all = companions === undefined ? objects : [...objects, companions];
+  const places = new Map(all.map(({ name, url = "" }) => [name, url]));
   const relative = [...places].find(([, url]) => !/^https?:\/\//i.test(url));
   if (relative !== undefined) {
     throw new PageferryError("bad-request", `${path}: ${relative[0]} is to be fetched from a host`, {
@@ -41,6 +43,8 @@ export async function openManifestSource(path: string, read: ReadManifest, io: I
     name: path,
     readers: [reader],
     points: onlyOne,
+    companions: async () => companions,
+    companionVersions: onlyOne,
     timeline: onlyOne,
     async plan(target, _signal, without = new Set()) {
       const [gone] = without;

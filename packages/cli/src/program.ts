@@ -7,6 +7,7 @@ import { checkCommand } from "./commands/check.ts";
 import { compactCommand } from "./commands/compact.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { filesCommand } from "./commands/files.ts";
 import { getCommand } from "./commands/get.ts";
 import { lsCommand } from "./commands/ls.ts";
 import { pinCommand } from "./commands/pin.ts";
@@ -33,6 +34,7 @@ const commands = [
   upCommand,
   restoreCommand,
   pointsCommand,
+  filesCommand,
   lsCommand,
   getCommand,
   statusCommand,

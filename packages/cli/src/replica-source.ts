@@ -7,6 +7,8 @@ import {
   type Archive,
   type ArchiveReader,
   type Config,
+  companionsIn,
+  companionVersions,
   databaseNamePattern,
   openArchive,
   PageferryError,
@@ -55,6 +57,7 @@ export async function openReplicaSource(
       told.add(warning);
     }
   };
+  let planned: Archive | undefined;
   const open = async (signal: AbortSignal): Promise<Archive> => {
     const archive = await openArchive(readers, { signal });
     checkHasGenerations(archive);
@@ -73,8 +76,15 @@ export async function openReplicaSource(
       tell(timeline.warnings);
       return timeline;
     },
+    async companions({ generation, txId }, { timestampMs }, signal) {
+      return companionsIn(planned ?? (await open(signal)), { generation, txId, notAfterMs: timestampMs });
+    },
+    async companionVersions(signal) {
+      return companionVersions(await open(signal));
+    },
     async plan(target, signal, without = new Set()) {
-      return planFromArchive(await open(signal), target, { signal, without });
+      planned = await open(signal);
+      return planFromArchive(planned, target, { signal, without });
     },
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   };

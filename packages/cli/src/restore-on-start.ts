@@ -16,6 +16,7 @@ import {
 } from "@pageferry/format";
 import { fromFileSystem, fsyncDirectory, type RestoreFileResult, restoreFile } from "@pageferry/format/node";
 import type { BackupSource } from "./backup-source.ts";
+import { restoreCompanionsOnStart } from "./companions-on-start.ts";
 import { type DatabaseHealth, lookAtDatabase } from "./database-health.ts";
 import type { Io } from "./io.ts";
 import { createProgress } from "./progress.ts";
@@ -144,7 +145,7 @@ async function carryOut(
   { config, shadowDir, io }: RestoreOnStartOptions,
 ): Promise<CarriedOut> {
   const { name, path, profile } = database;
-  const { tempDir, acknowledge } = config.restore;
+  const { tempDir, acknowledge, files } = config.restore;
   const directory = join(shadowDir, name);
   const isInPlace = output === resolve(path);
   const judge = (buckets?: readonly string[]): void =>
@@ -164,6 +165,8 @@ async function carryOut(
       replan: (without, { generation, txId }) => source.plan({ generation, txId }, io.signal, without),
       async beforePublish(restored) {
         judge(await topBuckets(restored));
+        // Before the database: whoever finds it sound at the next start restores nothing.
+        await restoreCompanionsOnStart({ database, plan, source, isInPlace, isWanted: files === true }, io);
         if (isInPlace) await noteRestored(directory, plan);
         if (health.state === "broken") aside = await keepAside(output, io.now());
       },

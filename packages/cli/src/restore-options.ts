@@ -24,6 +24,8 @@ export interface RestoreOptions {
   readonly ifReplicaExists: boolean;
   readonly parallelism: number;
   readonly integrityCheck: "none" | CheckMode;
+  readonly files: string;
+  readonly filesInPlace: boolean;
   readonly manifestKey: string;
   readonly acknowledge: string;
   readonly data: string;
@@ -58,6 +60,14 @@ export const restoreOptions: readonly OptionSpec[] = [
   { flags: "-o, --output <file>", description: "the file to write", isRequired: true },
   ...pointOptions,
   { flags: "--force", description: "replace a file that is there" },
+  {
+    flags: "--files <dir>",
+    description: "restore the companion files of that time, too, into this directory",
+  },
+  {
+    flags: "--files-in-place",
+    description: "restore them where `files` of --config names them; those that are there only with --force",
+  },
   { flags: "--dry-run", description: "only say what would be fetched" },
   { flags: "--if-db-not-exists", description: "do nothing, successfully, when the file is there" },
   { flags: "--if-replica-exists", description: "do nothing, successfully, when there is no backup" },

@@ -15,6 +15,7 @@ const replica: Replica = {
 const known = {
   ...{ name: "app", generation: null, host: null, epoch: null, txid: "1", time: null, lastHeard: null },
   ...{ queued: null, lagMs: 0, lagTransactions: 0, gaps: [], gapCount: 0, waiting: 0, alarms: [] },
+  ...{ generations: [], generationCount: 0 },
 };
 
 const nowMs = Date.parse("2026-01-02T06:04:06.000Z");
@@ -110,5 +111,34 @@ suite("the status", () => {
     assert.match(text, /\n {4}month {5}\$0\.41, 12345 requests\n/);
     assert.match(text, /\n {2}s3:\/\/b: ok\n {4}stored {4}1, lag 0s\n$/);
     assert.match(text, /\n {4}restore {3}about 2\.3s: 12\.4 MiB in 14 objects\n/);
+  });
+
+  test("names the histories where there are several, and counts those that are left out", () => {
+    const generations = ["c3", "b2", "a1", "a0"].map((name, index) => ({
+      ...{
+        generation: name.repeat(8),
+        reason: index === 3 ? "first" : "restored",
+        epoch: 4 - index,
+        host: `h${index}`,
+      },
+      ...{ begun: "2026-01-02T06:04:00.000Z", txid: index === 1 ? null : "00000000000004d0" },
+      parent: index === 3 ? null : { generation: "a0".repeat(8), txid: "0000000000000007" },
+    }));
+    const text = (columns?: number) =>
+      formatStatus(
+        { databases: [{ ...database, generations, generationCount: 4 }], alarms: [] },
+        { nowMs, columns },
+      );
+
+    for (const columns of [undefined, 80]) {
+      assert.match(
+        text(columns),
+        /\n {2}c3c3c3c3c3c3c3c3 by h0, 6s ago: restored; up to 00000000000004d0\n {4}after 0000000000000007 of a0a0a0a0a0a0a0a0\n/,
+      );
+      assert.match(text(columns), /\n {2}b2b2b2b2b2b2b2b2 by h1, .*; nothing of it can be restored\n/);
+      assert.match(text(columns), /^app has 4 histories, newest first:\n/m);
+      assert.match(text(columns), /\n {2}and 1 older\n/);
+    }
+    assert.doesNotMatch(formatStatus({ databases: [database], alarms: [] }, { nowMs }), /histories/);
   });
 });

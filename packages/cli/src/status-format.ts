@@ -28,7 +28,9 @@ export function formatStatus({ databases, alarms }: HostStatus, options: StatusF
     return `alarm since ${since}: ${code}: ${where === "" ? "" : `${where}: `}${message}\n  hint: ${hint}\n`;
   });
   const between = isWide || told.length === 0 ? "" : "\n";
-  return `${laidOut}${isWide ? databases.map(gapsOf).join("") : ""}${between}${told.join("")}`;
+  const gaps = isWide ? databases.map(gapsOf).join("") : "";
+  const histories = databases.map((one) => historiesOf(one, options.nowMs)).join("");
+  return `${laidOut}${gaps}${histories}${between}${told.join("")}`;
 }
 
 const header = [
@@ -99,6 +101,24 @@ function gapsOf({ name, gaps, gapCount }: DatabaseLine): string {
   if (first === undefined) return "";
   const more = (gapCount ?? 1) > 1 ? `, and ${(gapCount ?? 1) - 1} more` : "";
   return `gap in ${name}: no replica has (${first.from}, ${first.to}]${more}\n`;
+}
+
+/** Histories that are named here: the newest. `--json` has more of them. */
+const historiesMax = 3;
+
+/** More than one are what a restore, a move to another machine, or two agents leave behind. */
+function historiesOf({ name, generations, generationCount }: DatabaseLine, nowMs: number): string {
+  if (generationCount < 2) return "";
+  const lines = generations
+    .slice(0, historiesMax)
+    .map(({ generation, host, begun, reason, parent, txid }) => {
+      const by = `${host === null ? "" : ` by ${host}`}${begun === null ? "" : `, ${ageOf(begun, nowMs)}`}`;
+      const from = parent === null ? "" : `    after ${parent.txid} of ${parent.generation}\n`;
+      const reach = txid === null ? "nothing of it can be restored" : `up to ${txid}`;
+      return `  ${generation}${by}: ${reason ?? "unknown"}; ${reach}\n${from}`;
+    });
+  const left = generationCount - lines.length;
+  return `${name} has ${generationCount} histories, newest first:\n${lines.join("")}${left > 0 ? `  and ${left} older\n` : ""}`;
 }
 
 function lagOf({ lagMs, lagTransactions }: ReplicaLine): string {

@@ -11,3 +11,8 @@ export function terminalText(bytes: Uint8Array): string | undefined {
     return undefined;
   }
 }
+
+/** A name on one line: what does not print is a question mark. */
+export function printable(name: string): string {
+  return name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
+}

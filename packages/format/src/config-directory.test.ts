@@ -21,6 +21,7 @@ suite("an entry of databases with dir", () => {
     refused({ pattern: "*/x.db" }, /databases\[1\]\.pattern: a pattern of the file's own name/);
     refused({ path: "x.db" }, /databases\[1\]\.path: it is for an entry with path; name a file or/);
     refused({ heartbeat: "https://x.example" }, /databases\[1\]\.heartbeat: .*alarms\.heartbeat/);
+    refused({ files: ["*.yml"] }, /databases\[1\]\.files: it is for an entry with path/);
     refused({ shadowDirectory: "/s" }, /databases\[1\]\.shadowDirectory: /);
     refused({ recursiv: true }, /databases\[1\]: recursiv is not a known key; the nearest is recursive/);
     refused({ name: "x".repeat(33) }, /databases\[1\]\.name: .*32 at most/);

@@ -41,6 +41,7 @@ export const directoryShape = {
   ...{ watch: flag.default(false), name: prefix.optional(), profile: z.enum(profileNames).optional() },
   path: notBesideDir("name a file or a directory, not both"),
   heartbeat: notBesideDir("alarms.heartbeat, with {database} in it, is for all of them"),
+  files: notBesideDir("which files belong to which database cannot be told here"),
   shadowDirectory: notBesideDir("each application writes its own"),
 };
 

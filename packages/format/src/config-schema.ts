@@ -1,6 +1,7 @@
 // The configuration's keys as zod schemas. Short forms (a path for a database, a URL for a replica) are spelled out here.
 
 import { z } from "zod";
+import { whyNoPattern } from "./companion-place.ts";
 import { alarmsShape, heartbeatSchema, webhookShape } from "./config-alarms.ts";
 import { type CompressionConfig, compressionSettings, parseCompressionConfig } from "./config-compression.ts";
 import { directoryShape, eitherEntry } from "./config-directory.ts";
@@ -92,6 +93,13 @@ const databaseName = z.string().regex(databaseNamePattern, {
   error: "a name of letters, digits, dots, dashes and underscores is expected, 64 at most",
 });
 
+/** Patterns of one database: each is looked for every few seconds. */
+const companionPatternsMax = 64;
+const companionPattern = text.superRefine((pattern, context) => {
+  const why = whyNoPattern(pattern);
+  if (why !== undefined) context.addIssue({ code: "custom", message: why });
+});
+
 const retentionShape = {
   snapshotInterval: duration(),
   snapshotRetention: duration(),
@@ -111,6 +119,7 @@ const restoreShape = {
   enabled: flag.default(false),
   ...{ targetPath: text.optional(), tempDir: text.optional() },
   ...{ token: text.optional(), acknowledge: text.optional() },
+  files: flag.optional(),
 };
 
 const listenShape = { host: text.default("127.0.0.1"), port: portSchema.optional() };
@@ -154,6 +163,7 @@ export const configSchema = keyed({
             ...{ path: text, name: databaseName.optional(), heartbeat: heartbeatSchema.optional() },
             profile: z.enum(profileNames).optional(),
             shadowDirectory: text.optional(),
+            files: z.array(companionPattern).max(companionPatternsMax).optional(),
           }),
         ),
         keyed(directoryShape),

@@ -172,6 +172,18 @@ suite("a configuration", () => {
     );
   });
 
+  test("has companion files by path and pattern, and no pattern for a whole tree", () => {
+    const files = ["/srv/key", "certs/*.pem"];
+    assert.deepEqual(parseConfig({ databases: [{ path: "x.db", files }] }).databases[0]?.files, files);
+    for (const pattern of ["/srv/**/key", "/srv/", ""]) {
+      assert.match(
+        messageOf({ databases: [{ path: "x.db", files: [pattern] }] }),
+        /databases\[0\]\.files\[0\]/,
+      );
+    }
+    assert.equal(parseConfig({ restore: { files: true } }).restore.files, true);
+  });
+
   test("asks for a name where the file's stem is none", () => {
     const [{ profile } = {}] = parseConfig({ databases: [{ path: "x.db", profile: "lnd" }] }).databases;
     assert.equal(profile, "lnd");

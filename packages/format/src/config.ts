@@ -34,6 +34,8 @@ export interface DatabaseConfig {
   readonly shadowDirectory?: string;
   /** The application it is of, where name and path do not tell it. */
   readonly profile?: ProfileName;
+  /** Small files beside it that are backed up when they change: paths, in which `*` and `?` stand for names of one directory. */
+  readonly files?: readonly string[];
 }
 
 /** Restore on start. */
@@ -47,6 +49,8 @@ export interface RestoreConfig {
   readonly token?: string;
   /** The words that an application's profile asks for before an old file is put in its place. */
   readonly acknowledge?: string;
+  /** Whether companion files that are missing come back to their places; without it they can be had by `restore --files`. */
+  readonly files?: boolean;
 }
 
 /** The configuration, complete. Where a number has no unit in its name it is a count. */
@@ -160,9 +164,8 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
     isGoForm,
     databases: written.databases.flatMap((entry) => {
       if ("dir" in entry) return [];
-      const { path, name, heartbeat, profile, shadowDirectory } = entry;
-      const own = given({ heartbeat, profile, shadowDirectory });
-      return { path, name: name ?? databaseNameOf(path, source), ...own };
+      const { path, name, ...more } = entry;
+      return { path, name: name ?? databaseNameOf(path, source), ...given(more) };
     }),
     directories: written.databases.flatMap((entry) => {
       if (!("dir" in entry)) return [];

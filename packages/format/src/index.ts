@@ -93,6 +93,26 @@ export { type ByteCache, createByteCache } from "./byte-cache.ts";
 export { canonicalJson } from "./canonical-json.ts";
 export { decodeCbor, encodeCbor } from "./cbor.ts";
 export { type ChainResult, checkChain, checkSegment, type Link } from "./chain.ts";
+export { companionsIn, companionVersions, readCompanions } from "./companion-archive.ts";
+export {
+  type CompanionsEntry,
+  type CompanionsIndex,
+  type CompanionsWanted,
+  companionsAt,
+  indexCompanions,
+} from "./companion-choice.ts";
+export { companionName, companionPath, fitsPart, fitsPattern, isGlob } from "./companion-place.ts";
+export {
+  type Companion,
+  type CompanionSet,
+  type CompanionsVersion,
+  companionSetDigest,
+  decodeCompanions,
+  encodeCompanions,
+  type SkippedCompanion,
+  type SkipReason,
+} from "./companions.ts";
+export { type CompanionsName, parseCompanionsName } from "./companions-name.ts";
 export {
   type Config,
   type DatabaseConfig,
@@ -158,6 +178,10 @@ export {
 export { giveBack } from "./give-back.ts";
 export {
   bucketStagedBytesMax,
+  companionBytesMax,
+  companionSetBytesMax,
+  companionsMax,
+  companionsObjectBytesMax,
   envelopeBytesMax,
   inlineBytesMax,
   packBytesMax,
@@ -168,6 +192,7 @@ export {
 export { generationsNewestFirst, lineage, newestGeneration } from "./lineage.ts";
 export {
   type Manifest,
+  type ManifestCompanions,
   type ManifestLease,
   type ManifestObject,
   type ManifestOptions,

@@ -76,3 +76,15 @@ export const stampMsMax = 253_402_300_799_999;
 
 /** `_state.json` and `needs.json`: derived lists. Above it they are ignored, the listing is the truth. */
 export const jsonBytesMax = 64 * 1024 * 1024;
+
+/** A companion file: certificates, keys and settings are far smaller, and what is larger is data that changes in parts. */
+export const companionBytesMax = 1024 * 1024;
+
+/** Companion files of one version. Each is looked at every few seconds. */
+export const companionsMax = 256;
+
+/** All companion files of one version together: they are read into memory, on both sides. */
+export const companionSetBytesMax = 8 * 1024 * 1024;
+
+/** A version as it is stored, and what it decodes to: its files, and names of 1,024 bytes for twice as many. */
+export const companionsObjectBytesMax = companionSetBytesMax + 1024 * 1024;

@@ -2,6 +2,7 @@
 // as good as one made from a listing. See docs/format.md#manifest.
 
 import { z } from "zod";
+import { isCompanionsName } from "./companions-name.ts";
 import { PageferryError } from "./errors.ts";
 import { parseDocument } from "./generation-json.ts";
 import { pageSizeMax, pageSizeMin } from "./limits.ts";
@@ -34,6 +35,15 @@ export interface ManifestObject {
   readonly via?: "presigned" | "proxied" | undefined;
 }
 
+/** The version of the companion files that belongs to the point: of about the same time. */
+export interface ManifestCompanions {
+  readonly name: string;
+  readonly size: number;
+  /** As a `ManifestObject`'s. */
+  readonly url?: string | undefined;
+  readonly via?: ManifestObject["via"];
+}
+
 /** A point that prune leaves alone for a while. */
 export interface ManifestLease {
   readonly id: string;
@@ -62,6 +72,8 @@ export interface Manifest {
   /** Absent: no replica took one. */
   readonly lease?: ManifestLease | undefined;
   readonly objects: readonly ManifestObject[];
+  /** Absent: there is none, or an older host does not know. */
+  readonly companions?: ManifestCompanions | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -81,6 +93,7 @@ export interface ManifestOptions
       | "issuedAtMs"
       | "expiresAtMs"
       | "lease"
+      | "companions"
     >
   > {
   readonly factsOf?: ((name: string) => ObjectFacts) | undefined;
@@ -129,6 +142,14 @@ const manifestSchema = z.object({
   expiresAtMs: z.int().min(0).optional(),
   lease: z.object({ id: z.string().min(1).max(64), expiresAtMs: z.int().min(0) }).optional(),
   objects: z.array(objectSchema).min(1).max(1_000_000),
+  companions: z
+    .object({
+      name: z.string().refine(isCompanionsName),
+      size: z.int().min(0),
+      url: z.string().max(8192).optional(),
+      via: z.enum(["presigned", "proxied"]).optional(),
+    })
+    .optional(),
   warnings: z.array(z.string()).default([]),
 });
 

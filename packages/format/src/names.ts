@@ -1,5 +1,6 @@
 // The names of objects in an archive, made and read in this one place. See docs/format.md#names.
 // Names are relative to a replica root (`<prefix>/<db>/`). Order is by transaction id, never by clock.
+import { isCompanionsName } from "./companions-name.ts";
 import { PageferryError } from "./errors.ts";
 import { nameBytesMax, stampMsMax } from "./limits.ts";
 import { formatTxId, type TxId, txId } from "./txid.ts";
@@ -49,7 +50,7 @@ export type ObjectName =
   | RangeObjectName
   | SnapshotObjectName
   | { readonly kind: "generation"; readonly name: string; readonly generation: Generation }
-  | { readonly kind: "state" | "needs"; readonly name: string }
+  | { readonly kind: "state" | "needs" | "files"; readonly name: string }
   | { readonly kind: "lease" | "mark" | "pin" | "evidence" | "quarantine"; readonly name: string };
 
 /** Reads a generation; throws `bad-name` unless it is 16 lower-case hex digits. */
@@ -154,6 +155,7 @@ export function parseObjectName(name: string): ObjectName | undefined {
   if (name === needsName) {
     return { kind: "needs", name };
   }
+  if (name.startsWith("files/")) return isCompanionsName(name) ? { kind: "files", name } : undefined;
   const [head = "", middle, last, ...rest] = name.split("/");
   const side = (sideKinds as ReadonlyMap<string, "lease" | "mark" | "pin" | "evidence" | "quarantine">).get(
     head,

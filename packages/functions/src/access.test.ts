@@ -123,6 +123,7 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases/:database/points": ["read", "restore"],
   "GET /v1/databases/:database/manifest": ["restore"],
   "GET /v1/databases/:database/objects/:name{.+}": ["restore"],
+  "GET /v1/databases/:database/files": ["restore"],
   "GET /v1/databases/:database/restore": ["restore"],
   "GET /v1/manifest-key": ["read", "restore"],
   "GET /v1/databases/:database/inspect/ls": ["inspect"],

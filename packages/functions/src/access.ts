@@ -64,6 +64,7 @@ const rules: Readonly<Record<string, Rule>> = {
   "GET /metrics": { scopes: ["read"], database: "all" },
   [`GET ${database}/manifest`]: { scopes: ["restore"], database: "path", atOnce: "plans" },
   [`GET ${database}/objects/:name{.+}`]: { scopes: ["restore"], database: "path", atOnce: "streams" },
+  [`GET ${database}/files`]: { scopes: ["restore"], database: "path", atOnce: "plans" },
   "GET /v1/manifest-key": { scopes: ["read", "restore"], database: "inside" },
   [`GET ${database}/restore`]: { scopes: ["restore"], database: "path", atOnce: "databases" },
   [`GET ${database}/inspect/ls`]: { scopes: ["inspect"], database: "path", atOnce: "inspections" },

@@ -7,6 +7,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type Authenticate, guardRoutes } from "./access.ts";
 import { createArchiveApi } from "./archive-api.ts";
 import { createArchives } from "./archives.ts";
+import { addCompanionRoutes } from "./companions-api.ts";
 import { addDatabasesRoutes, type DatabasesApiOptions } from "./databases-api.ts";
 import { addDocsRoutes } from "./docs-api.ts";
 import { addDownloadRoutes, type DownloadApiOptions } from "./download-api.ts";
@@ -90,6 +91,7 @@ export function createApi(options: ApiOptions): Hono {
   const archived = { ...parsed, archive, objects: createObjectServer() };
   addDatabasesRoutes(app, options, archived);
   addManifestRoutes(app, options, archived);
+  addCompanionRoutes(app, archived);
   addDownloadRoutes(app, options, archived);
   addRepairRoutes(app, options, parsed);
   addTimeRoutes(app, options, parsed);

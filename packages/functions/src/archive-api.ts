@@ -3,6 +3,10 @@
 
 import {
   type Archive,
+  type CompanionsEntry,
+  type CompanionsWanted,
+  companionsIn,
+  companionVersions,
   formatTxId,
   isPageferryError,
   type PointJson,
@@ -68,11 +72,24 @@ export interface ArchivePlace {
   readonly readers: readonly HostReader[];
 }
 
+/** A version of companion files, and who has it. */
+export interface HeldCompanions extends CompanionsEntry {
+  readonly holders: readonly string[];
+}
+
 export interface ArchiveApi {
   /** Every point that can be restored from any of the readers, newest first. */
   points(place: ArchivePlace, call: CallOptions): Promise<PointsJson>;
   /** From when to when the readers can restore, how finely, what is missing, and which of them lacks what. */
   timeline(place: ArchivePlace, call: CallOptions): Promise<TimelineJson>;
+  /** The companion files of a point, and the names of the readers that have them; `undefined`: there are none of that time. */
+  companions(
+    place: ArchivePlace,
+    wanted: CompanionsWanted,
+    call: CallOptions,
+  ): Promise<HeldCompanions | undefined>;
+  /** Every version of the companion files, newest first. */
+  companionVersions(place: ArchivePlace, call: CallOptions): Promise<readonly CompanionsEntry[]>;
   /**
    * Plans a restore; objects that are about to be deleted are left out where that can be. What turns out to be gone is planned around after another
    * look. Errors: as `planRestore`.
@@ -131,6 +148,14 @@ export function createArchiveApi({ archives, now }: ArchiveApiOptions): ArchiveA
     async timeline({ database, readers }, call) {
       const archive = await archives.open(database, readers, call);
       return timelineJson(await readTimeline(archive, { ...call, newestMax }));
+    },
+    async companions({ database, readers }, wanted, call) {
+      const archive = await archives.open(database, readers, call);
+      const entry = companionsIn(archive, wanted);
+      return entry && { ...entry, holders: archive.holders(entry.name) };
+    },
+    async companionVersions({ database, readers }, call) {
+      return companionVersions(await archives.open(database, readers, call));
     },
     async plan(place, target, call) {
       const relist = () => Promise.allSettled(place.readers.map((reader) => reader.relist?.(call)));

@@ -42,6 +42,9 @@ const replicaFigures = {
     }),
   ),
   snapshot: z.object({ txid: txIdJson, time: timeJson, bytes: countJson }).nullable(),
+  files: z.object({ versions: countJson, time: timeJson }).nullable().optional().meta({
+    description: "Versions of its companion files, and when the newest was read; null: it has none.",
+  }),
   ...{ compaction: doneSchema, prune: doneSchema, repair: doneSchema },
   storage: z
     .object({
@@ -84,6 +87,20 @@ const replicaStatusSchema = z
   })
   .meta({ id: "ReplicaStatus", description: "How a database stands in one replica." });
 
+const parentSchema = z.object({ generation: generationJson, txid: txIdJson });
+
+const generationStatusSchema = z
+  .object({
+    generation: generationJson,
+    parent: parentSchema.nullable().meta({ description: "The point that it goes on from." }),
+    reason: z.string().nullable(),
+    epoch: countJson,
+    host: z.string().nullable().meta({ description: "The machine that wrote it." }),
+    begun: timeJson.nullable().meta({ description: "When the first of it was received." }),
+    txid: txIdJson.nullable().meta({ description: "The newest of it that some replica can restore." }),
+  })
+  .meta({ id: "History", description: "One writer's unbroken history of a database." });
+
 /** How one database stands. */
 const databaseStatusSchema = z
   .object({
@@ -91,6 +108,10 @@ const databaseStatusSchema = z
     generation: generationJson.nullable(),
     host: z.string().nullable(),
     epoch: countJson.nullable(),
+    generations: z
+      .array(generationStatusSchema)
+      .meta({ description: "All that its replicas hold, newest first, at most 32." }),
+    generationCount: countJson,
     txid: txIdJson.nullable().meta({ description: "What its agent has seen." }),
     time: timeJson.nullable(),
     lastHeard: timeJson.nullable(),
@@ -124,8 +145,6 @@ const pointSchema = z
 const warningsJson = z.array(z.string()).meta({ description: "Replicas that could not be listed." });
 
 const endSchema = z.object({ txid: txIdJson, time: timeJson.nullable(), received: timeJson.nullable() });
-
-const parentSchema = z.object({ generation: generationJson, txid: txIdJson });
 
 const stretchSchema = z.object({
   ...{ from: endSchema, to: endSchema, points: countJson, snapshots: countJson, bytes: countJson },

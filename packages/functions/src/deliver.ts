@@ -2,12 +2,15 @@
 // order in which they came. Each message gets its own outcome; one that is at fault stops no other.
 
 import {
+  type CompanionsName,
+  companionsObjectBytesMax,
   type DatabaseName,
   type Envelope,
   type EnvelopeItem,
   type Generation,
   isPageferryError,
   PageferryError,
+  parseCompanionsName,
   parseObjectName,
 } from "@pageferry/format";
 import pMap from "p-map";
@@ -72,6 +75,12 @@ interface GroupItem {
   readonly item: ReplicaItem;
 }
 
+interface FilesItem {
+  readonly message: number;
+  readonly name: CompanionsName;
+  readonly bytes: Uint8Array;
+}
+
 async function deliverGroup(
   group: readonly Message[],
   options: DeliverOptions,
@@ -100,7 +109,9 @@ async function deliverGroup(
     for (const { id, envelope, receivedAtMs } of distinctBegins(group)) {
       note(replica, id, await replica.begin(envelope.begin, receivedAtMs, options));
     }
-    const items = await openItems(group, options, met);
+    const { items, files } = await openItems(group, options, met);
+    for (const { message, name, bytes } of files)
+      note(replica, message, await replica.putCompanions(name, bytes, options));
     const puts = items.map(({ item }) => item);
     const outcomes = await replica.putAll(generation, puts, { signal: options.signal, pack: options.pack });
     for (const [at, { message }] of items.entries()) note(replica, message, outcomes[at] as PutOutcome);
@@ -131,12 +142,17 @@ async function openItems(
   group: readonly Message[],
   options: DeliverOptions,
   met: ReadonlyMap<number, Outcome[]>,
-): Promise<GroupItem[]> {
+): Promise<{ readonly items: readonly GroupItem[]; readonly files: readonly FilesItem[] }> {
   const items: GroupItem[] = [];
+  const files: FilesItem[] = [];
   for (const { id, envelope, receivedAtMs } of group) {
     for (const item of envelope.items) {
       try {
-        const name = stateName(item.name, envelope.begin.generation);
+        const name = sentName(item.name, envelope.begin.generation);
+        if ("digest" in name) {
+          files.push({ message: id, name, bytes: await filesBytes(item, envelope.database, options) });
+          continue;
+        }
         const body = await openBody(item, name, envelope.database, options);
         items.push({ message: id, item: { name, body, receivedAtMs } });
       } catch (error) {
@@ -145,11 +161,17 @@ async function openItems(
       }
     }
   }
-  return items;
+  return { items, files };
+}
+
+/** Those and versions of its companion files. */
+export function sentName(name: string, generation: Generation): StateObjectName | CompanionsName {
+  const files = parseCompanionsName(name);
+  return files?.generation === generation ? files : stateName(name, generation);
 }
 
 /** What an agent may send: segments, packs and snapshots of the envelope's own generation. */
-export function stateName(name: string, generation: Generation): StateObjectName {
+function stateName(name: string, generation: Generation): StateObjectName {
   const parsed = parseObjectName(name);
   const isState = parsed?.kind === "segment" || parsed?.kind === "pack" || parsed?.kind === "snapshot";
   if (!isState || parsed.generation !== generation) {
@@ -161,6 +183,33 @@ export function stateName(name: string, generation: Generation): StateObjectName
   return parsed;
 }
 
+async function filesBytes(
+  item: EnvelopeItem,
+  database: DatabaseName,
+  options: DeliverOptions,
+): Promise<Uint8Array> {
+  if ("bytes" in item) return item.bytes;
+  const where = `object ${item.name}`;
+  return gather(
+    openVerified(await stagedOf(item, database, options), where),
+    companionsObjectBytesMax,
+    where,
+  );
+}
+
+async function stagedOf(
+  item: Extract<EnvelopeItem, { readonly digest: string }>,
+  database: DatabaseName,
+  options: DeliverOptions,
+): Promise<LargeBody> {
+  const body = await options.stagedBody(item.digest, database);
+  if (body.size === item.size) return body;
+  throw new PageferryError(
+    "corrupt",
+    `object ${item.name}: staged ${body.size} bytes, its envelope says ${item.size}`,
+  );
+}
+
 async function openBody(
   item: EnvelopeItem,
   name: StateObjectName,
@@ -168,13 +217,7 @@ async function openBody(
   options: DeliverOptions,
 ): Promise<Uint8Array | LargeBody> {
   if ("bytes" in item) return item.bytes;
-  const body = await options.stagedBody(item.digest, database);
-  if (body.size !== item.size) {
-    throw new PageferryError(
-      "corrupt",
-      `object ${item.name}: staged ${body.size} bytes, its envelope says ${item.size}`,
-    );
-  }
+  const body = await stagedOf(item, database, options);
   if (name.kind !== "segment" || body.size > stampedBytesMax) return body;
   // Who staged it may have put other bytes under the digest.
   const where = `object ${item.name}`;

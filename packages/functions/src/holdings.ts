@@ -1,7 +1,7 @@
 // What one replica holds of one database, in little memory: per generation the covered transactions, the snapshots, and
 // the newest states with their hashes. Filled from a listing when cold, then kept up to date by what is stored.
 
-import type { Generation, GenerationJson, ObjectName, TxId } from "@pageferry/format";
+import type { CompanionsName, Generation, GenerationJson, ObjectName, TxId } from "@pageferry/format";
 import { type Coverage, createCoverage } from "./coverage.ts";
 import type { StateLink, StateObjectName } from "./describe.ts";
 
@@ -55,6 +55,8 @@ export interface HeldSnapshot {
 
 export interface Holdings {
   readonly generations: ReadonlyMap<Generation, GenerationHoldings>;
+  /** When the newest version of companion files was read; null: there is none. */
+  newestFilesMs: number | null;
   /** Objects in `quarantine/`: histories that nobody has decided about. */
   quarantined: number;
   /** Every object by its name, with its size; undefined where there are more than is kept in memory. */
@@ -80,6 +82,11 @@ export function noteObject(holdings: Holdings, { kind, name }: Named, size: numb
   if ((holdings.objects?.size ?? 0) > objectsMax) holdings.objects = undefined;
 }
 
+/** Notes a version of companion files. */
+export function noteCompanions(holdings: Holdings, name: Pick<CompanionsName, "stampMs"> | undefined): void {
+  if (name !== undefined) holdings.newestFilesMs = Math.max(holdings.newestFilesMs ?? 0, name.stampMs);
+}
+
 type Named = Pick<ObjectName, "kind" | "name">;
 
 export function createHoldings(): Holdings {
@@ -87,6 +94,7 @@ export function createHoldings(): Holdings {
   return {
     generations,
     quarantined: 0,
+    newestFilesMs: null,
     objects: new Map(),
     tallies: new Map(),
     of(generation) {

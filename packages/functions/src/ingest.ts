@@ -3,13 +3,16 @@
 
 import {
   type DatabaseName,
+  decodeCompanions,
   decodeEnvelope,
   type Envelope,
   type EnvelopeItem,
   PageferryError,
 } from "@pageferry/format";
+import { openBody } from "./body.ts";
+import { checkCompanions } from "./companions-put.ts";
 import { ingestLane } from "./consumer.ts";
-import { stateName } from "./deliver.ts";
+import { sentName } from "./deliver.ts";
 import { describeBytes, describeObject } from "./describe.ts";
 import type { DurableQueue, NewMessage } from "./queue.ts";
 import type { Room } from "./room.ts";
@@ -78,9 +81,10 @@ async function checkItem(
   envelope: Envelope,
   stage: IngestOptions["stage"],
 ): Promise<void> {
-  const name = stateName(item.name, envelope.begin.generation);
+  const name = sentName(item.name, envelope.begin.generation);
   if ("bytes" in item) {
-    describeBytes(name, item.bytes);
+    if ("digest" in name) await decodeCompanions(name.name, item.bytes);
+    else describeBytes(name, item.bytes);
     return;
   }
   // Touched, so that it is not collected before the message that points at it is in the queue.
@@ -97,5 +101,7 @@ async function checkItem(
       `object ${item.name}: ${size} bytes are staged, its envelope says ${item.size}`,
     );
   }
-  await describeObject(name, await stage.body(item.digest, envelope.database));
+  const body = await stage.body(item.digest, envelope.database);
+  if ("digest" in name) await checkCompanions(name.name, openBody(body, `object ${item.name}`));
+  else await describeObject(name, body);
 }

@@ -61,19 +61,24 @@ async function answerManifest(
   const place = await placeOf(context, replica);
   requireAcknowledged(place.database, query.acknowledge, { profileOf });
   const without = new Set(query.without ?? []);
-  const { plan, ends } = await archive.plan(place, targetOf(query), { signal, without });
+  const target = targetOf(query);
+  const { plan, ends } = await archive.plan(place, target, { signal, without });
+  const { generation, txId } = plan;
+  const wanted = { generation, txId, notAfterMs: target.timestampMs };
+  const besides = await archive.companions(place, wanted, { signal });
   const issuedAtMs = now();
   const leased = await lease(place.database, plan);
   const expiresAtMs = leased?.expiresAtMs ?? issuedAtMs + validMs;
   const expiresSeconds = Math.max(1, Math.floor((expiresAtMs - issuedAtMs) / 1000));
   const { readers } = place;
-  const places = await placesOf(plan, { readers, replica, expiresSeconds, kind: urls });
+  const places = await placesOf(plan, { readers, replica, expiresSeconds, kind: urls, besides });
   const work = { bytes: plan.bytes, objects: 1 + plan.steps.length };
   const seconds = predictRestore(work, objects.speedOf(readers, readers[0]?.name ?? ""));
   const manifest = manifestOf(plan, {
     ...{ database: place.database, issuedAtMs, expiresAtMs, lease: leased },
     ...{ predictedRequests: work.objects, predictedSeconds: seconds },
     ...{ stateHash: ends.stateHash, pageSize: ends.pageSize },
+    ...(besides && { companions: { name: besides.name, size: besides.size, ...places.get(besides.name) } }),
     factsOf: (name) => ({ ...places.get(name), ...checksumOf(name, ends) }),
   });
   const json = manifestJson(manifest);

@@ -38,6 +38,10 @@ export interface PlacesOptions {
   readonly readers: readonly HostReader[];
   readonly kind: UrlKind;
   readonly expiresSeconds: number;
+  /** An object beside the plan, and the names of the readers that have it. */
+  readonly besides?:
+    | { readonly name: string; readonly size: number; readonly holders: readonly string[] }
+    | undefined;
   /** Only this replica was asked for. */
   readonly replica?: string | undefined;
 }
@@ -45,12 +49,16 @@ export interface PlacesOptions {
 /** A place for each object of a plan. */
 export async function placesOf(
   plan: RestorePlan,
-  { readers, kind, expiresSeconds, replica }: PlacesOptions,
+  { readers, kind, expiresSeconds, replica, besides }: PlacesOptions,
 ): Promise<Map<string, Pick<ObjectFacts, "url" | "via">>> {
   const objects = [plan.snapshot, ...plan.steps].map(({ name, size }) => ({
     ...{ name, size },
     holders: readers.filter((reader) => (plan.sizes?.get(name)?.get(reader.name) ?? -1) === size),
   }));
+  if (besides !== undefined) {
+    const { name, size, holders } = besides;
+    objects.push({ name, size, holders: readers.filter((reader) => holders.includes(reader.name)) });
+  }
   const chosen = choosePresigned(objects, kind, ({ presign }) => presign !== undefined);
   const query = replica === undefined ? "" : `?replica=${encodeURIComponent(replica)}`;
   const places = await Promise.all(

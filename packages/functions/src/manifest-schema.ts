@@ -42,6 +42,10 @@ const manifestSchema = z
     ...{ issuedAtMs: countJson, expiresAtMs: countJson },
     lease: z.object({ id: z.string(), expiresAtMs: countJson }).optional(),
     objects: z.array(manifestObjectSchema),
+    companions: z
+      .object({ name: z.string(), size: countJson, url: z.string(), via: z.enum(["presigned", "proxied"]) })
+      .optional()
+      .meta({ description: "The companion files of about the same time; absent: there are none." }),
     warnings: z.array(z.string()),
     signature: z
       .object({ algorithm: z.literal("ed25519"), keyId: hexJson(16), value: z.string() })

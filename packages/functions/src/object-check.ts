@@ -16,6 +16,7 @@ import {
   verifySegmentStream,
 } from "@pageferry/format";
 import { gather } from "./body.ts";
+import { checkCompanions } from "./companions-put.ts";
 
 /** generation.json is a few hundred bytes. */
 const generationJsonBytesMax = 64 * 1024;
@@ -43,6 +44,8 @@ export async function checkObject(name: string, chunks: AsyncIterable<Uint8Array
     }
     case "pack":
       return checkPack(parsed, chunks);
+    case "files":
+      return checkCompanions(parsed.name, chunks);
     default:
       throw new PageferryError("bad-name", `object ${name.slice(0, 120)} is none that can be verified`);
   }

@@ -80,6 +80,10 @@ suite("notes in objects", () => {
     compact.setNote(name, JSON.stringify({ ...nothing, compaction: done(5) }));
     await compact.save();
     prune.setNote(name, JSON.stringify({ ...nothing, compaction: done(3), prune: done(4) }));
+    // One that began at the same time, found the work done, and had nothing to tell but that.
+    const late = await openObjectNotes({ store, prefixes, merges });
+    late.setNote(name, JSON.stringify({ ...nothing, compaction: { atMs: 6, objects: 0, bytes: 0 } }));
+    await late.save();
 
     await prune.save();
 

@@ -5,6 +5,7 @@ import {
   type Archive,
   type ArchiveReader,
   type Generation,
+  indexCompanions,
   listingOf,
   openArchive,
   readPoints,
@@ -12,6 +13,7 @@ import {
 } from "@pageferry/format";
 import { dropOldEvidence } from "./evidence.ts";
 import { readMarks, writeMarks } from "./marks.ts";
+import { planCompanions } from "./prune-companions.ts";
 import {
   graceMsDefault,
   type KeptPoint,
@@ -124,17 +126,19 @@ async function planNow(
   await readFacts(archive, memory, policy, signal);
   const names = archive.objects.map(({ name }) => name);
   const { expired, ...wanted } = await readWanted(store, names, now(), { signal });
-  const plan = planPrune(
-    listingOf(archive),
-    {
-      ...policy,
-      ...wanted,
-      ...(generation === undefined ? {} : { generation }),
-      ...(graceMs === undefined ? {} : { graceMs }),
-    },
-    now(),
-  );
-  return { plan, expired };
+  const whole = {
+    ...policy,
+    ...wanted,
+    ...(generation === undefined ? {} : { generation }),
+    ...(graceMs === undefined ? {} : { graceMs }),
+  };
+  const nowMs = now();
+  const listing = listingOf(archive);
+  const plan = planPrune(listing, whole, nowMs);
+  const index = indexCompanions(archive.objects);
+  const files = planCompanions({ index, listing, plan, policy: whole, nowMs });
+  // Before the beginnings of generations, which go last.
+  return { plan: { ...plan, doomed: [...files, ...plan.doomed] }, expired };
 }
 
 /** What names do not tell: points inside packs, and when things were received. Names are never given to other bytes, so it is read once. */

@@ -18,6 +18,7 @@ import { type BoundedStore, boundedStore } from "./bounded-store.ts";
 import type { StateLink } from "./describe.ts";
 import { differingGenerations } from "./differing-generations.ts";
 import { receiptsWanted } from "./receipts.ts";
+import { isRepairedName, planWithCompanions } from "./repair-companions.ts";
 import {
   type Accept,
   copyObject,
@@ -28,7 +29,7 @@ import {
   smallBytesMax,
   whyOf,
 } from "./repair-copy.ts";
-import { isStateName, planRepair, type RepairCopy, type RepairPlan } from "./repair-plan.ts";
+import { isStateName, type RepairCopy, type RepairPlan } from "./repair-plan.ts";
 import type { Replica } from "./replica.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import type { CallOptions } from "./store.ts";
@@ -190,7 +191,7 @@ async function list(side: Side, signal: AbortSignal | undefined): Promise<void> 
 
 /** Reads every object of a replica to its end. */
 async function check(side: Side, signal: AbortSignal | undefined): Promise<void> {
-  const names = (side.objects ?? []).map(({ name }) => name).filter(isStateName);
+  const names = (side.objects ?? []).map(({ name }) => name).filter(isRepairedName);
   await pMap(
     names,
     async (name) => {
@@ -249,7 +250,7 @@ function has(side: Side, name: string): boolean {
  */
 async function planOf(sides: readonly Side[], options: RepairOptions): Promise<RepairPlan> {
   const { signal, retention, now = Date.now } = options;
-  const holdings = sides.map(heldBy);
+  const holdings = sides.map(statesIn);
   const named = new Map(sides.map((side, at) => [`${side.replica.name} (${at + 1})`, side]));
   const readers = [...named].map(
     ([name, { store }], at): ArchiveReader => ({
@@ -266,7 +267,7 @@ async function planOf(sides: readonly Side[], options: RepairOptions): Promise<R
     const differing = differingGenerations(holdings, archive.links);
     await readPackIndexes(archive, { signal, onBroken, of: ({ generation }) => differing.has(generation) });
     if (options.dryRun !== true) await heal(sides, signal);
-    return planRepair(sides.map(heldBy), { facts: archive, nowMs: now() });
+    return planWithCompanions(sides.map(heldBy), { facts: archive, nowMs: now() });
   }
   await readPoints(archive, { signal, onBroken });
   await readReceipts(archive, receiptsWanted(listingOf(archive), retention.levelsMs), { signal, onBroken });
@@ -276,11 +277,16 @@ async function planOf(sides: readonly Side[], options: RepairOptions): Promise<R
   const leased = wanted.flatMap((one) => one.leased);
   // What is missing is not young: it is brought however short a time ago it was received.
   const policy = { ...retention, pinned, leased, graceMs: 0 };
-  return planRepair(sides.map(heldBy), { facts: archive, policy, nowMs: now() });
+  return planWithCompanions(sides.map(heldBy), { facts: archive, policy, nowMs: now() });
 }
 
+function statesIn(side: Side): ListedObject[] {
+  return heldBy(side).filter(({ name }) => isStateName(name));
+}
+
+/** What a replica has, and what is made of it: points, and companion files. */
 function heldBy({ objects = [], broken }: Side): ListedObject[] {
-  return objects.filter(({ name }) => isStateName(name) && !broken.has(name));
+  return objects.filter(({ name }) => isRepairedName(name) && !broken.has(name));
 }
 
 /** Points that leases and pins of a replica hold; those of all count for all. */

@@ -2,18 +2,20 @@
 // for, and follows what is stored. One listing at a time; what is stored while it runs is not lost from it.
 
 import {
+  type CompanionsName,
   formatGenerationJson,
   type Generation,
   type GenerationJson,
   generationJsonName,
   isPageferryError,
+  parseCompanionsName,
   parseGenerationJson,
   parseObjectName,
   type TxId,
 } from "@pageferry/format";
 import { untilAborted } from "./deadline.ts";
 import { describeObject, type StateLink, type StateObjectName } from "./describe.ts";
-import { createHoldings, type Holdings, type KnownState, noteObject } from "./holdings.ts";
+import { createHoldings, type Holdings, type KnownState, noteCompanions, noteObject } from "./holdings.ts";
 import type { RootedStore } from "./rooted-store.ts";
 import type { CallOptions } from "./store.ts";
 
@@ -29,6 +31,7 @@ export interface ReplicaIndex {
   statesAt(generation: Generation, txId: TxId, options?: CallOptions): Promise<readonly KnownState[]>;
   stored(name: StateObjectName, size: number, links: readonly StateLink[]): void;
   begun(document: GenerationJson): void;
+  companionsStored(name: CompanionsName, size: number): void;
   quarantined(): void;
   /** Reads the listing again: somebody else may have removed or added objects. */
   refresh(options?: CallOptions): Promise<Holdings>;
@@ -104,6 +107,11 @@ export function createReplicaIndex(store: RootedStore, onChange?: () => void): R
         noteObject(into, { kind: "generation", name }, formatGenerationJson(document).length);
       });
     },
+    companionsStored: (name, size) =>
+      note((into) => {
+        noteObject(into, { kind: "files", name: name.name }, size);
+        noteCompanions(into, name);
+      }),
     quarantined: () =>
       note((into) => {
         into.quarantined += 1;
@@ -123,6 +131,8 @@ async function readHoldings(store: RootedStore, before: Holdings | undefined): P
       holdings.of(parsed.generation).add(parsed, size);
     } else if (parsed?.kind === "generation") {
       begun.push(parsed.generation);
+    } else if (parsed?.kind === "files") {
+      noteCompanions(holdings, parseCompanionsName(name));
     } else if (parsed?.kind === "quarantine") {
       holdings.quarantined += 1;
     }

@@ -107,7 +107,7 @@ export async function putItems(
 const itemCodes: readonly ErrorCode[] = ["corrupt", "bad-name", "too-large", "unsupported-version"];
 
 /** `stage`: what cannot be read of an item now may be readable later; what a store refuses of it will be refused again. */
-async function attempted(
+export async function attempted(
   stage: "item" | "replica",
   signal: AbortSignal | undefined,
   work: () => Promise<PutOutcome>,

@@ -3,6 +3,7 @@
 
 import {
   type ArchiveReader,
+  type CompanionsName,
   collectSegmentFile,
   type DecodedSnapshot,
   decodeSegmentAsync,
@@ -23,6 +24,7 @@ import {
   type TxId,
 } from "@pageferry/format";
 import { bodySize } from "./body.ts";
+import { putCompanions } from "./companions-put.ts";
 import type { StateLink, StateObjectName } from "./describe.ts";
 import { createExclusive } from "./exclusive.ts";
 import type { Holdings } from "./holdings.ts";
@@ -81,6 +83,8 @@ export interface Replica extends AsyncDisposable {
     items: readonly ReplicaItem[],
     options?: CallOptions & { readonly pack?: boolean | undefined },
   ): Promise<PutOutcome[]>;
+  /** Puts a version of companion files. Throws only the signal's reason. */
+  putCompanions(name: CompanionsName, bytes: Uint8Array, options?: CallOptions): Promise<PutOutcome>;
   /** Judges what an object says against what is stored, and against `besides`, by transaction: what is about to be. */
   judge(
     generation: Generation,
@@ -174,6 +178,7 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
     close,
     begin: (begin, receivedAtMs, call) => putBegin(target, begin, receivedAtMs, call),
     putAll,
+    putCompanions: (name, bytes, call) => putCompanions(target, name, bytes, call),
     judge: (generation, links, besides, call = {}) => judgeLinks(index, generation, links, besides, call),
     holdings: (call) => index.ready(call),
     holdingsNow: () => index.current(),

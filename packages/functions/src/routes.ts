@@ -4,6 +4,7 @@ import type { repairRoute, verifyRoute } from "./repair-schema.ts";
 import type { AnswerOf } from "./route.ts";
 import type { compactRoute } from "./time-schema.ts";
 
+export { companionsRoute } from "./companions-schema.ts";
 export { databaseRoute, databasesRoute, pointsRoute } from "./databases-schema.ts";
 export { inspectGetRoute, inspectLsRoute } from "./inspect-schema.ts";
 export { manifestKeyRoute, manifestRoute, objectRoute } from "./manifest-schema.ts";

@@ -51,6 +51,8 @@ export interface ReplicaStatus {
   readonly verified: VerifiedStatus | null;
   /** The newest snapshot of the current generation. */
   readonly snapshot: SnapshotStatus | null;
+  /** Versions of its companion files, of all generations; null: it has none. */
+  readonly files: FilesStatus | null;
   /** When each was done last here, and what came of it. */
   readonly compaction: DoneStatus | null;
   readonly prune: DoneStatus | null;
@@ -81,6 +83,12 @@ export interface SnapshotStatus {
   readonly txid: string;
   readonly time: string;
   readonly bytes: number;
+}
+
+export interface FilesStatus {
+  readonly versions: number;
+  /** When the newest was read. */
+  readonly time: string;
 }
 
 export interface DoneStatus {
@@ -131,6 +139,7 @@ export function replicaStatus(
     needsRepair: repairs.needsRepair(target.name, database) !== undefined,
     verified: verified?.of(target, database) ?? null,
     snapshot: snapshotStatus(held),
+    files: filesStatus(holdings),
     ...lastDone(database, target, options),
     ...storageFigures(database, target, { holdings, held, isRoot: replica?.name === target.name }, options),
   };
@@ -163,6 +172,12 @@ function snapshotStatus(held: GenerationHoldings | undefined): SnapshotStatus | 
   const snapshot = held?.newestSnapshot ?? null;
   if (snapshot === null) return null;
   return { txid: formatTxId(snapshot.txId), time: formatTime(snapshot.stampMs), bytes: snapshot.bytes };
+}
+
+function filesStatus(holdings: Holdings | undefined): FilesStatus | null {
+  const newestMs = holdings?.newestFilesMs ?? null;
+  if (holdings === undefined || newestMs === null) return null;
+  return { versions: holdings.tallies.get("files")?.objects ?? 0, time: formatTime(newestMs) };
 }
 
 function lastDone(database: DatabaseName, target: Target, { upkeep }: StatusOptions) {

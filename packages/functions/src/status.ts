@@ -5,6 +5,7 @@ import type { Alarm, Alarms } from "./alarms.ts";
 import type { Repairs } from "./behind.ts";
 import { ingestLane } from "./consumer.ts";
 import type { Stretch } from "./coverage.ts";
+import { type HistoryStatus, historiesOf } from "./histories.ts";
 import type { OperationCounter } from "./operation-counts.ts";
 import type { DurableQueue } from "./queue.ts";
 import { formatTime } from "./replica-state.ts";
@@ -20,6 +21,9 @@ export interface DatabaseStatus {
   readonly generation: string | null;
   readonly host: string | null;
   readonly epoch: number | null;
+  /** All that its replicas hold, newest first, at most 32 of them. */
+  readonly generations: readonly HistoryStatus[];
+  readonly generationCount: number;
   /** What the agent has seen. */
   readonly txid: string | null;
   readonly time: string | null;
@@ -77,6 +81,7 @@ export function databaseStatus(database: DatabaseName, options: StatusOptions): 
     generation: source?.generation ?? null,
     host: source?.host ?? null,
     epoch: current?.epoch ?? null,
+    ...historiesOf(options.targets.flatMap(({ set }) => set.opened().get(database)?.holdingsNow() ?? [])),
     txid: hex(source?.newestTxId ?? null),
     time: time(source?.newestStampMs ?? null),
     queued: hex(current?.acceptedTxId ?? null),

@@ -135,12 +135,16 @@ function parseLastDone(value: string): LastDone | undefined {
   }
 }
 
-/** What two processes did in one place: of each the last. */
+/** What two processes did in one place: of each kind the last that came to something, for what came to nothing is not worth a write. */
 export function mergeUpkeep(theirs: string, ours: string): string {
   const [a, b] = [parseLastDone(theirs), parseLastDone(ours)];
   if (a === undefined || b === undefined) return ours;
-  const later = (kind: keyof LastDone): Done | null =>
-    (a[kind]?.atMs ?? -1) > (b[kind]?.atMs ?? -1) ? a[kind] : b[kind];
+  const later = (kind: keyof LastDone): Done | null => {
+    const [theirs, ours] = [a[kind], b[kind]];
+    if (theirs === null || ours === null) return theirs ?? ours;
+    if ((theirs.objects === 0) !== (ours.objects === 0)) return ours.objects === 0 ? theirs : ours;
+    return theirs.atMs > ours.atMs ? theirs : ours;
+  };
   return JSON.stringify({
     compaction: later("compaction"),
     prune: later("prune"),

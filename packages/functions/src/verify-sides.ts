@@ -11,6 +11,7 @@ import {
   listingOf,
   openArchive,
   type Point,
+  parseObjectName,
   planFromArchive,
   points,
   pointsIn,
@@ -347,7 +348,8 @@ export async function checkObjects(
 
 function isState(name: string): boolean {
   return (
-    /^[0-9a-f]{16}\/(generation\.json$|segments\/|snapshots\/)/.test(name) && name.split("/").length <= 3
+    parseObjectName(name)?.kind === "files" ||
+    (/^[0-9a-f]{16}\/(generation\.json$|segments\/|snapshots\/)/.test(name) && name.split("/").length <= 3)
   );
 }
 

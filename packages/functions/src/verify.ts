@@ -10,6 +10,7 @@ import { formatTime } from "./replica-state.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import type { CallOptions } from "./store.ts";
 import { type Verdict, worst } from "./verdicts.ts";
+import { checkNewestCompanions } from "./verify-companions.ts";
 import { choosePoints } from "./verify-plan.ts";
 import { type Drill, type DrillOptions, drillPoint } from "./verify-point.ts";
 import type {
@@ -102,6 +103,7 @@ export async function verifyDatabase(options: VerifyOptions): Promise<VerifyRepo
   // Something is done in each call, or it would never end.
   const isOver = (): boolean => done++ > 0 && performance.now() >= endMs;
   const drills = await drillAll(targets, { ...options, ...shared, depth, random, isOver });
+  if (depth === "drill" && cursor === undefined) await checkNewestCompanions(targets, { signal });
   const left = depth === "full" ? await readObjects(targets, { signal, cursor, isOver }) : {};
   compare(targets, [...(cursor?.hashes ?? []), ...drills.hashes]);
   if (options.evidence === true) await keepEvidence(targets, { signal, now });

@@ -5,6 +5,7 @@ import { formatStateHash, formatTxId, isPageferryError, type RestorePlan } from 
 import { type RestoreFileResult, restoreFile } from "@pageferry/format/node";
 import { type BackupSource, openBackupSource } from "../backup-source.ts";
 import { type CommandSpec, fromDescription } from "../command.ts";
+import { prepareCompanions } from "../companion-restore.ts";
 import type { Io } from "../io.ts";
 import { createProgress } from "../progress.ts";
 import { type InPlaceJudge, inPlaceJudge } from "../restore-in-place.ts";
@@ -27,6 +28,7 @@ Examples:
   pageferry restore -o app.db --config pageferry.yml app                               from all its replicas
   pageferry restore -o app.db http://127.0.0.1:7373/v1/databases/app                   through a host
   pageferry restore -o app.db --manifest-key host.pub http://backup:7373/v1/databases/app  that must have signed it
+  pageferry restore -o app.db --files app-files pageferry-data/replica/app              with its companion files
   pageferry restore -o app.db manifest.json                                            by a manifest that was saved
   pageferry restore -o app.db --if-db-not-exists --if-replica-exists http://backup:7373/v1/databases/app   at a first start
   pageferry restore -o app.db --dry-run --json pageferry-data/replica/app              what would be fetched
@@ -48,8 +50,12 @@ A host's token is PAGEFERRY_RESTORE_TOKEN, else PAGEFERRY_TOKEN; for a host on t
       return io.out(json ? `${JSON.stringify(planToJson(plan))}\n` : formatPlan(plan, source));
     const judge = await inPlaceJudge(froms, output, options, io);
     judge();
+    const companions = await prepareCompanions({ froms, source, plan, target, options }, io);
     const result = await carryOut(plan, source, { ...options, output, json, judge }, io);
-    io.out(json ? `${JSON.stringify(resultToJson(result, output))}\n` : formatResult(result, output));
+    if (!json) io.out(formatResult(result, output));
+    await companions.write();
+    const files = companions.json === undefined ? {} : { files: companions.json() };
+    if (json) io.out(`${JSON.stringify({ ...resultToJson(result, output), ...files })}\n`);
   },
 };
 

@@ -13,8 +13,7 @@ import { createSHA256 } from "hash-wasm";
 import { z } from "zod";
 import type { ReplayableBody, ResumableCopy, StoreBody } from "../store.ts";
 import { digestKey, md5, request, type S3Bucket } from "./s3-bucket.ts";
-import { nameOf } from "./s3-errors.ts";
-import { completionOutcome, tryAgain, type Uploaded, type UploadOptions } from "./s3-upload.ts";
+import { completionOutcome, isUploadGone, tryAgain, type Uploaded, type UploadOptions } from "./s3-upload.ts";
 
 /** Two are in memory; 8 GiB are 256 of them, whose tags fit into a message. */
 const copyPartBytes = 32 * 1024 * 1024;
@@ -67,7 +66,7 @@ export async function copyInParts(
   try {
     await sendParts(copy, progress);
   } catch (error) {
-    if (isGone(error)) {
+    if (isUploadGone(error)) {
       body.resumable.save("");
       throw new PageferryError("unavailable", `${options.where}: its upload is gone, it begins anew`, {
         cause: error,
@@ -182,10 +181,4 @@ function run<Output>(
 
 function paused({ options }: Copy, parts: number): PageferryError {
   return new PageferryError("timeout", `${options.where}: pauses after ${parts} parts, and goes on later`);
-}
-
-/** Somebody completed it, or a lifecycle rule removed it. */
-function isGone(error: unknown): boolean {
-  const cause = isPageferryError(error) ? error.cause : undefined;
-  return cause !== undefined && nameOf(cause) === "NoSuchUpload";
 }

@@ -158,15 +158,22 @@ export async function tryAgain<Answer>(send: () => Promise<Answer>, call: CallOp
     try {
       return await send();
     } catch (error) {
-      if (attempt >= partAttemptsMax || !isPageferryError(error, "unavailable") || isSilence(error))
-        throw error;
+      const isVain = isSilence(error) || isUploadGone(error);
+      if (attempt >= partAttemptsMax || !isPageferryError(error, "unavailable") || isVain) throw error;
       await sleep(100 * 2 ** attempt * (0.5 + Math.random()), undefined, call);
     }
   }
 }
 
+/** Somebody completed it, or a lifecycle rule removed it. */
+export function isUploadGone(error: unknown): boolean {
+  const cause = isPageferryError(error) ? error.cause : undefined;
+  return cause !== undefined && nameOf(cause) === "NoSuchUpload";
+}
+
 /** A server that said nothing for the whole time limit is not asked three times more. */
-function isSilence({ cause }: { readonly cause?: unknown }): boolean {
+function isSilence(error: unknown): boolean {
+  const cause = isPageferryError(error) ? error.cause : undefined;
   const { code } = (cause ?? {}) as { readonly code?: unknown };
   return cause !== undefined && nameOf(cause) === "TimeoutError" && code === undefined;
 }

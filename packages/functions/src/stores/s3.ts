@@ -194,7 +194,7 @@ function isUploadName(name: string): boolean {
   return [name, name.slice(name.indexOf("/") + 1)].some((own) => {
     const kind = parseObjectName(own)?.kind;
     if (kind === "quarantine") return quarantinePattern.test(own);
-    return kind === "snapshot" || kind === "segment" || kind === "pack";
+    return kind === "snapshot" || kind === "segment" || kind === "pack" || kind === "files";
   });
 }
 

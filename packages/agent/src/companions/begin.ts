@@ -1,0 +1,45 @@
+// Begins to look at a database's companion files, where it has some and is being captured itself.
+import { join } from "node:path";
+import { newest } from "../chapter.ts";
+import type { DatabaseState } from "../database-state.ts";
+import { beginOf } from "../generation.ts";
+import { type Companions, type CompanionsChapter, openCompanions } from "./companions.ts";
+
+/** Begins; what keeps it from beginning is an alarm, and the database is backed up all the same. */
+export async function beginCompanions(state: DatabaseState): Promise<Companions | undefined> {
+  const { shared, place, alarms } = state;
+  // A database that is only sent is being restored: its files may not be there yet, and that is no deletion.
+  if (place.files.length === 0 || shared.openSource === null) return;
+  const { queue, callGate, readGate, now, random, settings } = shared;
+  try {
+    return await openCompanions({
+      ...{ database: place.name, databasePath: place.path, patterns: place.files },
+      ...{ queue, callGate, readGate, alarms, now, random },
+      directory: join(place.directory, "files"),
+      compression: settings.compression,
+      intervalMs: settings.filesMs,
+      refusedMs: settings.refusedMs,
+      chapter: () => chapterOf(state),
+    });
+  } catch (error) {
+    alarms.raiseError("files-kept", error);
+    return;
+  }
+}
+
+/** The present generation, once the host has something of it: a version alone must not begin one there. */
+function chapterOf(state: DatabaseState): CompanionsChapter | undefined {
+  const chapter = state.chapters.at(-1);
+  const cursor = chapter?.cursor();
+  if (chapter === undefined || cursor === undefined) return;
+  const { epoch, baseTxId, acknowledgedTxId, isAbandoned } = cursor;
+  const sentTxId = newest(baseTxId, acknowledgedTxId);
+  // Before the file was looked at it may be another history that begins: what is seen now would be said of the last one.
+  if (state.foundTxId === null) return;
+  if (epoch === null || isAbandoned || sentTxId === null || state.sender.isHalted()) return;
+  const last = newest(chapter.shadow.entries().at(-1)?.txId ?? null, sentTxId);
+  const txId = newest(state.lag.newestTxId() ?? null, last);
+  if (txId === null) return;
+  const newestStampMs = state.lag.newestAtMs() ?? null;
+  return { begin: beginOf(cursor, state.shared.host), txId, newestStampMs };
+}

@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { suite, test } from "node:test";
+import { type Envelope, parseDatabaseName, parseGeneration } from "@pageferry/format";
+import { temporary } from "../../testing/agent-bench.ts";
+import { type Noted, openOutbox } from "./outbox.ts";
+
+const first = parseGeneration("aaaaaaaaaaaaaaaa");
+const second = parseGeneration("bbbbbbbbbbbbbbbb");
+
+function envelope(stampMs: number, generation = first, size = 10): Envelope {
+  const begin = {
+    generation,
+    parent: null,
+    reason: "first",
+    epoch: 1,
+    host: "here",
+    pageSize: 4096,
+  } as const;
+  const name = `files/${generation}/0000000000000001-${stampMs.toString(16).padStart(12, "0")}-0123456789abcdef.files.cbor`;
+  const items = [{ name, bytes: new Uint8Array(size) }];
+  return {
+    ...{
+      database: parseDatabaseName("app"),
+      begin,
+      sentAtMs: stampMs,
+      newestTxId: null,
+      newestStampMs: null,
+      items,
+    },
+  };
+}
+
+function noted(stampMs: number, generation = first): Noted {
+  return { generation, stampMs, digest: stampMs.toString(16).padStart(64, "0") };
+}
+
+const stampsOf = (entries: readonly { readonly envelope: Envelope }[]) =>
+  entries.map((entry) => entry.envelope.sentAtMs);
+
+suite("the outbox of companion files", () => {
+  test("keeps what was put in, in order, over a restart, until it is removed", async () => {
+    await using directory = await temporary();
+    const outbox = await openOutbox(directory.path);
+    for (const stampMs of [5, 300, 7000]) await outbox.put(envelope(stampMs), noted(stampMs));
+
+    const again = await openOutbox(directory.path);
+    const entries = await again.oldest(1e6);
+
+    assert.deepEqual(stampsOf(entries), [5, 300, 7000]);
+    assert.deepEqual(again.noted(), noted(7000));
+    await again.remove(entries);
+    assert.ok(again.isEmpty());
+    assert.deepEqual((await openOutbox(directory.path)).noted(), noted(7000));
+    assert.deepEqual(await readdir(directory.path), ["noted.json"]);
+  });
+
+  test("knows a version that came without its note: the process died in between", async () => {
+    await using directory = await temporary();
+    await (await openOutbox(directory.path)).put(envelope(5), noted(5));
+    await rm(join(directory.path, "noted.json"));
+
+    assert.deepEqual((await openOutbox(directory.path)).noted(), noted(5));
+  });
+
+  test("gives those of one generation at a time, and no more bytes than are asked for, but one", async () => {
+    await using directory = await temporary();
+    const outbox = await openOutbox(directory.path);
+    for (const stampMs of [1, 2]) await outbox.put(envelope(stampMs, first, 1000), noted(stampMs));
+    await outbox.put(envelope(3, second), noted(3, second));
+
+    assert.deepEqual(stampsOf(await outbox.oldest(1e6)), [1, 2]);
+    assert.deepEqual(stampsOf(await outbox.oldest(1500)), [1]);
+    assert.deepEqual(stampsOf(await outbox.oldest(1)), [1]);
+  });
+
+  test("gives up the oldest above 64 MiB, and says how many", async () => {
+    await using directory = await temporary();
+    const outbox = await openOutbox(directory.path);
+    const lost: number[] = [];
+    for (let stampMs = 1; stampMs <= 9; stampMs += 1)
+      lost.push(await outbox.put(envelope(stampMs, first, 8 * 1024 * 1024), noted(stampMs)));
+
+    assert.deepEqual(lost, [0, 0, 0, 0, 0, 0, 0, 1, 1]);
+    assert.deepEqual(stampsOf(await outbox.oldest(1)), [3]);
+  });
+
+  test("passes over what is broken, and does without a note that is", async () => {
+    await using directory = await temporary();
+    const outbox = await openOutbox(directory.path);
+    for (const stampMs of [1, 2]) await outbox.put(envelope(stampMs), noted(stampMs));
+    const [oldest = ""] = (await readdir(directory.path)).filter((name) => name.endsWith(".envelope"));
+    await writeFile(join(directory.path, oldest), "broken");
+    await writeFile(join(directory.path, "noted.json"), "broken");
+
+    const again = await openOutbox(directory.path);
+
+    assert.deepEqual(stampsOf(await again.oldest(1e6)), [2]);
+    assert.deepEqual(again.noted(), noted(2));
+  });
+});

@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { suite, type TestContext, test } from "node:test";
+import { type CompanionsVersion, parseGeneration, txId } from "@pageferry/format";
+import { placesBelow, placesInPlace } from "./companion-places.ts";
+import { checkEmptyDirectory, writeCompanions } from "./companion-write.ts";
+
+async function temporary(t: TestContext): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "pageferry-companions-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+function version(texts: Record<string, string>, mode = 0o640): CompanionsVersion {
+  const files = Object.entries(texts).map(([name, text]) => {
+    return { name, mode, mtimeMs: 0, bytes: new Uint8Array(Buffer.from(text)) };
+  });
+  return { generation: parseGeneration("aaaaaaaaaaaaaaaa"), txId: txId(1), stampMs: 1, files, skipped: [] };
+}
+
+suite("restored companion files in a directory", () => {
+  test("lie there under their names, with their permissions, and nothing else does", async (t) => {
+    const root = join(await temporary(t), "out");
+    const { placed } = placesBelow(version({ "tls/a.pem": "one", "_root/etc/key": "two" }), root);
+
+    const { written } = await writeCompanions(placed, { overwrite: false, root });
+
+    assert.deepEqual(written, [join(root, "tls/a.pem"), join(root, "_root/etc/key")]);
+    assert.equal(await readFile(join(root, "tls/a.pem"), "utf8"), "one");
+    assert.equal((await stat(join(root, "tls/a.pem"))).mode & 0o7777, 0o640 & ~process.umask());
+    assert.deepEqual(await readdir(join(root, "tls")), ["a.pem"]);
+  });
+
+  test("never leave it, whatever a version says", async (t) => {
+    const root = await temporary(t);
+    for (const name of ["../x", "a/../../x", "/etc/x"]) {
+      assert.throws(() => placesBelow(version({ [name]: "bad" }), root), { code: "bad-name" });
+    }
+  });
+
+  test("are not written through a link, be it a directory's or a file's", async (t) => {
+    const outside = await temporary(t);
+    const root = await temporary(t);
+    await symlink(outside, join(root, "tls"));
+    await writeFile(join(outside, "target"), "kept");
+    await symlink(join(outside, "target"), join(root, "key"));
+
+    for (const name of ["tls/a.pem", "key"]) {
+      const { placed } = placesBelow(version({ [name]: "bad" }), root);
+      await assert.rejects(writeCompanions(placed, { overwrite: true, root }), { code: "exists" });
+    }
+    assert.deepEqual(await readdir(outside), ["target"]);
+    assert.equal(await readFile(join(outside, "target"), "utf8"), "kept");
+  });
+
+  test("are not put among others unless that is asked for", async (t) => {
+    const root = await temporary(t);
+    await checkEmptyDirectory(root);
+    await checkEmptyDirectory(join(root, "none"));
+    await writeFile(join(root, "a"), "live");
+
+    await assert.rejects(checkEmptyDirectory(root), { code: "exists" });
+    const { placed } = placesBelow(version({ a: "restored" }), root);
+    assert.deepEqual(await writeCompanions(placed, { overwrite: false, root }), {
+      written: [],
+      left: [join(root, "a")],
+    });
+    assert.equal(await readFile(join(root, "a"), "utf8"), "live");
+    await writeCompanions(placed, { overwrite: true, root });
+    assert.equal(await readFile(join(root, "a"), "utf8"), "restored");
+  });
+
+  test("whose mode asks for more than permissions get permissions", async (t) => {
+    const root = await temporary(t);
+    const { placed } = placesBelow(version({ a: "x" }, 0o4755), root);
+
+    await writeCompanions(placed, { overwrite: false, root });
+
+    assert.equal((await stat(join(root, "a"))).mode & 0o7000, 0);
+  });
+});
+
+suite("restored companion files in place", () => {
+  test("go where the configuration names files, and nowhere else", async (t) => {
+    const directory = await temporary(t);
+    const database = {
+      path: join(directory, "app.db"),
+      files: [join(directory, "tls/*.pem"), "/etc/app/key"],
+    };
+    const all = version({
+      ...{ "tls/a.pem": "", "tls/b.key": "", "_root/etc/app/key": "", "_root/etc/passwd": "", "app.db": "" },
+    });
+
+    const { placed, strange } = placesInPlace(all, database);
+
+    assert.deepEqual(
+      placed.map(({ path }) => path),
+      [join(directory, "tls/a.pem"), "/etc/app/key"],
+    );
+    assert.deepEqual(strange, ["tls/b.key", "_root/etc/passwd", "app.db"]);
+  });
+
+  test("are never the database, though a pattern fits it", async (t) => {
+    const directory = await temporary(t);
+    const database = { path: join(directory, "app.db"), files: [join(directory, "*")] };
+
+    assert.deepEqual(placesInPlace(version({ "app.db": "bad" }), database).placed, []);
+  });
+
+  test("that are there stay as they are", async (t) => {
+    const directory = await temporary(t);
+    await mkdir(join(directory, "tls"));
+    await writeFile(join(directory, "tls/a.pem"), "live");
+    const database = { path: join(directory, "app.db"), files: [join(directory, "tls/*.pem")] };
+    const { placed } = placesInPlace(version({ "tls/a.pem": "old", "tls/b.pem": "back" }), database);
+
+    await writeCompanions(placed, { overwrite: false });
+
+    assert.equal(await readFile(join(directory, "tls/a.pem"), "utf8"), "live");
+    assert.equal(await readFile(join(directory, "tls/b.pem"), "utf8"), "back");
+  });
+});
