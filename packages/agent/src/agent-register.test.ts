@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import type { Generation } from "@pageferry/format";
 import { assertAllRestore, movableFile, startBench, temporary, until } from "../testing/agent-bench.ts";
 import { startTinyHost } from "../testing/tiny-host.ts";
@@ -41,6 +41,24 @@ suite("databases that come and go", () => {
     await bench.agent.unregister("app");
     await bench.agent.register(join(directory.path, "app.db"));
     await bench.settled();
+  });
+
+  test("that come back, and rest, lag behind nothing", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const file = movableFile();
+    await using bench = await startBench(host, directory.path, file);
+    file.commit(3);
+    await bench.settled();
+    await bench.agent.unregister("app");
+
+    await bench.agent.register(join(directory.path, "app.db"));
+    const seen = () => bench.status().foundTxId === BigInt(file.newest());
+    await until("it is looked at", seen);
+    await sleep(20);
+
+    assert.equal(bench.status().acknowledgedTxId, BigInt(file.newest()));
+    assert.equal(bench.status().lagMs, 0);
   });
 
   test("asked for at once, twice, come once", async () => {

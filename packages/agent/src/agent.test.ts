@@ -93,6 +93,26 @@ suite("an agent", () => {
     await assertRestores(host, bench.generation(), file.model.at(file.newest()));
   });
 
+  test("sends what is captured at once when it is told to, whatever its interval is", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const file = movableFile();
+    await using bench = await startBench(host, directory.path, file, { syncIntervalMs: 60_000 });
+    await bench.settled();
+    // The first batch is not waited for.
+    file.commit(1);
+    await bench.settled();
+    file.commit(3);
+    const newest = BigInt(file.newest());
+    await until("it is captured", () => bench.status().shadowedTxId === newest);
+    assert.notEqual(bench.status().acknowledgedTxId, newest);
+
+    bench.agent.hasten("app");
+    bench.agent.hasten("another");
+
+    await until("it is sent", () => bench.status().acknowledgedTxId === newest, 10_000);
+  });
+
   test("whose host is down at start captures into its shadow, and begins when it answers", async () => {
     await using first = await startTinyHost();
     const { port } = first;

@@ -76,6 +76,8 @@ export interface Agent extends AsyncDisposable {
   register(database: string | AgentDatabase): Promise<void>;
   /** Captures what is committed, sends what is left, and lets the database go; its shadow stays. Throws `not-found`. */
   unregister(name: string, options?: StopOptions): Promise<void>;
+  /** Sends what is captured of a database without waiting for the sync interval; nothing where there is none of that name. */
+  hasten(name: string): void;
   /** Captures what is committed, sends what is left, and ends. Calling it twice is nothing. */
   stop(options?: StopOptions): Promise<void>;
   /** Listens to an event until the returned function is called. */
@@ -173,6 +175,7 @@ export function createAgent(options: AgentOptions): Agent {
     stop,
     register,
     unregister,
+    hasten: (name) => roster.get(name)?.hasten(),
     status: () => ({
       queue: shared.queue.name,
       databases: roster.all().map((database) => database.status()),

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { isPageferryError, PageferryError, type TxId } from "@pageferry/format";
 import { isTemporaryPath, makeDirectoryDurable } from "@pageferry/format/node";
 import { type Alarms, createAlarms } from "./alarms.ts";
-import { type Chapter, historyAlarm, lostHint } from "./chapter.ts";
+import { type Chapter, historyAlarm, lostHint, newest } from "./chapter.ts";
 import { beginCompanions } from "./companions/begin.ts";
 import { consume, openChapterOf } from "./consume.ts";
 import { type CursorStore, openCursor } from "./cursor.ts";
@@ -40,6 +40,8 @@ export interface DatabaseAgent {
   status(): DatabaseStatus;
   /** To be called about once a second. */
   tick(): void;
+  /** Sends what is captured without waiting for the sync interval. */
+  hasten(): void;
   /** Captures what is committed, sends what is left, and closes; what the deadline cuts off is in the shadow. */
   stop(deadlineMs: number): Promise<void>;
 }
@@ -235,6 +237,14 @@ async function openChapters(state: DatabaseState): Promise<void> {
   }
   const stamps = state.chapters.map((chapter) => chapter.shadow.entries().at(-1)?.stampMs ?? 0);
   state.stampMs = Math.max(state.stampMs, ...stamps);
+  // What the host acknowledged before this start does not wait for it again.
+  const safe = acknowledgedOf(state.chapters.at(-1));
+  if (safe !== null) state.lag.safe(safe);
+}
+
+function acknowledgedOf(chapter: Chapter | undefined): TxId | null {
+  const cursor = chapter?.cursor();
+  return cursor === undefined ? null : newest(cursor.acknowledgedTxId, cursor.baseTxId);
 }
 
 /** What the source goes on from; without a reference it begins anew. */
@@ -363,6 +373,7 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
         thresholdMs: state.shared.settings.dataLossWindowThresholdMs,
       });
     },
+    hasten: state.sender.hasten,
     async stop(deadlineMs) {
       if (isStopped) return;
       isStopped = true;

@@ -12,6 +12,7 @@ export interface Roster {
   open(place: DatabasePlace): Promise<void>;
   /** Throws `not-found` when there is none of that name, or it is coming or going. */
   close(name: DatabaseName, deadlineMs: number): Promise<void>;
+  get(name: string): DatabaseAgent | undefined;
   /** By name. */
   all(): readonly DatabaseAgent[];
   /** Stops all, those that are being opened too. They stay listed. */
@@ -59,6 +60,7 @@ export function createRoster(openDatabase: (place: DatabasePlace) => Promise<Dat
         opened.delete(name);
       });
     },
+    get: (name) => opened.get(name as DatabaseName),
     all: () => [...opened].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, database]) => database),
     async stop(deadlineMs) {
       await Promise.allSettled(busy.values());

@@ -69,6 +69,8 @@ export interface Sender {
   run(): Promise<void>;
   /** There may be something to send. */
   notify(): void;
+  /** Sends what is there without waiting for the next batch's time. */
+  hasten(): void;
   /** Sends what is there without waiting, then ends. */
   drain(): void;
   /** Sends ranges again that the host misses. */
@@ -121,6 +123,10 @@ export function createSender(context: SendContext): Sender {
   return {
     run: () => run(state),
     notify: () => state.wake.notify(),
+    hasten() {
+      state.lastBatchMs = Number.NEGATIVE_INFINITY;
+      state.wake.notify();
+    },
     drain() {
       state.isDraining = true;
       state.hurry.notify();

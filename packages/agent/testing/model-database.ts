@@ -215,6 +215,7 @@ function begin(state: SourceState): void {
     pageSize: modelPageSize,
     identity,
   });
+  emit(state, { type: "seen", txId: txId(found.txId), atMs: state.options.now() });
   state.captured = found;
   state.inode = file.inode;
   if (decision.via === "snapshot") base(state);

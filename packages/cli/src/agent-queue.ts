@@ -29,7 +29,8 @@ export async function openQueue(
   const api = apiOf(queue);
   const token = queue.token ?? (api === undefined ? undefined : await hostToken(api, dataDir, io));
   // One database has nobody to wait for; several may wait for a part of what commits wait anyway.
-  const gatherMs = config.databases.length > 1 ? Math.min(gatherMsMax, config.syncIntervalMs / 4) : 0;
+  const mayBeSeveral = config.databases.length > 1 || config.directories.length > 0;
+  const gatherMs = mayBeSeveral ? Math.min(gatherMsMax, config.syncIntervalMs / 4) : 0;
   return createQueue({
     ...queue,
     ...(token === undefined ? {} : { token }),

@@ -52,7 +52,7 @@ export async function catchUp(options: CatchUpOptions): Promise<readonly CaughtU
     for (const database of databases) refuseEnding(database);
     const waiting = databases.filter((database) => !hasCaughtUp(database));
     if (waiting.length === 0) {
-      return await Promise.all(databases.map((database) => settled(database, options, endMs)));
+      return await allSettled(databases, options, endMs);
     }
     if (performance.now() > endMs) throw late(waiting, options);
     await sleep(lookMs, undefined, { signal: options.signal });
@@ -82,6 +82,23 @@ function late(waiting: readonly DatabaseStatus[], { timeoutMs }: CatchUpOptions)
   return new PageferryError("timeout", `not caught up in ${formatDuration(timeoutMs)}: ${words.join("; ")}`, {
     hint: "What was captured is in the shadow. Run it again, or give it longer with --timeout.",
   });
+}
+
+/** Waits at a host are bounded, and so is what it is asked at a time. */
+const waitsAtATime = 8;
+
+async function allSettled(
+  databases: readonly DatabaseStatus[],
+  options: CatchUpOptions,
+  endMs: number,
+): Promise<CaughtUp[]> {
+  const caught: CaughtUp[] = [];
+  const rest = databases.entries();
+  const worker = async () => {
+    for (const [at, database] of rest) caught[at] = await settled(database, options, endMs);
+  };
+  await Promise.all(Array.from({ length: waitsAtATime }, worker));
+  return caught;
 }
 
 async function settled(

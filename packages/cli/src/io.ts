@@ -1,5 +1,7 @@
 // What a command sees of the process: streams, environment, signals. Commands take it as an argument, so that tests hand in another.
 
+import { closeSync, openSync } from "node:fs";
+
 /** The outside of a command. */
 export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -19,6 +21,8 @@ export interface Io {
   readonly signal: AbortSignal;
   /** Gives the signals of the process to `take`, as long as what is returned is not disposed of: they end nothing then. */
   takeSignals(take: (name: NodeJS.Signals) => void): Disposable;
+  /** Calls `take` at SIGHUP, which asks a service to read its configuration again, as long as what is returned is not disposed of. */
+  onHangup(take: () => void): Disposable;
   /** Milliseconds since the epoch. */
   now(): number;
 }
@@ -66,6 +70,25 @@ export function processIo(): Io {
         },
       };
     },
+    onHangup(take) {
+      const hangup = (): void => {
+        // Nobody can see or end any more what was started at a terminal that is gone.
+        if (process.stderr.isTTY === true && !isTerminalThere()) controller.abort("SIGHUP");
+        else take();
+      };
+      process.on("SIGHUP", hangup);
+      return { [Symbol.dispose]: () => void process.off("SIGHUP", hangup) };
+    },
     now: Date.now,
   };
+}
+
+/** Whether the terminal that this process was started at is still one. */
+function isTerminalThere(): boolean {
+  try {
+    closeSync(openSync("/dev/tty", "r"));
+    return true;
+  } catch {
+    return false;
+  }
 }

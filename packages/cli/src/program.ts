@@ -13,13 +13,17 @@ import { lsCommand } from "./commands/ls.ts";
 import { pinCommand } from "./commands/pin.ts";
 import { pointsCommand } from "./commands/points.ts";
 import { pruneCommand } from "./commands/prune.ts";
+import { registerCommand } from "./commands/register.ts";
+import { reloadCommand } from "./commands/reload.ts";
 import { repairCommand } from "./commands/repair.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { replicateCommand } from "./commands/replicate.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { statusCommand } from "./commands/status.ts";
+import { syncCommand } from "./commands/sync.ts";
 import { tokenCommand } from "./commands/token.ts";
+import { unregisterCommand } from "./commands/unregister.ts";
 import { upCommand } from "./commands/up.ts";
 import { verifyCommand } from "./commands/verify.ts";
 import { versionCommand } from "./commands/version.ts";
@@ -44,6 +48,10 @@ const commands = [
   pinCommand,
   serveCommand,
   replicateCommand,
+  registerCommand,
+  unregisterCommand,
+  syncCommand,
+  reloadCommand,
   tokenCommand,
   doctorCommand,
   demoCommand,

@@ -1,6 +1,6 @@
 // Replicas as a source of backups: directories, or stores behind a URL. Several make one archive, and one that does not answer is left out.
 
-import { readdir } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
@@ -9,6 +9,7 @@ import {
   type Config,
   companionsIn,
   companionVersions,
+  databaseNamePattern,
   openArchive,
   PageferryError,
   parseConfig,
@@ -97,6 +98,13 @@ function isAbsent(error: unknown): boolean {
   );
 }
 
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 async function openFrom(
   from: string,
   io: Io,
@@ -106,8 +114,11 @@ async function openFrom(
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(from)?.[1]?.toLowerCase();
   if (scheme === undefined) {
     const database = config?.databases.find(({ name }) => name === from);
-    if (config === undefined || database === undefined) return [await openDirectory(resolve(from))];
-    return openConfigured(config, database.name, io, opened);
+    // One that is found in a directory need not be there any more to be restored; a path has a slash or is there.
+    const mayBeFound = (config?.directories.length ?? 0) > 0 && databaseNamePattern.test(from);
+    const isConfigured = database !== undefined || (mayBeFound && !(await isThere(resolve(from))));
+    if (config === undefined || !isConfigured) return [await openDirectory(resolve(from))];
+    return openConfigured(config, from, io, opened);
   }
   if (scheme === "file") return [await openDirectory(pathOfFileUrl(from))];
   if (scheme === "s3" || scheme === "nats" || scheme === "tls" || scheme === "sftp") {

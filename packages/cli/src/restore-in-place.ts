@@ -1,7 +1,7 @@
 // Whether a restore puts a file where its application opens it, and what that application makes of an old file there.
 
 import { stat } from "node:fs/promises";
-import { basename, extname, resolve } from "node:path";
+import { basename, extname, resolve, sep } from "node:path";
 import { checkRestoreInPlace, profileOf } from "@pageferry/format";
 import { loadConfig } from "./config-file.ts";
 import type { Io } from "./io.ts";
@@ -21,13 +21,21 @@ export async function inPlaceJudge(
   io: Io,
 ): Promise<InPlaceJudge> {
   const path = resolve(output);
-  const databases = config === undefined ? [] : (await loadConfig(io, config)).config.databases;
+  const loaded = config === undefined ? undefined : (await loadConfig(io, config)).config;
+  const databases = loaded?.databases ?? [];
+  // A file below a directory that is backed up is one that an application opens.
+  const directory = loaded?.directories.find(({ dir }) => path.startsWith(`${resolve(dir)}${sep}`));
   const name = nameOf(froms[0] ?? "");
   const configured = databases.find((one) => one.name === name || resolve(one.path) === path);
-  const hints = { name, path: configured?.path ?? path, configured: configured?.profile };
+  const hints = {
+    name,
+    path: configured?.path ?? path,
+    configured: configured?.profile ?? directory?.profile,
+  };
   const ofPath = profileOf({ name: basename(path, extname(path)), path }).name;
   const isInPlace =
     ofPath !== "own" ||
+    directory !== undefined ||
     databases.some((one) => resolve(one.path) === path) ||
     (!isStandby && (await isThere(path)));
   let isTold = false;

@@ -132,6 +132,19 @@ export async function loadRunSettings(
   return { config: { ...config, restore }, dataDir: config.dataDir ?? defaultDataDir };
 }
 
+/** Reads the configuration again, with the same flags over it. Errors: as at the start. */
+export function loaderOf(
+  databases: readonly string[],
+  options: Partial<RunOptions>,
+  { io, command }: { readonly io: Io; readonly command: string },
+): () => Promise<Config> {
+  return async () => {
+    const { config } = await loadRunSettings(databases, options, io);
+    requireDatabases(config, command);
+    return config;
+  };
+}
+
 /** What of the flags a start takes, beside the configuration. */
 export function startOptions({ exec, flushDeadline }: Partial<RunOptions>) {
   return {
@@ -178,8 +191,8 @@ function parsePort(text: string): number {
 }
 
 /** `up` and `replicate` have nothing to do without a database. */
-export function requireDatabases({ databases }: Config, command: string): void {
-  if (databases.length > 0) return;
+export function requireDatabases({ databases, directories }: Config, command: string): void {
+  if (databases.length > 0 || directories.length > 0) return;
   throw new PageferryError("bad-request", "no database is named", {
     hint: `Name one: \`pageferry ${command} path/to/app.db\`, or list it under \`databases\` in the configuration.`,
   });

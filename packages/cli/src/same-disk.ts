@@ -7,12 +7,13 @@ import { replicaDir } from "./data-dir.ts";
 
 /** Whether every copy lies on the file system of a database: all replicas are directories, and none is on another device. */
 export async function isOnSameDisk(config: Config, dataDir: string): Promise<boolean> {
-  const paths = config.replicas.map((replica) => (replica.type === "file" ? replica.path : undefined));
-  const directories = paths.length === 0 ? [replicaDir(dataDir)] : paths;
+  const copies = config.replicas.map((replica) => (replica.type === "file" ? replica.path : undefined));
+  const directories = copies.length === 0 ? [replicaDir(dataDir)] : copies;
   const devices = await Promise.all(
     directories.map((path) => (path === undefined ? undefined : deviceOf(path))),
   );
-  const sources = await Promise.all(config.databases.map(({ path }) => deviceOf(path)));
+  const paths = [...config.databases.map(({ path }) => path), ...config.directories.map(({ dir }) => dir)];
+  const sources = await Promise.all(paths.map(deviceOf));
   return devices.every((device) => device !== undefined && sources.includes(device));
 }
 

@@ -10,11 +10,20 @@ import type { Alarm as AgentAlarm, LocalHost } from "@pageferry/functions";
 import { openQueue } from "./agent-queue.ts";
 import { shadowDir, urlFile } from "./data-dir.ts";
 import { promoteStandbys } from "./follow/promote.ts";
+import { createHostClient } from "./host-client.ts";
 import type { Io } from "./io.ts";
 import { createLog, type ToldAlarm, tellAlarm, tellOver } from "./log.ts";
+import type { MemberView } from "./many/fleet.ts";
+import { type ManagedParts, type Preparation, prepareMany } from "./many/managing.ts";
 import { withStageProgress } from "./progress.ts";
 import { restoreOnStart } from "./restore-on-start.ts";
-import { checkRestoreToken, openFromHost, openFromReplicas } from "./restore-source.ts";
+import {
+  checkRestoreToken,
+  openFromHost,
+  openFromReplicas,
+  readingHost,
+  restoreToken,
+} from "./restore-source.ts";
 
 /** What to start with. */
 export interface StartOptions {
@@ -23,6 +32,8 @@ export interface StartOptions {
   readonly io: Io;
   /** An application starts when this has: see `restoreOnStart`. Default false. */
   readonly isBeforeApplication?: boolean;
+  /** Reads the configuration again: then databases may come and go. Absent: those of the start are all. */
+  readonly load?: () => Promise<Config>;
   /** How long a stop may take before what is under way is left for the next start. Default 30 s. */
   readonly stopDeadlineMs?: number;
 }
@@ -37,6 +48,8 @@ export interface Running {
 export interface RunningAgent extends Running {
   readonly queue: Queue;
   status(): AgentStatus;
+  /** The databases that it has, and where each comes from. */
+  members(): readonly MemberView[];
 }
 
 /** A host, with or without an agent beside it. */
@@ -45,21 +58,29 @@ export interface RunningHost extends Running {
   readonly host: LocalHost;
 }
 
+/** A host with its agent. */
+export type RunningBoth = RunningHost & Pick<RunningAgent, "members">;
+
 const defaultStopDeadlineMs = 30_000;
 
 /** What is left of a stop for a host whose agent took all of it. */
 const hostStopMsMin = 1000;
 
 /** Starts agent and host in this process. Errors: `locked`, `bad-config`, what reading the token throws. */
-export async function startUp(options: StartOptions): Promise<RunningHost> {
-  const running = await startHost(options);
+export async function startUp(options: StartOptions): Promise<RunningBoth> {
+  const many = await prepareMany(options);
+  const running = await startHost({ ...options, config: many.known }).catch((error: unknown) => {
+    many[Symbol.dispose]();
+    throw error;
+  });
   try {
-    const { queue } = running.host;
+    const { queue, token } = running.host;
     await promoteStandbys(restoreParts(options));
     await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromReplicas(one, options) });
-    const agent = await startAgent(options, queue, hostTells(running.host));
+    const reader = async () => createHostClient(running.url, token);
+    const agent = await startAgent(options, { queue, teller: hostTells(running.host), many, reader });
     return {
-      ...running,
+      ...{ ...running, members: agent.members },
       async stop(deadlineMs = options.stopDeadlineMs ?? defaultStopDeadlineMs) {
         const endMs = performance.now() + deadlineMs;
         await agent.stop(deadlineMs);
@@ -67,6 +88,7 @@ export async function startUp(options: StartOptions): Promise<RunningHost> {
       },
     };
   } catch (error) {
+    many[Symbol.dispose]();
     await running.stop();
     throw error;
   }
@@ -112,7 +134,11 @@ export async function startReplicate(options: StartOptions): Promise<RunningAgen
   await promoteStandbys(restoreParts(options));
   await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromHost(one, options) });
   const teller = await webhooksTell(options);
-  const agent = await startAgent(options, queue, teller);
+  const reader = async () => {
+    const token = await restoreToken(options);
+    return token === undefined ? undefined : createHostClient(readingHost(config), token);
+  };
+  const agent = await startAgent(options, { queue, teller, many: await prepareMany(options), reader });
   return {
     ...agent,
     async stop(deadlineMs) {
@@ -167,32 +193,76 @@ async function webhooksTell({ config, io }: StartOptions): Promise<Teller & Runn
   };
 }
 
+interface AgentParts extends Pick<ManagedParts, "reader"> {
+  readonly queue: Queue;
+  readonly teller: Teller;
+  readonly many: Preparation;
+}
+
 async function startAgent(
   { config, dataDir, io, stopDeadlineMs = defaultStopDeadlineMs }: StartOptions,
-  queue: Queue,
-  teller: Teller,
+  { queue, teller, many, reader }: AgentParts,
 ): Promise<RunningAgent> {
   const agent: Agent = createAgent({
-    ...config,
+    ...many.first,
     queue: withStageProgress(queue, io),
     shadowDir: shadowOf(config, dataDir),
     logger: createLog(io),
     now: io.now,
   });
-  agent.on("alarm", ({ database, alarm }) => teller.raised({ ...alarm, database }));
+  const letGo = tellAlarmsOf(agent, teller);
+  try {
+    await agent.start();
+  } catch (error) {
+    many[Symbol.dispose]();
+    throw error;
+  }
+  const stopAgent = async (deadlineMs: number) => {
+    await agent.stop({ deadlineMs });
+    for (const status of agent.status().databases) tellUnsent(io, status);
+  };
+  try {
+    const shadow = shadowOf(config, dataDir);
+    const managed = await many.manage({
+      agent,
+      queue,
+      shadowDir: shadow,
+      teller: { ...teller, letGo },
+      reader,
+    });
+    return {
+      ...{ queue, status: agent.status, members: managed.members },
+      async stop(deadlineMs = stopDeadlineMs) {
+        await managed.stop();
+        await stopAgent(deadlineMs);
+      },
+    };
+  } catch (error) {
+    many[Symbol.dispose]();
+    await stopAgent(stopDeadlineMs);
+    throw error;
+  }
+}
+
+/** Tells of what the databases raise; gives what to call when one is let go, for nobody looks then whether what stands is over. */
+function tellAlarmsOf(agent: Agent, teller: Teller): (database: string) => void {
+  const told = new Map<string, AgentAlarm>();
+  const keyOf = (database: string, code: string) => `${database}\n${code}`;
+  const clear = (database: string, alarm: AgentAlarm) => {
+    told.delete(keyOf(database, alarm.code));
+    teller.cleared(alarm);
+  };
+  agent.on("alarm", ({ database, alarm }) => {
+    told.set(keyOf(database, alarm.code), { ...alarm, database });
+    teller.raised({ ...alarm, database });
+  });
   agent.on("cleared", ({ database, alarm }) => {
     // Two parts of it may tell the same.
     const standing = agent.status().databases.find(({ name }) => name === database)?.alarms ?? [];
-    if (!standing.some(({ code }) => code === alarm.code)) teller.cleared({ ...alarm, database });
+    if (!standing.some(({ code }) => code === alarm.code)) clear(database, { ...alarm, database });
   });
-  await agent.start();
-  return {
-    queue,
-    status: agent.status,
-    async stop(deadlineMs = stopDeadlineMs) {
-      await agent.stop({ deadlineMs });
-      for (const status of agent.status().databases) tellUnsent(io, status);
-    },
+  return (database) => {
+    for (const alarm of told.values()) if (alarm.database === database) clear(database, alarm);
   };
 }
 

@@ -16,6 +16,7 @@ import { defaultDataDir } from "./data-dir.ts";
 import { createHostClient, type HostClient, hostToken } from "./host-client.ts";
 import { hostOrigin } from "./host-origin.ts";
 import type { Io } from "./io.ts";
+import { withFound } from "./many/open-lookers.ts";
 
 /** Flags that say by whom the work is done. */
 export interface WorkFlags {
@@ -108,7 +109,8 @@ export async function openReplicaWork(
     throw new PageferryError("not-found", `replica ${wanted.slice(0, 200)} is not configured`, { hint });
   }
   const works: ReplicaWork[] = [];
-  for (const name of chosenOf(names, config)) works.push(await openWork(parseDatabaseName(name), sets, io));
+  for (const name of await chosenOf(names, config, io))
+    works.push(await openWork(parseDatabaseName(name), sets, io));
   const parts = opened.move();
   return {
     config,
@@ -135,8 +137,9 @@ async function openWork(database: DatabaseName, sets: readonly ReplicaSet[], io:
 }
 
 /** The Go implementation's form names no database: there is one, and its replicas' paths are its roots. */
-function chosenOf(names: readonly string[], config: Config): readonly string[] {
+async function chosenOf(names: readonly string[], config: Config, io: Io): Promise<readonly string[]> {
   if (names.length > 0) return names;
-  const configured = config.databases.map(({ name }) => name);
+  const { databases } = await withFound(config, config.dataDir ?? defaultDataDir, io);
+  const configured = databases.map(({ name }) => name);
   return config.isGoForm && configured.length === 0 ? ["database"] : configured;
 }

@@ -6,6 +6,7 @@ import type { Io } from "../src/io.ts";
 export interface CapturedIo extends Io {
   readonly said: { out: string; err: string };
   terminate(signal?: "SIGINT" | "SIGTERM"): void;
+  hangUp(): void;
 }
 
 /** No terminal, an empty environment unless given, a real clock. */
@@ -13,6 +14,7 @@ export function capturedIo(env: Readonly<Record<string, string>> = {}): Captured
   const said = { out: "", err: "" };
   const controller = new AbortController();
   let taker: ((name: NodeJS.Signals) => void) | undefined;
+  const hangups = new Set<() => void>();
   return {
     said,
     env,
@@ -36,6 +38,13 @@ export function capturedIo(env: Readonly<Record<string, string>> = {}): Captured
           taker = undefined;
         },
       };
+    },
+    onHangup(take) {
+      hangups.add(take);
+      return { [Symbol.dispose]: () => void hangups.delete(take) };
+    },
+    hangUp() {
+      for (const take of hangups) take();
     },
     terminate: (signal = "SIGTERM") => (taker === undefined ? controller.abort(signal) : taker(signal)),
   };

@@ -114,6 +114,9 @@ function sidesThatDisagree(config: Config): string[] {
   if (config.restore.targetPath !== undefined && config.databases.length > 1) {
     found.push(`restore.targetPath names one file, and there are ${config.databases.length} databases`);
   }
+  if (config.restore.targetPath !== undefined && config.directories.length > 0) {
+    found.push("restore.targetPath names one file, and an entry with dir is for any number of them");
+  }
   for (const { name, shadowDirectory } of config.databases) {
     if (shadowDirectory !== undefined && shadowDirectory === config.shadowDir) {
       found.push(
@@ -131,6 +134,9 @@ function duplicates(config: Config): string[] {
     ),
     ...repeated(config.databases.map(({ path }) => path)).map(
       (path) => `the database ${path} is listed twice`,
+    ),
+    ...repeated(config.directories.map(({ dir, pattern }) => `${dir} with the pattern ${pattern}`)).map(
+      (entry) => `the directory ${entry} is listed twice`,
     ),
     ...repeated(config.databases.flatMap((one) => one.shadowDirectory ?? [])).map(
       (path) => `the shadowDirectory ${path} is listed twice: each application has its own`,

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { whyNoPattern } from "./companion-place.ts";
 import { alarmsShape, heartbeatSchema, webhookShape } from "./config-alarms.ts";
 import { type CompressionConfig, compressionSettings, parseCompressionConfig } from "./config-compression.ts";
+import { directoryShape, eitherEntry } from "./config-directory.ts";
 import { queueShape } from "./config-queue.ts";
 import { flag, portSchema, replicaEntryFromUrl, replicaShapes, text } from "./config-replica.ts";
 import { parseByteCount } from "./config-size.ts";
@@ -155,14 +156,17 @@ export const goKeys: ReadonlySet<string> = new Set([
 export const configSchema = keyed({
   databases: z
     .array(
-      spelledOut(
-        (value) => (typeof value === "string" ? { path: value } : value),
-        keyed({
-          ...{ path: text, name: databaseName.optional(), heartbeat: heartbeatSchema.optional() },
-          profile: z.enum(profileNames).optional(),
-          shadowDirectory: text.optional(),
-          files: z.array(companionPattern).max(companionPatternsMax).optional(),
-        }),
+      eitherEntry(
+        spelledOut(
+          (value) => (typeof value === "string" ? { path: value } : value),
+          keyed({
+            ...{ path: text, name: databaseName.optional(), heartbeat: heartbeatSchema.optional() },
+            profile: z.enum(profileNames).optional(),
+            shadowDirectory: text.optional(),
+            files: z.array(companionPattern).max(companionPatternsMax).optional(),
+          }),
+        ),
+        keyed(directoryShape),
       ),
     )
     .default([]),

@@ -22,6 +22,7 @@ suite("a configuration", () => {
     assert.deepEqual(parseConfig(undefined), {
       isGoForm: false,
       databases: [],
+      directories: [],
       snapshotIntervalMs: 6 * hourMs,
       retention: {
         snapshotIntervalMs: 0,

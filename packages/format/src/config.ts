@@ -5,6 +5,7 @@ import type { z } from "zod";
 import type { AlarmsConfig } from "./config-alarms.ts";
 import { type CompressionConfig, defaultCompression } from "./config-compression.ts";
 import { contradictionsOf } from "./config-contradictions.ts";
+import type { DirectoryConfig } from "./config-directory.ts";
 import type { QueueConfig } from "./config-queue.ts";
 import { type ReplicaConfig, secretKeys } from "./config-replica.ts";
 import {
@@ -57,6 +58,8 @@ export interface Config {
   /** Only the Go implementation's keys were used: one database, and a replica's path is itself the root of its archive. */
   readonly isGoForm: boolean;
   readonly databases: readonly DatabaseConfig[];
+  /** The entries of `databases` that name a directory. */
+  readonly directories: readonly DirectoryConfig[];
   /** Where `up` and `serve` keep queue, stage, token and shadow; `pageferry-data` in the working directory unless told. */
   readonly dataDir?: string;
   /** The agent's durable local log; `<dataDir>/shadow` unless told. */
@@ -161,11 +164,16 @@ function resolve(written: Written, isGoForm: boolean, source: string): Config {
   const { dataDir, shadowDir, queue, listen, token } = written;
   return {
     isGoForm,
-    databases: written.databases.map(({ path, name, ...more }) => ({
-      path,
-      name: name ?? databaseNameOf(path, source),
-      ...given(more),
-    })),
+    databases: written.databases.flatMap((entry) => {
+      if ("dir" in entry) return [];
+      const { path, name, ...more } = entry;
+      return { path, name: name ?? databaseNameOf(path, source), ...given(more) };
+    }),
+    directories: written.databases.flatMap((entry) => {
+      if (!("dir" in entry)) return [];
+      const { dir, pattern, recursive, watch, name, profile } = entry;
+      return { ...{ dir, pattern, recursive, watch }, ...given({ name, profile }) };
+    }),
     ...given({ dataDir, shadowDir, token }),
     snapshotIntervalMs,
     retention: resolveRetention(written.retention, isGoForm, snapshotIntervalMs),

@@ -129,6 +129,7 @@ export {
   defaultCompression,
   parseCompressionConfig,
 } from "./config-compression.ts";
+export type { DirectoryConfig } from "./config-directory.ts";
 export {
   parseQueueUrl,
   parseStagingUrl,
@@ -146,7 +147,7 @@ export {
   type SftpReplicaConfig,
 } from "./config-replica.ts";
 export type { CompactionConfig, RetentionConfig } from "./config-retention.ts";
-export { configKeys } from "./config-schema.ts";
+export { configKeys, databaseNamePattern } from "./config-schema.ts";
 export { type Crc64, crc64, createCrc64 } from "./crc64.ts";
 export {
   formatRestoreState,

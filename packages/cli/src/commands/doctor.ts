@@ -6,6 +6,7 @@ import type { CommandEnd, CommandSpec } from "../command.ts";
 import { shadowDir } from "../data-dir.ts";
 import { type Finding, failed, formatFindings, ok } from "../doctor/finding.ts";
 import type { Io } from "../io.ts";
+import { withFound } from "../many/open-lookers.ts";
 import {
   commonOptions,
   loadRunSettings,
@@ -68,7 +69,8 @@ async function examine(
 ): Promise<readonly Finding[]> {
   let settings: RunSettings;
   try {
-    settings = await loadRunSettings(databases, options, io);
+    const loaded = await loadRunSettings(databases, options, io);
+    settings = { ...loaded, config: await withFound(loaded.config, loaded.dataDir, io) };
   } catch (error) {
     if (!isPageferryError(error)) throw error;
     // Nothing else can be looked at.

@@ -4,10 +4,12 @@ import { PageferryError, parseDuration } from "@pageferry/format";
 import { catchUp, caughtUpJson, formatCaughtUp } from "../catch-up.ts";
 import type { CommandSpec } from "../command.ts";
 import { createHostClient } from "../host-client.ts";
+import { allOf, databaseWords } from "../many/database-words.ts";
 import { readingHost, restoreToken } from "../restore-source.ts";
 import {
   agentOptions,
   commonOptions,
+  loaderOf,
   loadRunSettings,
   queueOptions,
   type RunOptions,
@@ -59,7 +61,8 @@ Examples:
   pageferry replicate --once --wait app.db --host http://10.0.0.5:7373     for cron, or before a machine is switched off
 
 With --queue AWS's credentials come by its default chain, such as the machine's role; PAGEFERRY_TOKEN is for --api.
-Everything is kept in the shadow first: a host that is away for hours loses nothing. SIGTERM drains and ends with 0.
+Everything is kept in the shadow first: a host that is away for hours loses nothing. SIGTERM drains and ends with 0;
+SIGHUP reads the configuration again.
 --exec runs a program without a shell, with this process's streams; it gets no token. Restores take PAGEFERRY_RESTORE_TOKEN.
 --once reaches what the database held when it was looked at, not what is committed meanwhile. --wait is content with one replica; with
 PAGEFERRY_RESTORE_TOKEN it sees all of them, and waits for each. Ends with 0, or with 11 when the time is over.`,
@@ -68,13 +71,17 @@ PAGEFERRY_RESTORE_TOKEN it sees all of them, and waits for each. Ends with 0, or
     requireDatabases(config, "replicate");
     refuseContradiction(options);
     const { startReplicate } = await import("../up.ts");
-    const agent = await startReplicate({ config, dataDir, io, ...startOptions(options) });
+    const load = options.once ? {} : { load: loaderOf(databases, options, { io, command: "replicate" }) };
+    const agent = await startReplicate({ config, dataDir, io, ...load, ...startOptions(options) });
     try {
       if (options.once) return await reachOnce(agent, options, { config, dataDir, io });
-      const names = config.databases.map(({ name, path }) => `${name} (${path})`).join(", ");
-      const { databases, queue } = config;
-      const json = `${JSON.stringify({ host: queue?.url, databases })}\n`;
-      say(io, options, options.json ? json : `ready: sending ${names} to ${queue?.url}\n`);
+      const host = config.queue?.url;
+      const json = `${JSON.stringify({ host, databases: allOf(config, agent.members()) })}\n`;
+      say(
+        io,
+        options,
+        options.json ? json : `ready: sending ${databaseWords(config, agent.members())} to ${host}\n`,
+      );
       return await untilOver(options, io);
     } finally {
       await agent.stop();

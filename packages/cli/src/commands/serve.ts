@@ -22,6 +22,11 @@ PAGEFERRY_TOKEN says, can do everything. Between machines, put TLS in front.`,
   async run(_args, options, io) {
     const { config, dataDir } = await loadRunSettings([], options, io);
     const { startHost } = await import("../up.ts");
+    using _ = io.onHangup(() =>
+      io.err(
+        "note: SIGHUP: serve reads its configuration at its start only; agents come and go without it\n",
+      ),
+    );
     const { url, stop } = await startHost({ config, dataDir, io });
     try {
       const replicas =

@@ -4,10 +4,12 @@ import { type Config, replicaLabel } from "@pageferry/format";
 import type { CommandSpec } from "../command.ts";
 import { replicaDir } from "../data-dir.ts";
 import type { Io } from "../io.ts";
+import { allOf, databaseWords } from "../many/database-words.ts";
 import {
   agentOptions,
   commonOptions,
   hostOptions,
+  loaderOf,
   loadRunSettings,
   type RunOptions,
   requireDatabases,
@@ -15,7 +17,7 @@ import {
 } from "../run-options.ts";
 import { isOnSameDisk } from "../same-disk.ts";
 import { say, untilOver } from "../until-terminated.ts";
-import type { RunningHost } from "../up.ts";
+import type { RunningBoth, RunningHost } from "../up.ts";
 
 /** The command. */
 export const upCommand: CommandSpec<RunOptions> = {
@@ -33,14 +35,16 @@ Examples:
   pageferry up app.db --restore --exec "app --db app.db"     brings app.db back if it is lost, runs app, ends as it ended
 
 The archive of app.db is in DIR/replica/app unless replicas are configured. The application needs no change and is never
-locked out. SIGTERM drains and ends with 0; with --exec it goes to the application, and its end is the end. Alarms come on standard error; PAGEFERRY_LOG=info adds logs.`,
+locked out. SIGTERM drains and ends with 0, SIGHUP reads the configuration again; with --exec both go to the application, and its end is the end
+(\`pageferry reload\` reads the configuration). Alarms come on standard error; PAGEFERRY_LOG=info adds logs.`,
   async run(databases, options, io) {
     const { config, dataDir } = await loadRunSettings(databases, options, io);
     requireDatabases(config, "up");
     const { startUp } = await import("../up.ts");
-    const up = await startUp({ config, dataDir, io, ...startOptions(options) });
+    const load = loaderOf(databases, options, { io, command: "up" });
+    const up = await startUp({ config, dataDir, io, load, ...startOptions(options) });
     try {
-      say(io, options, readyWords(up.url, { config, dataDir, json: options.json === true }));
+      say(io, options, readyWords(up, { config, dataDir, json: options.json === true }));
       tellSignIn(io, up);
       if (await isOnSameDisk(config, dataDir)) {
         io.err(
@@ -73,18 +77,17 @@ function isLoopback(url: string): boolean {
 }
 
 function readyWords(
-  url: string,
+  { url, members }: RunningBoth,
   { config, dataDir, json }: { readonly config: Config; readonly dataDir: string; readonly json: boolean },
 ): string {
   const { databases } = config;
   const replicas = config.replicas.length === 0 ? [replicaDir(dataDir)] : config.replicas.map(replicaLabel);
-  if (json) return `${JSON.stringify({ url, databases, replicas })}\n`;
+  if (json) return `${JSON.stringify({ url, databases: allOf(config, members()), replicas })}\n`;
   const [only] = databases;
   // What `restore` takes, so that it can be copied.
   const places =
-    config.replicas.length === 0 && databases.length === 1
+    config.replicas.length === 0 && databases.length === 1 && config.directories.length === 0
       ? replicas.map((path) => `${path}/${only?.name}`)
       : replicas;
-  const names = databases.map(({ name, path }) => `${name} (${path})`).join(", ");
-  return `ready at ${url}: backing up ${names} to ${places.join(", ")}\n`;
+  return `ready at ${url}: backing up ${databaseWords(config, members())} to ${places.join(", ")}\n`;
 }

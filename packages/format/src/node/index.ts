@@ -27,4 +27,5 @@ export {
 export { type FilePageSource, openPageSource } from "./page-source.ts";
 export { type RestoreFileOptions, type RestoreFileResult, restoreFile } from "./restore-file.ts";
 export { threadWorkbench } from "./restore-threads.ts";
+export { openSocketPath, type SocketPath } from "./socket-path.ts";
 export { threadUrl } from "./thread-url.ts";

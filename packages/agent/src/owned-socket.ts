@@ -1,0 +1,111 @@
+// A listening socket in a directory, of which one process at a time is the owner: the kernel ends it with its process, also after SIGKILL,
+// and what a dead process left of it is replaced.
+import { rm } from "node:fs/promises";
+import { connect, type Server } from "node:net";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout } from "node:timers/promises";
+import { PageferryError } from "@pageferry/format";
+import { openSocketPath } from "@pageferry/format/node";
+
+/** Where the socket is. */
+export interface OwnedSocketPlace {
+  /** It exists. */
+  readonly directory: string;
+  readonly socketName: string;
+  /** A file that is locked while it is decided who the owner is. */
+  readonly guardName: string;
+}
+
+/** Somebody else's: what they said of themselves, which may be nothing. */
+export interface HeldSocket {
+  readonly holder: string;
+}
+
+/** How long another process's start may take to decide; it holds the guard for some milliseconds. */
+const guardTimeoutMs = 10_000;
+const guardPollMs = 10;
+
+/** How long a holder may take to say who it is, which is for the message only. */
+const askTimeoutMs = 500;
+
+/**
+ * Lets `server` listen, unless another process does; disposing of what is returned closes it. Errors: `locked` where the guard cannot be
+ * taken, what the file system throws.
+ */
+export async function ownSocket(
+  server: Server,
+  { directory, socketName, guardName }: OwnedSocketPlace,
+): Promise<AsyncDisposable | HeldSocket> {
+  await using held = new AsyncDisposableStack();
+  const path = held.use(await openSocketPath(directory, socketName)).path;
+  // Two starts at once must not both find a dead holder and replace each other: SQLite's lock lasts for this moment only.
+  using guard = new DatabaseSync(join(directory, guardName));
+  await takeGuard(guard, directory);
+  const holder = await askHolder(path);
+  if (holder !== undefined) return { holder };
+  await rm(join(directory, socketName), { force: true });
+  if (!(await listenAt(server, path))) return { holder: "" };
+  held.adopt(server, closeServer);
+  return held.move();
+}
+
+/** Polls instead of letting SQLite wait: that would stop this thread, and with it a holder in this very process. */
+async function takeGuard(guard: DatabaseSync, directory: string): Promise<void> {
+  const endMs = performance.now() + guardTimeoutMs;
+  for (;;) {
+    try {
+      guard.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
+      return;
+    } catch (cause) {
+      const isBusy = (cause as { errcode?: number }).errcode === 5;
+      if (!isBusy || performance.now() > endMs) {
+        const message = `locking ${directory}: the guard cannot be taken`;
+        throw new PageferryError(isBusy ? "locked" : "unavailable", message, { cause });
+      }
+    }
+    await setTimeout(guardPollMs);
+  }
+}
+
+/** Who listens at `path`; `undefined` if nobody does. */
+export function askHolder(path: string): Promise<string | undefined> {
+  return new Promise((settle) => {
+    const socket = connect(path);
+    let answer = "";
+    const end = (holder: string | undefined) => {
+      socket.destroy();
+      settle(holder);
+    };
+    socket.setEncoding("utf8");
+    socket.setTimeout(askTimeoutMs, () => end(answer));
+    socket.on("data", (text: string) => {
+      answer = `${answer}${text}`.slice(0, 100);
+    });
+    socket.on("end", () => end(answer));
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      const isDead = error.code === "ECONNREFUSED" || error.code === "ENOENT" || error.code === "ENOTSOCK";
+      end(isDead ? undefined : answer);
+    });
+  });
+}
+
+/** Listens, or says false where somebody else does. */
+export function listenAt(server: Server, path: string): Promise<boolean> {
+  return new Promise((settle, fail) => {
+    const onError = (error: NodeJS.ErrnoException) => {
+      if (error.code === "EADDRINUSE") settle(false);
+      else fail(error);
+    };
+    server.once("error", onError);
+    server.listen(path, () => {
+      server.off("error", onError);
+      settle(true);
+    });
+  });
+}
+
+/** Ends a server, when its connections have ended. */
+export async function closeServer(server: Server): Promise<void> {
+  await new Promise((settle) => server.close(settle));
+}

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { AgentStatus } from "@pageferry/agent";
+import { type DatabaseConfig, PageferryError, parseConfig } from "@pageferry/format";
+import { boltImage } from "../../../format/testing/bolt-image.ts";
+import { capturedIo } from "../../testing/captured-io.ts";
+import { createLog } from "../log.ts";
+import { createFleet } from "./fleet.ts";
+import { openLookers } from "./open-lookers.ts";
+
+const bolt = boltImage(new Map([["bucket", new Map([["key", Buffer.from("value")]])]])).bytes;
+
+suite("the databases of a running agent", () => {
+  let root: string;
+  let calls: string[];
+  let told: string[];
+  let refused: Set<string>;
+  beforeEach(async () => {
+    root = await mkdtemp(join(tmpdir(), "pageferry-fleet-"));
+    [calls, told, refused] = [[], [], new Set()];
+  });
+  afterEach(() => rm(root, { recursive: true }));
+
+  const at = (name: string) => join(root, name);
+  const write = (name: string) => writeFile(at(name), bolt);
+  /** An agent that keeps the orders that it gets. */
+  const agent = {
+    async register(database: string | Pick<DatabaseConfig, "name" | "path">) {
+      const name = typeof database === "string" ? database : database.name;
+      if (refused.has(name)) throw new PageferryError("locked", `${name}: another agent has it`);
+      calls.push(`+${name}`);
+    },
+    async unregister(name: string) {
+      calls.push(`-${name}`);
+    },
+    status: (): AgentStatus => ({ queue: "", databases: [] }),
+  };
+  const taken = () => calls.splice(0).sort();
+  async function fleetOf(databases: readonly unknown[]) {
+    const log = createLog(capturedIo());
+    const config = parseConfig({ databases });
+    const lookers = openLookers(config, { dataDir: at("data"), log });
+    for (const looker of lookers) await looker.look();
+    const fleet = createFleet({
+      ...{ agent, config, lookers, log, againMs: 20 },
+      openLookers: (next, before) => openLookers(next, { dataDir: at("data"), log, before }),
+      teller: {
+        raised: ({ code, database }) => told.push(`${code} ${database}`),
+        cleared: ({ code, database }) => told.push(`over ${code} ${database}`),
+        letGo: (database) => told.push(`let go ${database}`),
+      },
+    });
+    await fleet.start();
+    return { ...fleet, [Symbol.asyncDispose]: fleet.stop };
+  }
+  const watched = () => ({ dir: root, watch: true });
+
+  test("are at first those that were found, beside those that it started with", async () => {
+    await write("app.db");
+    await write("found.db");
+    await using fleet = await fleetOf([at("app.db"), watched()]);
+
+    assert.deepEqual(taken(), ["+found"]);
+    assert.deepEqual(
+      fleet.members().map(({ name, origin }) => [name, origin]),
+      [
+        ["app", "configured"],
+        ["found", "found"],
+      ],
+    );
+  });
+
+  test("are registered once, whoever asks, and let go with what was told of them", async () => {
+    await write("found.db");
+    await using fleet = await fleetOf([watched()]);
+    taken();
+
+    const [first, second] = await Promise.all([
+      fleet.register(at("x/more.db")),
+      fleet.register(at("x/more.db")),
+    ]);
+    const known = await fleet.register(at("found.db"));
+    await assert.rejects(fleet.register(at("y/more.db")), { code: "exists" });
+    await assert.rejects(fleet.register(at("found.db"), "other"), { code: "exists" });
+    await assert.rejects(fleet.register(at("a b.db")), { code: "bad-name" });
+    await fleet.unregister("more");
+    await assert.rejects(fleet.unregister("more"), { code: "not-found" });
+
+    assert.deepEqual([first.isNew, second.isNew, known.isNew], [true, false, false]);
+    assert.deepEqual(taken(), ["+more", "-more"]);
+    assert.deepEqual(told, ["let go more"]);
+  });
+
+  test("that were let go by hand come back by a reload, and not by a look", async () => {
+    await write("found.db");
+    const entries = [watched()];
+    await using fleet = await fleetOf(entries);
+    await fleet.unregister("found");
+    await fleet.look();
+    assert.deepEqual(taken(), ["+found", "-found"]);
+
+    const reloaded = await fleet.reload(parseConfig({ databases: entries }));
+
+    assert.deepEqual(reloaded.registered, ["found"]);
+    assert.deepEqual(taken(), ["+found"]);
+  });
+
+  test("that cannot be had are told of and tried again; one that somebody asks for is refused", async () => {
+    refused.add("found").add("more");
+    await write("found.db");
+    await using fleet = await fleetOf([watched()]);
+    await assert.rejects(fleet.register(at("more.db")), { code: "locked" });
+    assert.deepEqual(told, ["locked found", "locked more", "over locked more"]);
+
+    refused.clear();
+    while (calls.length === 0) await sleep(5);
+
+    assert.deepEqual(taken(), ["+found"]);
+    await fleet.look();
+    assert.equal(told.at(-1), "over locked found");
+  });
+
+  test("stay as they are where a reload would give two of them one name", async () => {
+    await write("app.db");
+    await using fleet = await fleetOf([watched()]);
+    taken();
+    const next = parseConfig({
+      databases: [{ path: at("elsewhere/app.db") }, watched(), { path: at("b.db") }],
+    });
+
+    await assert.rejects(fleet.reload(next), { code: "bad-config", message: /app\.db was found/ });
+
+    assert.deepEqual(taken(), []);
+    assert.deepEqual(
+      fleet.members().map(({ path }) => path),
+      [at("app.db")],
+    );
+  });
+
+  test("that are gone are let go by a reload, and a directory that is gone takes none with it", async () => {
+    await write("app.db");
+    const entries = [watched()];
+    await using fleet = await fleetOf(entries);
+    taken();
+    await rm(at("app.db"));
+    await fleet.look();
+    assert.deepEqual(taken(), []);
+
+    await rm(root, { recursive: true });
+    await fleet.reload(parseConfig({ databases: entries }));
+    assert.deepEqual(taken(), []);
+    assert.deepEqual(told, ["not-found undefined"]);
+    root = await mkdtemp(join(tmpdir(), "pageferry-fleet-"));
+  });
+
+  test("are none after it has stopped", async () => {
+    const fleet = await fleetOf([watched()]);
+    await fleet.stop();
+
+    await assert.rejects(fleet.register(at("app.db")), { code: "unavailable" });
+    await write("late.db");
+    await sleep(400);
+    assert.deepEqual(taken(), []);
+  });
+});
