@@ -26,6 +26,12 @@ const kept = {
 };
 /** In sst.config.ts, where another setting is put. */
 const anchor = 'handlers: "packages/functions/dist/lambda",';
+/** A router has resources of a provider in Node, which calls AWS itself: it is left to the evaluated graph. */
+const domainOfEverything = `domain: {
+        name: "backup.example.com",
+        dns: false,
+        cert: "arn:aws:acm:us-east-1:111122223333:certificate/c",
+      },`;
 /** As long as infra/checks.ts takes them. */
 const longestName = "Abcdefghijklmnopqrst";
 
@@ -207,6 +213,28 @@ await step("deleteWithStage: nothing changes when it is deployed, and then remov
   assert.deepEqual(countByType(acts), made);
   return `${acts.length} deleted`;
 });
+
+await step(
+  "every other choice (NATS, SFTP, VPC, all identities, alarms): deployed, and no changes after",
+  async () => {
+    const every = await workspace.app("everything", "test/infra/apps/everything/sst.config.ts");
+    await every.alter("sst.config.ts", { [domainOfEverything]: "" });
+    for (const secret of ["OtherKey", "OtherSecret", "NatsUser", "NatsPassword", "NasPassword"]) {
+      await ran(every, "secret", "set", secret, mark);
+    }
+    await ran(every, "deploy");
+    const acts = newActs();
+    assert.deepEqual(await planned(every), []);
+    const state = await ran(every, "state", "export");
+    const decrypted = await ran(every, "state", "export", "--decrypt");
+    // The static key, as test/infra/provider.ts makes it.
+    for (const secret of [mark, "a-secret-access-key"]) {
+      assert.ok(decrypted.includes(secret), `${secret} does not even arrive`);
+      assert.ok(!state.includes(secret), `${secret} can be read in the state`);
+    }
+    return `${acts.length} resources made`;
+  },
+);
 
 console.log(`all ${done} hold, ${seconds(started)} s`);
 

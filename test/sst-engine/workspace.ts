@@ -11,8 +11,6 @@ import { type Engine, sstCommand } from "./engine.ts";
 /** Much longer than any command takes. */
 const commandTimeoutMs = 10 * 60_000;
 
-/** What the configuration needs of the repository. */
-const parts = ["sst.config.ts", "infra"];
 const handlers = join("packages", "functions", "dist", "lambda");
 
 export interface WorkspaceOptions {
@@ -42,7 +40,8 @@ export interface App {
 export interface Workspace {
   /** The file of what the provider was asked to make. */
   readonly cloud: string;
-  app(name: string): Promise<App>;
+  /** A copy, of this repository's own configuration unless told. */
+  app(name: string, config?: string): Promise<App>;
 }
 
 export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspace> {
@@ -55,9 +54,9 @@ export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspac
   const env = environment({ ...options, home, cloud });
   return {
     cloud,
-    async app(name) {
+    async app(name, config = "sst.config.ts") {
       const path = join(directory, name);
-      await makeApp(path, bundles);
+      await makeApp(path, config, bundles);
       return {
         path,
         async sst(...args) {
@@ -125,9 +124,12 @@ async function makeScript(path: string, program: string, ...args: readonly strin
   await chmod(path, 0o755);
 }
 
-async function makeApp(path: string, bundles: string): Promise<void> {
+async function makeApp(path: string, config: string, bundles: string): Promise<void> {
   await mkdir(join(path, ".sst"), { recursive: true });
-  for (const part of parts) await cp(join(repository, part), join(path, part), { recursive: true });
+  const text = await readFile(join(repository, config), "utf8");
+  // One that lies deeper finds infra farther up.
+  await writeFile(join(path, "sst.config.ts"), text.replaceAll(/(\.\.\/)+(?=infra\/)/g, "./"));
+  await cp(join(repository, "infra"), join(path, "infra"), { recursive: true });
   await cp(bundles, join(path, handlers), { recursive: true });
   await symlink(platform, join(path, ".sst", "platform"));
   const lock = join(dirname(platform), "provider-lock.json");
