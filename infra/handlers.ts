@@ -1,18 +1,21 @@
 // The functions' code: bundles that are built before they are published, never from sources while deploying.
 
-import { cpSync, existsSync } from "node:fs";
+import { cpSync, existsSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 export type HandlerName = "fan-out" | "lane" | "compact" | "prune" | "verify" | "repair" | "api";
 
 /** The file and its export in every bundle. */
 export const handlerEntry: string = "handler.handler";
 const bundleFile = "handler.mjs";
+/** SST's command leaves one beside every package.json that it comes upon, also in a bundle. */
+const typesFile = "sst-env.d.ts";
 
 /**
  * Where the bundle of one function lies, for `bundle`. It is a copy: SST writes a file into the directory that it is given, and
- * two functions of one handler would write it at once.
+ * two functions of one handler would write it at once. It is made anew each time, of what was built alone: what an earlier
+ * command left would make another function of the same code, on this machine and not on the next one.
  */
 export function bundleOf(handler: HandlerName, functionName: string, handlers: string | undefined): string {
   const directory = join(
@@ -25,7 +28,8 @@ export function bundleOf(handler: HandlerName, functionName: string, handlers: s
     );
   }
   const copy = join($cli.paths.work, "pageferry", functionName);
-  cpSync(directory, copy, { recursive: true });
+  rmSync(copy, { recursive: true, force: true });
+  cpSync(directory, copy, { recursive: true, filter: (source) => basename(source) !== typesFile });
   return copy;
 }
 

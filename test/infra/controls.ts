@@ -202,6 +202,14 @@ const functionControls: readonly Control[] = [
     breaks: ["there is a function for each task, of a bundle that exports its handler"],
   },
   {
+    ...{ file: "infra/handlers.ts", from: "rmSync(copy, { recursive: true, force: true });", to: "" },
+    breaks: ["a bundle is what was built, and nothing that earlier commands left"],
+  },
+  {
+    ...{ file: "infra/handlers.ts", from: "basename(source) !== typesFile", to: "true" },
+    breaks: ["a bundle is what was built, and nothing that earlier commands left"],
+  },
+  {
     ...{ file: "infra/function.ts", from: '"nodejs24.x"', to: '"nodejs22.x"' },
     breaks: ["functions run on Node 24, with time and room for their task"],
   },

@@ -71,12 +71,15 @@ async function readApp(): Promise<Graph["app"]> {
   return { ...(await loaded.app({ stage })), stage };
 }
 
-/** Bundles that export what they should, and the mutation that names them. */
+/** Bundles that export what they should, with what earlier commands left, and the mutation that names them. */
 async function standIn(): Promise<Mutation> {
   for (const name of ["fan-out", "lane", "compact", "prune", "verify", "repair", "api"]) {
     await mkdir(join(work, "handlers", name), { recursive: true });
     await writeFile(join(work, "handlers", name, "handler.mjs"), "export const handler = () => undefined;");
+    await writeFile(join(work, "handlers", name, "sst-env.d.ts"), "");
   }
+  await mkdir(join(work, "pageferry", "BackupFanOut"), { recursive: true });
+  await writeFile(join(work, "pageferry", "BackupFanOut", "chunk-OF-BEFORE.mjs"), "");
   const to = relative(root, join(work, "handlers"));
   return { file: "sst.config.ts", from: "packages/functions/dist/lambda", to };
 }

@@ -26,7 +26,10 @@ export interface Graph {
   readonly resources: readonly Resource[];
   /** Every bundle that a function was made of, by the function's name. */
   readonly bundles: Readonly<
-    Record<string, { readonly handler: string; readonly exports: readonly string[] }>
+    Record<
+      string,
+      { readonly handler: string; readonly exports: readonly string[]; readonly files: readonly string[] }
+    >
   >;
 }
 

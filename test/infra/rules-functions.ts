@@ -27,6 +27,13 @@ export const functionRules = {
       assert.deepEqual(exports, ["handler"], name);
     }
   },
+  "a bundle is what was built, and nothing that earlier commands left": (graph) => {
+    for (const [name, { files }] of Object.entries(graph.bundles)) {
+      assert.ok(files.includes("handler.mjs"), name);
+      assert.ok(!files.includes("sst-env.d.ts"), name);
+      assert.ok(!files.includes("chunk-OF-BEFORE.mjs"), name);
+    }
+  },
   "functions run on Node 24, with time and room for their task": (graph) => {
     const room: Readonly<Record<string, readonly [seconds: number, diskMiB: number]>> = {
       ...{ BackupFanOut: [60, 512], BackupMainLaneConsumer: [300, 512], BackupVaultLaneConsumer: [300, 512] },

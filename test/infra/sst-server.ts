@@ -1,7 +1,7 @@
 // What a program asks the `sst` command for while it runs: where the account keeps assets, and a function's bundle. On loopback.
 
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
@@ -76,7 +76,7 @@ async function buildFunction(
   else {
     const exports = await exportsOf(file);
     if (!exports.includes(wanted.slice(1))) errors.push(`${file} does not export ${wanted.slice(1)}`);
-    bundles[functionID] = { handler, exports };
+    bundles[functionID] = { handler, exports, files: await readdir(bundle) };
   }
   await writeFile(join(bundle, "resource.enc"), functionID);
   return { handler, out: bundle, errors, sourcemaps: [] };
