@@ -162,15 +162,13 @@ async function look(state: FleetState): Promise<void> {
   if (watched.length > 0) await reconcile(state);
 }
 
-/** All databases of a configuration. Errors: `bad-config` for a file that was found under a name which another database has. */
+/** All databases of a configuration. A file found under a name that another one has is left out: at a start nobody is there to be asked. */
 export async function allDatabases(
   config: Config,
   lookers: readonly DirectoryLooker[],
 ): Promise<readonly DatabaseConfig[]> {
   const { databases } = withPaths(config);
-  const { members, collisions } = await choose({ configured: databases, lookers, named: databases });
-  const [first] = collisions;
-  if (first !== undefined) throw collisionError(first);
+  const { members } = await choose({ configured: databases, lookers, named: databases });
   return members.map(({ database }) => database);
 }
 

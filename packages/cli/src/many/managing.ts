@@ -48,7 +48,7 @@ export interface Preparation extends Disposable {
   manage(parts: ManagedParts): Promise<Managed>;
 }
 
-/** Looks for databases, and takes SIGHUP from here on. Errors: `bad-config` where two databases have one name. */
+/** Looks for databases, and takes SIGHUP from here on. */
 export async function prepareMany(options: ManyOptions): Promise<Preparation> {
   const { config, dataDir, io, load, isBeforeApplication = false } = options;
   const log = createLog(io);

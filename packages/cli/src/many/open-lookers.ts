@@ -34,7 +34,7 @@ function ownDirectories({ replicas, shadowDir: shadow }: Config, dataDir: string
   return [...own, resolve(shadow ?? shadowDir(dataDir)), resolve(replicaDir(dataDir)), ...files];
 }
 
-/** A configuration whose databases are also those that lie in its directories now. Errors: `bad-config` where two have one name. */
+/** A configuration whose databases are also those that lie in its directories now. */
 export async function withFound(config: Config, dataDir: string, io: Io): Promise<Config> {
   if (config.directories.length === 0) return config;
   const lookers = openLookers(config, { dataDir, log: createLog(io) });
