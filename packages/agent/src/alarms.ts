@@ -28,6 +28,7 @@ export type AlarmOrigin =
   | "needs"
   | "history"
   | "lag"
+  | "stored"
   | "files"
   | "files-kept"
   | "files-sent";

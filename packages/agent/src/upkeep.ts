@@ -29,6 +29,7 @@ import {
 import { shadowCompression } from "./settings.ts";
 import type { CheckpointEvent } from "./sources/capture-event.ts";
 import { createWake } from "./wake.ts";
+import { watchStored } from "./watch-stored.ts";
 
 /** An acknowledgement that a crash forgets is only sent again; it need not be fsynced each second. */
 const cursorSaveMs = 5000;
@@ -338,6 +339,7 @@ export function acceptNeeds(state: DatabaseState, needs: Needs): boolean {
   }
   state.isHostBuilding = needs.buildsSnapshots ?? false;
   haltWhereOvertaken(state);
+  watchStored({ chapters: state.chapters, alarms: state.alarms, nowMs: state.shared.now() });
   const { epochMax } = state.cursor.value();
   if (needs.newestEpoch > epochMax) state.cursor.update({ epochMax: needs.newestEpoch });
   const facts = state.chapters.map((chapter) => ({
