@@ -30,7 +30,6 @@ export async function runApplication(
   { killAfterMs }: ApplicationOptions = {},
 ): Promise<number> {
   const env = Object.fromEntries(Object.entries(io.env).filter(([name]) => !ownSecrets.includes(name)));
-  const child = spawn(file, args, { stdio: "inherit", env });
   const { promise: ended, resolve } = Promise.withResolvers<number>();
   let timer: NodeJS.Timeout | undefined;
   using _ = io.takeSignals((name) => {
@@ -41,6 +40,8 @@ export async function runApplication(
       child.kill("SIGKILL");
     }, killAfterMs);
   });
+  // Only now: a child that has begun may already be the reason for a signal, and one that nobody takes ends this process.
+  const child = spawn(file, args, { stdio: "inherit", env });
   child.once("error", (error: NodeJS.ErrnoException) => {
     // Also what a signal to a child that has just ended comes to.
     if (child.pid !== undefined) return;
