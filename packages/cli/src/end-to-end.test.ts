@@ -67,7 +67,7 @@ suite("pageferry check --end-to-end", () => {
     await using up = await start(join(directory, "one"), broken);
     await replay();
 
-    const checked = await up.check(path, "--timeout", "2s");
+    const checked = await up.check(path, "--timeout", "5s");
     const unknown = await up.check("nobody", "--timeout", "1s");
 
     assert.equal(checked.code, 11, checked.out + checked.err);
