@@ -18,4 +18,5 @@ export const companionsRoute = route({
       .object({ versions: z.array(versionSchema) })
       .meta({ id: "CompanionVersions", description: "docs/format.md#companions" }),
   },
+  errors: ["not-found"],
 });
