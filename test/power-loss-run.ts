@@ -121,7 +121,8 @@ async function crashOnce(run: Run, crash: number): Promise<string> {
   const times = [...recording.acknowledged.values()].toSorted((a, b) => (a < b ? -1 : 1));
   const [first = 0n, end = 0n] = [times[0], times.at(-1)];
   const atNs = first + ((end - first) * BigInt(random.below(100_000))) / 100_000n;
-  const victim = random.pick(victims);
+  // An agent alone loses nothing that its host has, whatever an fsync does.
+  const victim = random.pick(scenario.dropsFsyncs ? (["host", "both"] as const) : victims);
   const place = run.directory.file(`crash-${crash}`);
   for (const role of ["host", "agent"] as const) {
     const { root, operations } = recording[role];
@@ -140,6 +141,9 @@ async function crashOnce(run: Run, crash: number): Promise<string> {
     await judgeAll(run, name, place, known);
   } catch (error) {
     run.bad.push(`${name}: ${error}`);
+    // What does not come back has lost it, too.
+    if (scenario.dropsFsyncs)
+      run.lost.push(...lostOf(name, known, await pointsIn(place).catch(() => new Map())));
   }
   await rm(place, { recursive: true, force: true });
   return victim;
@@ -167,14 +171,26 @@ async function comeBack({ recording, report, scenario }: Run, place: string): Pr
   await host.stop();
 }
 
+async function pointsIn(place: string) {
+  const points = await (await openReplica(`${place}/host/replica/app`)).points();
+  return new Map(points.map((point) => [`${point.generation}/${point.txid}`, point]));
+}
+
+function lostOf(
+  name: string,
+  acknowledged: readonly string[],
+  there: ReadonlyMap<string, unknown>,
+): string[] {
+  return acknowledged.filter((point) => !there.has(point)).map((point) => `${name}: ${point}`);
+}
+
 async function judgeAll(run: Run, name: string, place: string, acknowledged: readonly string[]) {
   const { recording, random, report, checker } = run;
   const log = byTxId(await readWriterLog(recording.log));
   const replica = await openReplica(`${place}/host/replica/app`);
-  const points = await replica.points();
-  const there = new Map(points.map((point) => [`${point.generation}/${point.txid}`, point]));
+  const there = await pointsIn(place);
   report.acknowledged += acknowledged.length;
-  run.lost.push(...acknowledged.filter((point) => !there.has(point)).map((point) => `${name}: ${point}`));
+  run.lost.push(...lostOf(name, acknowledged, there));
   const known = acknowledged.flatMap((point) => there.get(point) ?? []);
   for (const point of [undefined, ...random.sample(known, 2)]) {
     report.restores += 1;

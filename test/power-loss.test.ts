@@ -10,7 +10,8 @@ suite("a power failure", () => {
 
     assert.deepEqual([report.bad, report.lost], [[], []]);
     assert.ok(report.acknowledged > 6, `${report.acknowledged} acknowledged points`);
-    assert.equal(report.restores, 18);
+    // A crash so early that little was acknowledged has fewer to choose from.
+    assert.ok(report.restores >= 12, `${report.restores} restores`);
   });
 
   test("loses what was acknowledged where an fsync does nothing: the proof above can fail", async (t) => {
