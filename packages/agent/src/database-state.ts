@@ -17,6 +17,7 @@ import type { AgentSettings } from "./settings.ts";
 import type { SnapshotUploads } from "./snapshot-upload.ts";
 import type { BoltFileSourceOptions, CaptureSource } from "./sources/capture-event.ts";
 import type { Wake } from "./wake.ts";
+import type { StoredWatch } from "./watch-stored.ts";
 
 /** What all databases of an agent share. */
 export interface SharedParts {
@@ -60,6 +61,7 @@ export interface DatabaseState {
   readonly lag: Lag;
   readonly cursor: CursorStore;
   readonly lock: DatabaseLock;
+  readonly watchStored: StoredWatch;
   readonly uploads: SnapshotUploads;
   readonly sender: Sender;
   /** Absent: it has none, or they are not looked at. */

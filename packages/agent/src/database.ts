@@ -14,6 +14,7 @@ import { type DatabaseStatus, statusOf } from "./database-status.ts";
 import { stopDatabase } from "./database-stop.ts";
 import { inspectWhenDue } from "./inspect.ts";
 import { createLag } from "./lag.ts";
+import { acceptNeeds } from "./needs-answered.ts";
 import { openReference } from "./reference.ts";
 import { readRestored } from "./restored-note.ts";
 import { createSender } from "./send.ts";
@@ -22,7 +23,6 @@ import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.t
 import type { CaptureReference } from "./sources/capture-event.ts";
 import { openShadowDirectorySource } from "./sources/shadow-directory.ts";
 import {
-  acceptNeeds,
   giveReserve,
   inBackground,
   requestBase,
@@ -34,6 +34,7 @@ import {
 } from "./upkeep.ts";
 import { createWake } from "./wake.ts";
 import { watchLag } from "./watch-lag.ts";
+import { createStoredWatch } from "./watch-stored.ts";
 
 /** One database at work. */
 export interface DatabaseAgent {
@@ -150,6 +151,7 @@ async function openState(
     tableNumber: tableNumberOf(cursor.value().checkpoint?.file),
     bytesSinceCheckpoint: 0,
     healedMs: new Map(),
+    watchStored: createStoredWatch(),
     upkeep: Promise.resolve(),
     cursorSavedMs: performance.now(),
     ...{ squashedBytes: 0, overSinceMs: undefined, isCut: false },

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { type TxId, txId } from "@pageferry/format";
 import { createAlarms } from "./alarms.ts";
-import { type StoredFacts, watchStored } from "./watch-stored.ts";
+import { createStoredWatch, type StoredFacts } from "./watch-stored.ts";
 
 const hourMs = 3_600_000;
 
 function open() {
   const told: string[] = [];
+  const watch = createStoredWatch();
   const alarms = createAlarms(() => 0, {
     raised: ({ code, message }) => told.push(`${code}: ${message}`),
     cleared: ({ code }) => told.push(`over: ${code}`),
@@ -15,7 +16,7 @@ function open() {
   return {
     told,
     at: (hours: number, ...chapters: StoredFacts["chapters"]) =>
-      watchStored({ chapters, alarms, nowMs: hours * hourMs }),
+      watch({ chapters, alarms, nowMs: hours * hourMs }),
   };
 }
 
@@ -34,6 +35,7 @@ suite("the agent warns of what only a queue has", () => {
   test("when that is two days old, until a replica has what is", () => {
     const { told, at } = open();
 
+    at(40, chapter(3, null));
     at(49, chapter(3, null));
     assert.deepEqual(told, []);
     at(50, chapter(3, null));
@@ -44,6 +46,18 @@ suite("the agent warns of what only a queue has", () => {
       "lag: the host acknowledged commits that are 49 h old, and no replica has them yet",
       "over: lag",
     ]);
+  });
+
+  test("and not at once where a host that was away takes what is that old: its replicas have an hour", () => {
+    const { told, at } = open();
+
+    at(100, chapter(1, 1));
+    at(100.5, chapter(3, 1));
+    at(101.4, chapter(3, 1));
+    assert.deepEqual(told, []);
+    at(101.5, chapter(3, 1));
+
+    assert.equal(told.length, 1);
   });
 
   test("and not of what was never acknowledged, nor of a history that is given up", () => {

@@ -11,6 +11,7 @@ import {
   type TxId,
 } from "@pageferry/format";
 import type { HostClient } from "./host-client.ts";
+import { inParallel } from "./in-parallel.ts";
 import { waitInTurns } from "./wait-turns.ts";
 
 /** How to catch up. */
@@ -52,7 +53,7 @@ export async function catchUp(options: CatchUpOptions): Promise<readonly CaughtU
     for (const database of databases) refuseEnding(database);
     const waiting = databases.filter((database) => !hasCaughtUp(database));
     if (waiting.length === 0) {
-      return await allSettled(databases, options, endMs);
+      return await inParallel(databases, waitsAtATime, (database) => settled(database, options, endMs));
     }
     if (performance.now() > endMs) throw late(waiting, options);
     await sleep(lookMs, undefined, { signal: options.signal });
@@ -86,20 +87,6 @@ function late(waiting: readonly DatabaseStatus[], { timeoutMs }: CatchUpOptions)
 
 /** Waits at a host are bounded, and so is what it is asked at a time. */
 const waitsAtATime = 8;
-
-async function allSettled(
-  databases: readonly DatabaseStatus[],
-  options: CatchUpOptions,
-  endMs: number,
-): Promise<CaughtUp[]> {
-  const caught: CaughtUp[] = [];
-  const rest = databases.entries();
-  const worker = async () => {
-    for (const [at, database] of rest) caught[at] = await settled(database, options, endMs);
-  };
-  await Promise.all(Array.from({ length: waitsAtATime }, worker));
-  return caught;
-}
 
 async function settled(
   { name, generation, foundTxId, acknowledgedTxId }: DatabaseStatus,

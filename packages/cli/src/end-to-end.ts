@@ -7,15 +7,14 @@ import {
   formatDuration,
   formatTxId,
   isPageferryError,
-  newestMeta,
   PageferryError,
   parseDatabaseName,
   type TxId,
 } from "@pageferry/format";
-import { openPageSource } from "@pageferry/format/node";
 import { databasesRoute } from "@pageferry/functions/routes";
 import { onlyDatabase } from "./commands/wait.ts";
 import { defaultDataDir } from "./data-dir.ts";
+import { newestIn } from "./file-meta.ts";
 import { createHostClient, type HostClient, hostToken } from "./host-client.ts";
 import { hostOrigin } from "./host-origin.ts";
 import type { Io } from "./io.ts";
@@ -72,11 +71,4 @@ async function goalOf(what: string | undefined, client: HostClient, io: Io): Pro
   }
   const name = what ?? onlyDatabase(await client.call(databasesRoute, { params: {}, signal: io.signal }));
   return { database: parseDatabaseName(name), txid: undefined };
-}
-
-function newestIn(path: string): TxId {
-  using source = openPageSource(path);
-  const meta = newestMeta(source.read(0, 1), source.read(1, 1));
-  if (meta === undefined) throw new PageferryError("not-bolt", `${path}: neither meta page is valid`);
-  return meta.txId;
 }

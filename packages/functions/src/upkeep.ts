@@ -140,10 +140,10 @@ export function mergeUpkeep(theirs: string, ours: string): string {
   const [a, b] = [parseLastDone(theirs), parseLastDone(ours)];
   if (a === undefined || b === undefined) return ours;
   const later = (kind: keyof LastDone): Done | null => {
-    const [theirs, ours] = [a[kind], b[kind]];
-    if (theirs === null || ours === null) return theirs ?? ours;
-    if ((theirs.objects === 0) !== (ours.objects === 0)) return ours.objects === 0 ? theirs : ours;
-    return theirs.atMs > ours.atMs ? theirs : ours;
+    const [one, other] = [a[kind], b[kind]];
+    if (one === null || other === null) return one ?? other;
+    if ((one.objects === 0) !== (other.objects === 0)) return other.objects === 0 ? one : other;
+    return one.atMs > other.atMs ? one : other;
   };
   return JSON.stringify({
     compaction: later("compaction"),

@@ -1,10 +1,9 @@
 // `pageferry sync` as the agent carries it out: what is in the files now is captured, sent without waiting for the interval, and waited for.
 
-import { open } from "node:fs/promises";
 import type { Agent, AgentStatus, DatabaseStatus, Queue } from "@pageferry/agent";
-import { detectPageSize, metaBytes, newestMeta, PageferryError, type TxId } from "@pageferry/format";
-import { fromFileSystem } from "@pageferry/format/node";
+import { isPageferryError, type TxId } from "@pageferry/format";
 import { type CaughtUp, catchUp } from "../catch-up.ts";
+import { newestIn } from "../file-meta.ts";
 import type { HostClient } from "../host-client.ts";
 import type { MemberView } from "../many/fleet.ts";
 import { unknownError } from "../many/fleet-words.ts";
@@ -38,7 +37,7 @@ interface Goal {
 /** Waits for the databases. Errors: `not-found` for a name that is none, `timeout`, what stands in the way where it does not pass by itself. */
 export async function syncNow(parts: SyncParts, request: SyncRequest): Promise<readonly CaughtUp[]> {
   const { agent, queue } = parts;
-  const goals = await goalsOf(parts, request.names);
+  const goals = goalsOf(parts, request.names);
   return await catchUp({
     ...{ queue, isStoredToo: request.isStoredToo, timeoutMs: request.timeoutMs, signal: request.signal },
     reader: request.isStoredToo ? await parts.reader() : undefined,
@@ -54,10 +53,7 @@ export async function syncNow(parts: SyncParts, request: SyncRequest): Promise<r
   });
 }
 
-async function goalsOf(
-  { agent, members }: SyncParts,
-  names: readonly string[],
-): Promise<ReadonlyMap<string, Goal>> {
+function goalsOf({ agent, members }: SyncParts, names: readonly string[]): ReadonlyMap<string, Goal> {
   const known = members();
   const missing = names.find((name) => !known.some((one) => one.name === name));
   if (missing !== undefined)
@@ -71,12 +67,12 @@ async function goalsOf(
     const database = before.get(name);
     if (database === undefined || (names.length > 0 && !names.includes(name))) continue;
     try {
-      const txId = await newestIn(path);
+      const txId = newestIn(path);
       const isBack = database.seenTxId !== null && txId < database.seenTxId;
       goals.set(name, { txId, notOf: isBack ? (database.generation ?? undefined) : undefined });
     } catch (error) {
       // A file that was found and is gone since is nobody's to wait for, unless by its name.
-      const isGone = error instanceof PageferryError && error.code === "not-found";
+      const isGone = isPageferryError(error, "not-found");
       if (!isGone || origin !== "found" || names.length > 0) throw error;
     }
   }
@@ -91,22 +87,4 @@ function withGoal(database: DatabaseStatus, { txId, notOf }: Goal): DatabaseStat
 /** It is captured, and would wait for its time. */
 function isOnlyWaiting({ foundTxId, shadowedTxId, acknowledgedTxId }: DatabaseStatus): boolean {
   return foundTxId !== null && (shadowedTxId ?? -1n) >= foundTxId && (acknowledgedTxId ?? -1n) < foundTxId;
-}
-
-/** The newest transaction in a file. */
-async function newestIn(path: string): Promise<TxId> {
-  try {
-    await using file = await open(path, "r");
-    const head = Buffer.alloc(2 * 64 * 1024);
-    const { bytesRead } = await file.read(head, 0, head.length, 0);
-    const readAt = (offset: number, length: number) =>
-      head.subarray(offset, Math.min(bytesRead, offset + length));
-    const pageSize = detectPageSize(readAt);
-    const meta =
-      pageSize === undefined ? undefined : newestMeta(readAt(0, metaBytes), readAt(pageSize, metaBytes));
-    if (meta !== undefined) return meta.txId;
-  } catch (error) {
-    throw fromFileSystem(error, `reading ${path}`);
-  }
-  throw new PageferryError("not-bolt", `${path}: neither meta page is valid`);
 }

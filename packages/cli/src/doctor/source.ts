@@ -14,6 +14,7 @@ import {
   profileOf,
 } from "@pageferry/format";
 import { type FilePageSource, fileLocks, openPageSource, temporaryPath } from "@pageferry/format/node";
+import { metaOf } from "../file-meta.ts";
 import { formatBytes } from "../table.ts";
 import { topBuckets } from "../top-buckets.ts";
 import { type Finding, failed, ok } from "./finding.ts";
@@ -89,12 +90,6 @@ async function readable(path: string): Promise<void> {
       });
     throw new PageferryError("unreadable", `${path}: this user may not read it (${code})`, { cause });
   }
-}
-
-function metaOf(source: FilePageSource): Meta {
-  const meta = newestMeta(source.read(0, 1), source.read(1, 1));
-  if (meta === undefined) throw new PageferryError("not-bolt", "neither meta page is valid");
-  return meta;
 }
 
 async function words(path: string, source: FilePageSource, meta: Meta): Promise<string> {

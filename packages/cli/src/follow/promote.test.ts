@@ -79,6 +79,28 @@ suite("a standby that becomes the database", () => {
     await assert.rejects(stat(`${standby}.follow`), { code: "ENOENT" });
   });
 
+  test("keeps what somebody wrote to its file while it was being replaced, and says so", async () => {
+    await backUp();
+    const follower = following();
+    await until("it is there", () => /at 0/.test(follower.io.said.out));
+    assert.equal(await follower.stop(), 0);
+    const forerunner = `${standby}.follow/forerunner`;
+    await writeFile(forerunner, "what an application wrote");
+
+    await using command = startCommand(await up("b", standby));
+    await until("a generation", async () => (await begun()).length === 2);
+
+    assert.match(
+      command.io.said.err,
+      /warning: app: \S+: somebody wrote to it while it was being replaced\nhint: /,
+    );
+    assert.equal(await readFile(forerunner, "utf8"), "what an application wrote");
+    assert.equal(await command.stop(), 0);
+    await using again = startCommand(await up("b", standby));
+    await until("it runs", () => again.io.said.out);
+    assert.doesNotMatch(again.io.said.err, /was a standby/);
+  });
+
   test("is not one as long as it is followed", async () => {
     await backUp();
     await using follower = following();

@@ -16,7 +16,7 @@ import {
 import type { Io } from "../io.ts";
 import { formatTime } from "../table.ts";
 import { proveState } from "./prove.ts";
-import { followDirectory, noteFile } from "./standby.ts";
+import { followDirectory, noteFile, sweepStandby } from "./standby.ts";
 
 interface Place {
   readonly config: Pick<Config, "databases">;
@@ -55,6 +55,28 @@ async function promote(
     io.err(
       `note: ${name}: ${path} was a standby, at transaction ${formatTxId(state.txId)}, committed ${formatTime(state.stampMs)}: a new generation begins\n`,
     );
+  }
+  await clear({ path, directory, note, io, name });
+}
+
+interface Clearing {
+  readonly path: string;
+  readonly directory: string;
+  readonly note: StandbyNote;
+  readonly io: Io;
+  readonly name: string;
+}
+
+/** Removes what belonged to following; what somebody wrote to a file while it was being replaced is nobody's to remove. */
+async function clear({ path, directory, note, io, name }: Clearing): Promise<void> {
+  try {
+    await sweepStandby({ path, directory, note, signal: io.signal });
+  } catch (error) {
+    if (!isPageferryError(error, "conflict")) throw error;
+    io.err(`warning: ${name}: ${error.message}\nhint: ${error.hint}\n`);
+    // Without its note it is no standby any more.
+    await rm(join(directory, noteFile));
+    return;
   }
   await rm(directory, { recursive: true, force: true });
 }

@@ -97,7 +97,7 @@ export async function openStandby(
     throw new PageferryError("locked", `${path}: another process follows it, or backs it up`, { cause });
   });
   try {
-    await sweep(path, directory, note, signal);
+    await sweepStandby({ path, directory, note, signal });
     const state = await stateNow(path, found, note, { force, signal });
     const at = { path, directory, state, left: note?.left ?? [], stats: found };
     return standbyOf(at, lock);
@@ -138,13 +138,17 @@ async function readNote(directory: string, force: boolean): Promise<StandbyNote 
   }
 }
 
-/** Removes what a process that was killed left behind; a forerunner that was written to is nobody's to remove. */
-async function sweep(
-  path: string,
-  directory: string,
-  note: StandbyNote | undefined,
-  signal: AbortSignal,
-): Promise<void> {
+/** What a process that was killed may have left behind. */
+export interface StandbyPlace {
+  readonly path: string;
+  /** Of `followDirectory`. */
+  readonly directory: string;
+  readonly note: StandbyNote | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Removes that. Errors: `conflict` for a forerunner that was written to, which is nobody's to remove. */
+export async function sweepStandby({ path, directory, note, signal }: StandbyPlace): Promise<void> {
   const names = await readdir(directory);
   await Promise.all(names.filter(isTemporaryPath).map((name) => rm(join(directory, name), { force: true })));
   const forerunner = join(directory, forerunnerFile);

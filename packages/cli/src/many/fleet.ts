@@ -5,6 +5,7 @@ import { stat } from "node:fs/promises";
 import { basename, extname, resolve } from "node:path";
 import type { Agent, AgentStatus } from "@pageferry/agent";
 import { type Config, type DatabaseConfig, PageferryError, parseDatabaseName } from "@pageferry/format";
+import { inParallel } from "../in-parallel.ts";
 import type { Log } from "../log.ts";
 import type { DirectoryLooker } from "./directory-looker.ts";
 import { chooseMembers, type Member, type Origin, planFleet, waitingKeys } from "./fleet-plan.ts";
@@ -211,10 +212,9 @@ async function reconcile(state: FleetState): Promise<FleetChange> {
   const { members, collisions } = await choose({ configured: config.databases, lookers, named, state });
   state.members = members;
   const plan = planFleet(state.actual, members);
-  await inParallel([...plan.unregister, ...plan.restart.map(({ name }) => name)], (name) =>
-    letGo(state, name),
-  );
-  await inParallel([...plan.restart, ...plan.register], (database) => takeIn(state, database));
+  const leaving = [...plan.unregister, ...plan.restart.map(({ name }) => name)];
+  await inParallel(leaving, atATime, (name) => letGo(state, name));
+  await inParallel([...plan.restart, ...plan.register], atATime, (database) => takeIn(state, database));
   const wanted = new Set(members.map(({ database }) => database.name));
   for (const name of state.failures.keys()) if (!wanted.has(name)) state.failures.delete(name);
   const failures = [...state.failures].map(([database, { code, message, hint }]) => ({
@@ -230,14 +230,6 @@ async function reconcile(state: FleetState): Promise<FleetChange> {
     ...{ registered: taken(plan.register), unregistered: plan.unregister, restarted: taken(plan.restart) },
     failed: failures.map(({ database, message }) => ({ name: database, message })),
   };
-}
-
-async function inParallel<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
-  const rest = items.values();
-  const worker = async () => {
-    for (const item of rest) await work(item);
-  };
-  await Promise.all(Array.from({ length: atATime }, worker));
 }
 
 async function takeIn(
