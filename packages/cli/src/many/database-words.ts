@@ -4,9 +4,14 @@ import type { Config, DatabaseConfig } from "@pageferry/format";
 import type { MemberView } from "./fleet.ts";
 import { entryWords } from "./fleet-words.ts";
 
-/** For people: those that are configured by name, those of directories by their number. */
+/** More would fill the screen. */
+const namedMax = 5;
+
+/** For people: those that are configured by name, the first of them where they are many, those of directories by their number. */
 export function databaseWords({ databases, directories }: Config, members: readonly MemberView[]): string {
-  const named = databases.map(({ name, path }) => `${name} (${path})`);
+  const words = databases.map(({ name, path }) => `${name} (${path})`);
+  const more = words.length - namedMax;
+  const named = more > 1 ? [...words.slice(0, namedMax), `${more} more`] : words;
   if (directories.length === 0) return named.join(", ");
   const count = members.filter(({ origin }) => origin === "found").length;
   const found = `${count} ${count === 1 ? "database" : "databases"} in ${directories.map(entryWords).join(", ")}`;
