@@ -38,6 +38,8 @@ export interface PageTable {
   next(from: number): number;
   /** Empties it. Memory of large tables is given back, unless it is kept for what comes next. */
   clear(isKept?: boolean): void;
+  /** Gives the memory of an empty table back. */
+  release(): void;
   /** Everything but runs and references, by copying memory: some milliseconds for gigabytes of database. */
   dump(): TableDump;
 }
@@ -76,9 +78,9 @@ export function createPageTable(pageSize: number): PageTable {
   return {
     pageSize,
     live,
-    has: live.has,
-    count: live.count,
-    next: live.next,
+    has: (id) => live.has(id),
+    count: () => live.count(),
+    next: (from) => live.next(from),
     stateHash: () => sum.value(),
     addRun(run) {
       for (let block = 0; block <= run.overflow; block += 1) {
@@ -107,6 +109,11 @@ export function createPageTable(pageSize: number): PageTable {
       children.clear();
       sum = createStateSum();
       if (!isKept && chunks.length > chunksKept) chunks = [];
+    },
+    release() {
+      if (live.count() > 0) return;
+      chunks = [];
+      live.release();
     },
     dump: () => dumpOf(live, chunks),
   };

@@ -17,6 +17,11 @@ const blockingMs = 2;
 /** The longest sleep: sources that lie still have their own times. */
 const sleepMs = 1000;
 
+/** Looks at files that lie still are at least so far apart, all together: with 1,000 of them each is looked at every 4 s. */
+const lookMs = 4;
+/** What no notification tells, such as a path that names another file, is found within this. */
+const sleepMsMax = 10_000;
+
 const port = parentPort;
 if (port === null) throw new TypeError("this module runs in a worker thread");
 
@@ -30,6 +35,7 @@ const share: HostShare = {
   checkImage: createImageChecks(),
   keepLinks: createLinkKeeper(clockMs),
   clockMs,
+  sleepMs: () => Math.min(sleepMsMax, sources.size * lookMs),
   report: (report: WorkerReport, transfer) => port.postMessage(report, transfer),
   wake: wake.notify,
 };

@@ -20,6 +20,7 @@ import { type ShadowFeed, watchedPath } from "./shadow-directory-feed.ts";
 import { noteStored } from "./shadow-directory-release.ts";
 import { closeFeed, stepFeed } from "./shadow-directory-step.ts";
 import { endTailer, isAtLoss, isDrained, restTailer, stepTailer, wakeTailer } from "./tailer.ts";
+import { idlePollMs } from "./tailer-pace.ts";
 import { createTailer, type Tailer, type TailerEnvironment, type TailerEvent } from "./tailer-state.ts";
 import type { OpenOrder, WorkerReport } from "./worker-messages.ts";
 
@@ -42,6 +43,8 @@ export interface HostShare {
   readonly checkImage: CheckImage;
   readonly keepLinks: KeepLinks;
   readonly clockMs: () => number;
+  /** How long a source sleeps whose changes are told to it, ms. */
+  readonly sleepMs: () => number;
   report(report: WorkerReport, transfer: ArrayBuffer[]): void;
   /** Ends the sleep of the loop. */
   wake(): void;
@@ -211,10 +214,16 @@ function step(held: Held): boolean {
   restTailer(tailer);
   const isWatched = held.watcher !== undefined;
   if (!isWatched) watchFile(held);
-  const laterMs = Math.ceil((clockMs + waitMs) / wakeEveryMs) * wakeEveryMs;
+  const laterMs = Math.ceil((clockMs + sleepOf(held, waitMs)) / wakeEveryMs) * wakeEveryMs;
   held.dueMs = isWatched || held.watcher === undefined ? laterMs : clockMs;
   if (held.stopAtMs !== undefined) held.dueMs = Math.min(held.dueMs, held.stopAtMs);
   return true;
+}
+
+/** Of very many sources, those that are watched and have nothing else to do sleep longer: each look costs. */
+function sleepOf({ watcher, feed, share }: Held, waitMs: number): number {
+  const isIdle = waitMs >= idlePollMs && watcher !== undefined && feed === undefined;
+  return isIdle ? Math.max(waitMs, share.sleepMs()) : waitMs;
 }
 
 /** A mirror's own pace says when to look again; only while it is scanned or copied its tailer does. */

@@ -17,7 +17,7 @@ const cheapScanMs = 500;
 /** Without a commit for this long a file is idle: then a change wakes us, or the slow poll. */
 const idleAfterMs = 250;
 /** The slow poll, for what no notification tells. */
-const idlePollMs = 1000;
+export const idlePollMs = 1000;
 /** `seen` is told this often at most. */
 const toldEveryMs = 250;
 /** Pages between two looks at the metas, at most: 256 KiB of common pages. */

@@ -6,6 +6,7 @@ import { stepFollow } from "./tailer-follow.ts";
 import { isHurried } from "./tailer-pace.ts";
 import { stepScan } from "./tailer-scan.ts";
 import { raise, type Tailer } from "./tailer-state.ts";
+import { restWalk } from "./walk.ts";
 
 /** What is wrong in the file itself is looked at again after this; for some seconds it may be a file that is being copied. */
 const corruptRetryMs = 5000;
@@ -54,7 +55,7 @@ export function wakeTailer(tailer: Tailer): void {
 
 /** The file lies still: memory for the next delta is given back. */
 export function restTailer(tailer: Tailer): void {
-  if (tailer.walk?.links === 0) tailer.walk.arena.release();
+  if (tailer.walk?.links === 0) restWalk(tailer.walk);
 }
 
 /** Ends it: files are closed and an unfinished image is removed. */
