@@ -256,6 +256,7 @@ suite("a host that is sent nonsense", () => {
 
     for (const [method, where] of [
       ["POST", "/v1/ingest"],
+      ["POST", "/v1/heartbeats"],
       ["PUT", `/v1/stage/${"ab".repeat(32)}?database=app`],
       ["GET", "/v1/databases"],
       ["GET", "/v1/databases/app"],

@@ -8,6 +8,7 @@ import type { DatabasePlace, SharedParts } from "./database-state.ts";
 import type { DatabaseStatus } from "./database-status.ts";
 import { createGate } from "./gate.ts";
 import { type Logger, silentLogger } from "./logger.ts";
+import { createPulse } from "./pulse.ts";
 import type { Queue } from "./queue.ts";
 import type { SegmentSource } from "./range-segment.ts";
 import { createBudget } from "./recent.ts";
@@ -117,12 +118,22 @@ const callsAtATime = 16;
  */
 export function createAgent(options: AgentOptions): Agent {
   const places = placesOf(options);
-  const shared = sharedOf(options);
+  const parts = sharedOf(options);
+  const { heartbeatMs } = parts.settings;
+  const { queue } = options;
+  const pulse = createPulse({
+    queue,
+    heartbeatMs,
+    databases: () => roster.all(),
+    count: () => roster.size(),
+  });
+  const shared: SharedParts = { ...parts, aloneMs: pulse.aloneMs };
   const roster = createRoster((place) => openDatabase(shared, place));
   let starting: Promise<void> | undefined;
   let stopping: Promise<void> | undefined;
   const timer = setInterval(() => {
     for (const database of roster.all()) database.tick();
+    pulse.tick();
   }, tickMs);
   timer.unref();
 
@@ -139,6 +150,7 @@ export function createAgent(options: AgentOptions): Agent {
 
   async function stopAll(deadlineMs: number): Promise<void> {
     clearInterval(timer);
+    pulse.stop();
     await roster.stop(deadlineMs);
   }
 
@@ -185,7 +197,7 @@ export function createAgent(options: AgentOptions): Agent {
   };
 }
 
-function sharedOf(options: AgentOptions): SharedParts {
+function sharedOf(options: AgentOptions): Omit<SharedParts, "aloneMs"> {
   const logger = options.logger ?? silentLogger;
   const settings = settingsOf(options);
   return {

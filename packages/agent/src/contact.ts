@@ -32,6 +32,10 @@ export interface ContactOptions {
 export interface Contact {
   /** When the host last took an envelope, by the monotonic clock. */
   lastMs(): number;
+  /** The host took a heartbeat that went with those of others. */
+  heard(): void;
+  /** Whether the last call failed. */
+  isInTrouble(): boolean;
   needsDueMs(): number;
   /** Asks for needs with the next occasion. */
   hastenNeeds(): void;
@@ -76,6 +80,11 @@ export function createContact(options: ContactOptions): Contact {
   const { queue, database, signal } = options;
   return {
     lastMs: () => state.lastMs,
+    heard() {
+      state.lastMs = performance.now();
+      contacted(state);
+    },
+    isInTrouble: () => state.troubleSinceMs !== undefined,
     needsDueMs: () => state.needsDueMs,
     hastenNeeds: () => hastenNeeds(state),
     isSilent: () => isSilent(state),

@@ -31,6 +31,8 @@ export interface SharedParts {
   readonly budget: Budget;
   readonly encodeGate: Gate;
   readonly callGate: Gate;
+  /** How long a database waits before it sends a heartbeat alone, ms. */
+  readonly aloneMs: () => number;
   /** Of companion files. */
   readonly readGate: Gate;
   /** `null`: nothing is captured, what the shadow holds is sent. */

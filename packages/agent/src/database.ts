@@ -15,6 +15,7 @@ import { stopDatabase } from "./database-stop.ts";
 import { inspectWhenDue } from "./inspect.ts";
 import { createLag } from "./lag.ts";
 import { acceptNeeds } from "./needs-answered.ts";
+import type { Pulsed } from "./pulse.ts";
 import { openReference } from "./reference.ts";
 import { readRestored } from "./restored-note.ts";
 import { createSender } from "./send.ts";
@@ -37,7 +38,7 @@ import { watchLag } from "./watch-lag.ts";
 import { createStoredWatch } from "./watch-stored.ts";
 
 /** One database at work. */
-export interface DatabaseAgent {
+export interface DatabaseAgent extends Pulsed {
   status(): DatabaseStatus;
   /** To be called about once a second. */
   tick(): void;
@@ -109,7 +110,7 @@ async function openState(
     alarms,
     now: shared.now,
     random: shared.random,
-    callGate: shared.callGate,
+    ...{ callGate: shared.callGate, aloneMs: shared.aloneMs },
     signal: abort.signal,
     chapters: () => state.chapters,
     requestBase: () => requestBase(state),
@@ -376,6 +377,7 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
       });
     },
     hasten: state.sender.hasten,
+    heartbeat: (dueMs) => (isStopped ? undefined : state.sender.heartbeat(dueMs)),
     async stop(deadlineMs) {
       if (isStopped) return;
       isStopped = true;

@@ -25,6 +25,11 @@ export interface Queue {
   readonly name: string;
   /** Returns when the envelope is durable at the host. */
   send(envelope: Uint8Array, options?: QueueCallOptions): Promise<void>;
+  /**
+   * Brings envelopes without items, of many databases, at once; the names of those databases that were not taken. `undefined`: the
+   * host does not know such a call. Optional: without it each goes by `send`.
+   */
+  beat?(envelopes: readonly Uint8Array[], options?: QueueCallOptions): Promise<readonly string[] | undefined>;
   /** Puts a large body down under its digest. One that is there already is a success. */
   stage(database: string, body: StagedBody, options?: QueueCallOptions): Promise<void>;
   /**

@@ -13,6 +13,7 @@ export interface Roster {
   /** Throws `not-found` when there is none of that name, or it is coming or going. */
   close(name: DatabaseName, deadlineMs: number): Promise<void>;
   get(name: string): DatabaseAgent | undefined;
+  size(): number;
   /** By name. */
   all(): readonly DatabaseAgent[];
   /** Stops all, those that are being opened too. They stay listed. */
@@ -61,6 +62,7 @@ export function createRoster(openDatabase: (place: DatabasePlace) => Promise<Dat
       });
     },
     get: (name) => opened.get(name as DatabaseName),
+    size: () => opened.size,
     all: () => [...opened].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, database]) => database),
     async stop(deadlineMs) {
       await Promise.allSettled(busy.values());

@@ -1,7 +1,7 @@
 // Envelopes on their way: bodies that are too large for one are staged first, and while that takes long the host hears that
 // the agent is alive.
 import { createHash } from "node:crypto";
-import { type Envelope, type EnvelopeItem, inlineBytesMax } from "@pageferry/format";
+import { type Envelope, type EnvelopeItem, encodeEnvelope, inlineBytesMax } from "@pageferry/format";
 import type { Batch, BatchItem } from "./batch.ts";
 import type { Chapter } from "./chapter.ts";
 import type { Contact } from "./contact.ts";
@@ -52,6 +52,11 @@ export function deliver(
   return withHeartbeats(state, chapter, () =>
     state.contact.deliver(() => envelopeOf(state, chapter, items), bodies),
   );
+}
+
+/** An envelope without items. */
+export function heartbeatOf(state: ItemSender, chapter: Chapter): Uint8Array {
+  return encodeEnvelope(envelopeOf(state, chapter, []));
 }
 
 function envelopeOf(state: ItemSender, chapter: Chapter, items: readonly EnvelopeItem[]): Envelope {

@@ -8,14 +8,16 @@ import {
 } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import { type Batch, type BatchOptions, batchesAgain, nextBatch } from "./batch.ts";
-import { abandon, type Chapter, historyAlarm, needsBase, newest, unsentOf } from "./chapter.ts";
+import { type Chapter, historyAlarm, needsBase, newest, unsentOf } from "./chapter.ts";
 import { type Contact, createContact } from "./contact.ts";
 import type { CursorStore } from "./cursor.ts";
 import type { Gate } from "./gate.ts";
 import type { Range } from "./healing.ts";
 import type { Lag } from "./lag.ts";
+import type { DueHeartbeat, Pulsed } from "./pulse.ts";
 import { isBodyLost, type Queue, type StagedBody } from "./queue.ts";
-import { deliver, sendItems } from "./send-items.ts";
+import { deliver, heartbeatOf, sendItems } from "./send-items.ts";
+import { headOf, isDrained } from "./send-order.ts";
 import type { ReadySnapshot, SnapshotUploads } from "./snapshot-upload.ts";
 import { createWake, type Wake } from "./wake.ts";
 
@@ -49,6 +51,8 @@ export interface SendContext {
   readonly random: () => number;
   /** What all databases share when they call the host. */
   readonly callGate: Gate;
+  /** How long to wait before a heartbeat is sent alone, ms. */
+  readonly aloneMs: () => number;
   /** Ends everything at once. */
   readonly signal: AbortSignal;
   /** Oldest first; the last is the one being captured. */
@@ -82,6 +86,8 @@ export interface Sender {
   isHalted(): boolean;
   /** The host has not answered for a while, or sending is halted: what is unsent stays unsent. */
   isAway(): boolean;
+  /** What may go with the heartbeats of others. */
+  heartbeat: Pulsed["heartbeat"];
   /** Asks the host what it stored, sooner than it would be. */
   hastenNeeds(): void;
 }
@@ -95,6 +101,8 @@ interface SendState extends SendContext {
   lastBatchMs: number;
   isBehind: boolean;
   isDraining: boolean;
+  /** There was nothing to do, and no call is under way. */
+  isIdle: boolean;
   /** The code of the alarm that stands since the host refused. */
   haltedBy: ErrorCode | undefined;
   /** Nothing is sent before; never again where a restart is needed. */
@@ -103,6 +111,9 @@ interface SendState extends SendContext {
 
 /** After a failure that has no retrying of its own, such as a full disk. */
 const afterFailureMs = 2000;
+
+/** A batch waits so long for what is still to be written to the shadow; about what a busy disk needs. */
+const flushMs = 250;
 
 /** Makes the sender of one database. */
 export function createSender(context: SendContext): Sender {
@@ -117,6 +128,7 @@ export function createSender(context: SendContext): Sender {
     lastBatchMs: Number.NEGATIVE_INFINITY,
     isBehind: false,
     isDraining: false,
+    isIdle: false,
     haltedBy: undefined,
     restUntilMs: Number.NEGATIVE_INFINITY,
   };
@@ -142,6 +154,7 @@ export function createSender(context: SendContext): Sender {
     halt: (error) => halt(state, error, Number.POSITIVE_INFINITY),
     isHalted: () => state.haltedBy !== undefined,
     isAway: () => state.haltedBy !== undefined || state.contact.isSilent(),
+    heartbeat: (dueMs) => heartbeatBefore(state, dueMs),
     hastenNeeds() {
       state.contact.hastenNeeds();
       state.wake.notify();
@@ -162,7 +175,10 @@ async function run(state: SendState): Promise<void> {
       // After a refusal only what the host took shows that it is over.
       if (isBusy || state.haltedBy === undefined) recovered(state);
       if (!isBusy && state.isDraining && isDrained(state)) return;
-      if (!isBusy) await state.wake.wait(untilDueMs(state), state.signal);
+      if (isBusy) continue;
+      state.isIdle = true;
+      await state.wake.wait(untilDueMs(state), state.signal);
+      state.isIdle = false;
     } catch (error) {
       if (state.signal.aborted) return;
       if (isPageferryError(error) && error.remedy === "retry") {
@@ -216,39 +232,14 @@ async function step(state: SendState): Promise<boolean> {
   );
 }
 
-/** The oldest chapter that is not finished. One that can never be sent is passed over, and told to its successor. */
-function headOf(state: SendState): Chapter | undefined {
-  const chapters = state.chapters();
-  const last = chapters.at(-1);
-  for (const [index, chapter] of chapters.entries()) {
-    if (chapter.cursor().isAbandoned) continue;
-    if (chapter === last) return chapter;
-    const isUploading = state.uploads.isBusy(chapter.generation);
-    if (needsBase(chapter) && !isUploading) abandon(chapter, chapters[index + 1]);
-    else if (isUploading || unsentOf(chapter).length > 0) return chapter;
-  }
-  return;
-}
-
-function isDrained(state: SendState): boolean {
-  const chapters = state.chapters();
-  return chapters.every((chapter) => {
-    const isUploading =
-      state.uploads.isBusy(chapter.generation) && !state.uploads.isRefused(chapter.generation);
-    return (
-      chapter.cursor().isAbandoned || (!isUploading && (needsBase(chapter) || unsentOf(chapter).length === 0))
-    );
-  });
-}
-
 function untilDueMs(state: SendState): number {
   const nowMs = performance.now();
   const chapter = headOf(state);
-  const dues = [nowMs + state.policy.heartbeatMs];
+  const dues = [nowMs + state.aloneMs()];
   // While it ends only a snapshot on its way is waited for, which notifies.
   if (!state.isDraining) {
     dues.push(state.contact.needsDueMs());
-    if (chapter !== undefined) dues.push(state.contact.lastMs() + state.policy.heartbeatMs);
+    if (chapter !== undefined) dues.push(state.contact.lastMs() + state.aloneMs());
     if (chapter !== undefined && !needsBase(chapter) && unsentOf(chapter).length > 0) {
       dues.push(state.lastBatchMs + state.policy.syncIntervalMs);
     }
@@ -296,6 +287,7 @@ async function sendBatch(state: SendState, chapter: Chapter): Promise<boolean> {
   const isDue = state.isDraining || performance.now() >= state.lastBatchMs + state.policy.syncIntervalMs;
   if (!isDue && !state.isBehind) return false;
   const startMs = performance.now();
+  await flushCaptured(state, chapter);
   const newestTxId = chapter.shadow.entries().at(-1)?.txId ?? null;
   const batch = await makeBatch(state, chapter);
   if (batch === undefined) {
@@ -311,6 +303,12 @@ async function sendBatch(state: SendState, chapter: Chapter): Promise<boolean> {
   chapter.recent.forget(batch.txId);
   state.onAcknowledged(chapter, batch.txId, "segment");
   return true;
+}
+
+/** What is captured and pauses before it is written goes along. A disk that refuses holds up nothing that is there. */
+async function flushCaptured(state: SendState, { shadow }: Chapter): Promise<void> {
+  if (shadow.pendingBytes() === 0) return;
+  await shadow.flush(AbortSignal.any([state.signal, AbortSignal.timeout(flushMs)]));
 }
 
 /** A shadow that cannot be read back is a hole: a snapshot closes it, and the rest goes on from there. */
@@ -356,10 +354,21 @@ async function sendAgain(state: SendState): Promise<boolean> {
 }
 
 async function sendHeartbeat(state: SendState, chapter: Chapter): Promise<boolean> {
-  const isDue = performance.now() >= state.contact.lastMs() + state.policy.heartbeatMs;
+  const isDue = performance.now() >= state.contact.lastMs() + state.aloneMs();
   if (!isDue || state.isDraining) return false;
   await deliver(state, chapter, [], []);
   return true;
+}
+
+/** A heartbeat that is due soon, while nothing else is: what is in trouble, or has to hear a refusal, sends its own. */
+function heartbeatBefore(state: SendState, dueMs: number): DueHeartbeat | undefined {
+  const { contact, policy, database } = state;
+  const isSoon = contact.lastMs() + policy.heartbeatMs <= dueMs;
+  if (!isSoon || !state.isIdle || state.isDraining || state.haltedBy !== undefined || contact.isInTrouble())
+    return;
+  const chapter = headOf(state);
+  if (chapter === undefined || chapter.cursor().epoch === null) return;
+  return { database, envelope: heartbeatOf(state, chapter), taken: contact.heard };
 }
 
 /** The begin of a generation is completed: one above the highest epoch that anyone knows. */

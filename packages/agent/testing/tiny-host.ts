@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import {
   decodeEnvelope,
+  decodeHeartbeats,
   decodeSegment,
   decodeSnapshot,
   type Envelope,
@@ -42,6 +43,8 @@ export interface TinyHost extends AsyncDisposable {
   intercept: (method: string, path: string) => OddAnswer | "lose" | undefined;
   /** Which names of objects it takes: an older host refuses what it does not know. */
   knows: (name: string) => boolean;
+  /** Whose heartbeats it takes when they come with those of others; `undefined`: it does not know such a call. */
+  takesTogether: ((database: string) => boolean) | undefined;
   /** How long an answer takes after all was read, ms. */
   delay: () => number;
   /** What is said besides what follows from the objects. */
@@ -65,6 +68,7 @@ interface HostState {
   readonly begins: Map<Generation, GenerationBegin>;
   intercept: TinyHost["intercept"];
   knows: TinyHost["knows"];
+  takesTogether: TinyHost["takesTogether"];
   delay: () => number;
   needs: TinyHost["needs"];
 }
@@ -79,6 +83,7 @@ export async function startTinyHost(port = 0): Promise<TinyHost> {
     begins: new Map(),
     intercept: () => undefined,
     knows: () => true,
+    takesTogether: () => true,
     delay: () => 0,
     needs: {},
   };
@@ -141,6 +146,9 @@ async function answerTo(state: HostState, method: string, url: string, body: Uin
     return { status: isThere ? 200 : 201 };
   }
   if (method === "POST" && url === "/v1/ingest") return ingest(state, body);
+  if (method === "POST" && url === "/v1/heartbeats" && state.takesTogether !== undefined) {
+    return heartbeats(state, body, state.takesTogether);
+  }
   if (method === "GET" && url.endsWith("/needs")) {
     return { status: 200, body: Buffer.from(await needsOf(state)).toString() };
   }
@@ -166,6 +174,15 @@ function ingest(state: HostState, body: Uint8Array): OddAnswer {
   else assert.deepEqual(envelope.begin, begin);
   state.envelopes.push(envelope);
   return { status: 202 };
+}
+
+function heartbeats(state: HostState, body: Uint8Array, takes: (database: string) => boolean): OddAnswer {
+  const refused: string[] = [];
+  for (const { bytes, envelope } of decodeHeartbeats(body)) {
+    if (takes(envelope.database)) ingest(state, bytes);
+    else refused.push(envelope.database);
+  }
+  return { status: 200, body: JSON.stringify({ refused }) };
 }
 
 /** The same name always holds the same transactions and states, be the bytes as they may. */

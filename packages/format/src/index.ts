@@ -176,6 +176,7 @@ export {
   parseGenerationJson,
 } from "./generation-json.ts";
 export { giveBack } from "./give-back.ts";
+export { decodeHeartbeats, encodeHeartbeats } from "./heartbeats.ts";
 export {
   bucketStagedBytesMax,
   companionBytesMax,
@@ -183,6 +184,8 @@ export {
   companionsMax,
   companionsObjectBytesMax,
   envelopeBytesMax,
+  heartbeatsBytesMax,
+  heartbeatsMax,
   inlineBytesMax,
   packBytesMax,
   segmentBytesMax,

@@ -68,6 +68,12 @@ export const envelopeItemsMax = 4096;
 /** An envelope over HTTP: many inline items, each up to `inlineBytesMax`, in one request. */
 export const envelopeBytesMax = 32 * 1024 * 1024;
 
+/** Heartbeats of one request: a thousand idle databases are two. */
+export const heartbeatsMax = 1000;
+
+/** These, each with a host's name of 255 bytes. */
+export const heartbeatsBytesMax = 1024 * 1024;
+
 /** S3 keys, the narrowest of our stores, hold 1,024 bytes. */
 export const nameBytesMax = 1024;
 

@@ -115,6 +115,7 @@ async function codeOf(answer: Response): Promise<string> {
 /** What each route asks for, said once more, by hand. */
 const expected: Readonly<Record<string, readonly Scope[]>> = {
   "POST /v1/ingest": ["ingest"],
+  "POST /v1/heartbeats": ["ingest"],
   "PUT /v1/stage/:digest": ["ingest"],
   "GET /v1/stage/:digest/place": ["ingest"],
   "GET /v1/databases": ["read"],

@@ -52,6 +52,7 @@ const openRoutes: ReadonlySet<string> = new Set([
 /** Every other route, as it is declared. Who may restore may also see what there is to restore. */
 const rules: Readonly<Record<string, Rule>> = {
   "POST /v1/ingest": { scopes: ["ingest"], database: "inside" },
+  "POST /v1/heartbeats": { scopes: ["ingest"], database: "inside" },
   "PUT /v1/stage/:digest": { scopes: ["ingest"], database: "query" },
   "GET /v1/stage/:digest/place": { scopes: ["ingest"], database: "query" },
   [`GET ${database}/needs`]: { scopes: ["needs"], database: "path" },

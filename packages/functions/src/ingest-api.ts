@@ -2,15 +2,17 @@
 
 import {
   type DatabaseName,
+  decodeHeartbeats,
   envelopeBytesMax,
   formatNeeds,
+  heartbeatsBytesMax,
   type Needs,
   PageferryError,
   parseDatabaseName,
 } from "@pageferry/format";
-import type { Hono } from "hono";
+import type { Context, Hono } from "hono";
 import { grantOfCall } from "./access.ts";
-import { ingestRoute, needsRoute, stagePlaceRoute, stageRoute } from "./ingest-schema.ts";
+import { heartbeatsRoute, ingestRoute, needsRoute, stagePlaceRoute, stageRoute } from "./ingest-schema.ts";
 import { formatTime } from "./replica-state.ts";
 import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
 import { requireDatabase } from "./scopes.ts";
@@ -38,17 +40,22 @@ export interface IngestApiOptions {
 export function addIngestRoutes(app: Hono, options: IngestApiOptions): void {
   const bodies = createBodyReader();
   addRoute(app, ingestRoute, async ({ context }) => {
-    const type = context.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
-    if (type !== "application/cbor") {
-      throw new PageferryError(
-        "unsupported-media",
-        `content-type is ${type?.slice(0, 100) ?? "absent"}, application/cbor is expected`,
-      );
-    }
+    requireCbor(context);
     const grant = grantOfCall(context);
     const mayAdd = (database: DatabaseName) => requireDatabase(grant, database);
     await options.ingest(await bodies.read(context, envelopeBytesMax), mayAdd);
     return context.body(null, 202);
+  });
+  addRoute(app, heartbeatsRoute, async ({ context }) => {
+    requireCbor(context);
+    const grant = grantOfCall(context);
+    const mayAdd = (database: DatabaseName) => requireDatabase(grant, database);
+    const refused: string[] = [];
+    for (const { bytes, envelope } of decodeHeartbeats(await bodies.read(context, heartbeatsBytesMax))) {
+      // Its sender asks again alone: why is told there.
+      await options.ingest(bytes, mayAdd).catch(() => refused.push(envelope.database));
+    }
+    return { refused };
   });
   addRoute(app, stageRoute, async ({ context, query: { database } }) => {
     const size = declaredLength(context);
@@ -69,4 +76,13 @@ export function addIngestRoutes(app: Hono, options: IngestApiOptions): void {
     const headers = { "content-type": "application/json", "cache-control": "no-store" };
     return new Response(Buffer.from(formatNeeds(needs)), { headers });
   });
+}
+
+function requireCbor(context: Context): void {
+  const type = context.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
+  if (type === "application/cbor") return;
+  throw new PageferryError(
+    "unsupported-media",
+    `content-type is ${type?.slice(0, 100) ?? "absent"}, application/cbor is expected`,
+  );
 }

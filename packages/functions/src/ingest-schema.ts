@@ -14,6 +14,25 @@ export const ingestRoute = route({
   errors: ["bad-name", "corrupt", "unsupported-version", "too-large", "conflict", "fork", "disk-full"],
 });
 
+export const heartbeatsRoute = route({
+  ...{ method: "post", path: "/v1/heartbeats", tag: "agent" },
+  summary: "Take the heartbeats of many databases",
+  description:
+    "Of those that are not taken the agent sends the envelope alone, and is then told why. An agent asks only where it has many databases.",
+  body: {
+    type: "application/cbor",
+    description: "At most 1,000 envelopes without items, 1 MiB: docs/format.md#envelope.",
+  },
+  answers: {
+    200: z.object({
+      refused: z
+        .array(z.string())
+        .meta({ description: "Databases whose envelope was not taken; all others were." }),
+    }),
+  },
+  errors: ["corrupt", "unsupported-version", "too-large"],
+});
+
 export const stageRoute = route({
   ...{ method: "put", path: "/v1/stage/:digest", tag: "agent" },
   summary: "Take a large body, which an envelope will name by its digest",

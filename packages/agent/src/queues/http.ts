@@ -1,6 +1,7 @@
 // The host over HTTP (docs/operations.md#http). Statuses become codes here and nowhere else.
 import {
   type ErrorCode,
+  encodeHeartbeats,
   errorTable,
   isPageferryError,
   type Needs,
@@ -40,6 +41,9 @@ const problemBytesMax = 64 * 1024;
 /** What `needs` may answer: some hundred generations with as many holes each. */
 const needsBytesMax = 4 * 1024 * 1024;
 
+/** What is said of a thousand heartbeats: at most all their names. */
+const beatBytesMax = 128 * 1024;
+
 /** What a staged body may at most be waited for without a sign of it. */
 const unseenMsMost = 4 * 3_600_000;
 
@@ -75,6 +79,22 @@ export function createHttpQueue(options: HttpQueueOptions): Queue {
         unseenMsMax: unseenMs,
         answerBytesMax: problemBytesMax,
       });
+    },
+    async beat(envelopes, { signal }: QueueCallOptions = {}) {
+      const answer = await call({
+        method: "POST",
+        path: "/v1/heartbeats",
+        expected: [200],
+        headers: { "content-type": "application/cbor" },
+        body: encodeHeartbeats(envelopes),
+        signal,
+        stallMs: timeoutMs,
+        unseenMsMax: unseenMs,
+        answerBytesMax: beatBytesMax,
+      }).catch((error: unknown) => {
+        if (!isPageferryError(error, "not-found")) throw error;
+      });
+      return answer === undefined ? undefined : refusedOf(answer, `${name}: POST /v1/heartbeats`);
     },
     stage: (database, body, { signal }: QueueCallOptions = {}) => stage(database, body, signal),
     async needs(database: string, { signal }: QueueCallOptions = {}) {
@@ -319,4 +339,15 @@ function needsOf(answer: Uint8Array, what: string): Needs {
     }
     throw new PageferryError("unavailable", `${what}: ${cause.message}`, { cause });
   }
+}
+
+/** A proxy's page instead of the answer passes. */
+function refusedOf(answer: Uint8Array, what: string): readonly string[] {
+  try {
+    const { refused } = JSON.parse(Buffer.from(answer).toString("utf8")) as { readonly refused?: unknown };
+    if (Array.isArray(refused)) return refused.filter((name) => typeof name === "string");
+  } catch (cause) {
+    throw new PageferryError("unavailable", `${what}: the answer is no JSON`, { cause });
+  }
+  throw new PageferryError("unavailable", `${what}: the answer says nothing of what was refused`);
 }

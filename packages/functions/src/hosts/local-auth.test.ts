@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseDatabaseName } from "@pageferry/format";
+import { encodeHeartbeats, parseDatabaseName } from "@pageferry/format";
 import { historyOf } from "../../testing/history.ts";
 import { createToken, revokeToken } from "../token-files.ts";
 import { type LocalHost, localHost } from "./local.ts";
@@ -14,6 +14,8 @@ import { type LocalHost, localHost } from "./local.ts";
 const history = historyOf("a1");
 const envelopeOf = (database: string) =>
   history.envelope([history.snapshot(4), history.segment(4, 5)], { database: parseDatabaseName(database) });
+
+const heartbeatOf = (database: string) => history.envelope([], { database: parseDatabaseName(database) });
 
 async function start(t: TestContext) {
   const dataDir = await mkdtemp(join(tmpdir(), "pageferry-auth-"));
@@ -73,6 +75,9 @@ suite("a host with tokens of several", () => {
     assert.equal((await call("POST", "/v1/ingest", envelopeOf("other"))).status, 403);
     assert.equal((await call("PUT", `/v1/stage/${digest}?database=other`, body)).status, 403);
     assert.equal((await call("GET", "/v1/databases/other/needs")).status, 403);
+    const beats = encodeHeartbeats([heartbeatOf("app"), heartbeatOf("other")]);
+    const beaten = await call("POST", "/v1/heartbeats", beats);
+    assert.deepEqual([beaten.status, await beaten.json()], [200, { refused: ["other"] }]);
     for (const path of ["", "/points", "/manifest", `/objects/${history.segment(4, 5).name}`])
       assert.equal((await call("GET", `/v1/databases/app${path}`)).status, 403, path);
     assert.equal((await call("GET", "/v1/databases")).status, 403);
