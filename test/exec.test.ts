@@ -1,6 +1,7 @@
 // `--exec`: the application as a child of the agent, with real processes and a real bbolt writer.
 import assert from "node:assert/strict";
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
+import { getPriority } from "node:os";
 import { suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { newestStored, readGenerations } from "./archive.ts";
@@ -41,7 +42,27 @@ function up(path: string, dataDir: string, exec: string, ...more: readonly strin
 const lineOf = async (running: RunningProcess, event: string): Promise<WriterLine> =>
   JSON.parse(await running.line(new RegExp(`"event":"${event}"`)));
 
+/** The priority of each thread of a process; 0 is that of one that said nothing about it. */
+async function prioritiesOf(pid: number): Promise<readonly number[]> {
+  return (await readdir(`/proc/${pid}/task`)).map((thread) => getPriority(Number(thread)));
+}
+
 suite("the application of --exec", () => {
+  test("has the processor before us: all our threads give way to it", async () => {
+    await using directory = await temporaryDirectory();
+    const path = directory.file("app.db");
+    await runWriter({ path, count: 5 });
+    await using running = up(path, directory.file("data"), teller("USR2"));
+    const child = await running.childPid();
+    await until("all give way", async () =>
+      (await prioritiesOf(running.pid)).every((priority) => priority === 5),
+    );
+
+    assert.deepEqual(await prioritiesOf(child), [0]);
+    process.kill(child, "SIGUSR2");
+    assert.equal((await running.ended).code, 7);
+  });
+
   test("is told of SIGTERM, and every commit that it made until its end is stored", async () => {
     await using directory = await temporaryDirectory();
     const path = directory.file("app.db");

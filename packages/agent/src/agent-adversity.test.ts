@@ -226,6 +226,7 @@ async function shadowIn(directory: string, granularity: Granularity): Promise<Sh
     granularity,
     source: "bolt-file",
     compression: defaultCompression,
+    paceMs: 0,
     onDurable: () => {},
     onLost: (_, error) => assert.fail(String(error)),
     onTrouble: (error) => assert.fail(String(error)),

@@ -37,6 +37,7 @@ export interface ChapterOptions {
   readonly directory: string;
   readonly cursor: CursorStore;
   readonly granularity: Granularity;
+  readonly paceMs: number;
   /** How the shadow compresses. */
   readonly shadowCompression: CompressionConfig;
   readonly budget: Budget;
@@ -62,6 +63,7 @@ export async function openChapter(options: ChapterOptions): Promise<Chapter> {
     granularity: options.granularity,
     source: options.sourceKind,
     compression: options.shadowCompression,
+    paceMs: options.paceMs,
     fileBytesMax: options.fileBytesMax,
     onDurable(ranges) {
       for (const range of ranges) held.recent?.add(range);

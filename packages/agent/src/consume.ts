@@ -6,7 +6,7 @@ import type { Cursor } from "./cursor.ts";
 import type { DatabaseState } from "./database-state.ts";
 import { beginGeneration } from "./generation.ts";
 import { forgetRestored } from "./restored-note.ts";
-import { shadowCompression } from "./settings.ts";
+import { shadowCompression, shadowPaceMs } from "./settings.ts";
 import { untilRoom } from "./shadow-room.ts";
 import type { BaseEvent, BeginEvent, CaptureEvent, DeltaEvent } from "./sources/capture-event.ts";
 import {
@@ -32,6 +32,7 @@ export function openChapterOf(state: DatabaseState, generation: Chapter["generat
     alarms,
     granularity: shared.settings.granularity,
     shadowCompression: shadowCompression(shared.settings),
+    paceMs: shadowPaceMs(shared.settings),
     budget: shared.budget,
     onDurable(txId, bytes) {
       state.bytesSinceCheckpoint += bytes;

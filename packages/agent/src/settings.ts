@@ -65,6 +65,17 @@ export const defaultSettings: AgentSettings = {
 };
 
 /**
+ * How long a shadow pauses between two writes while commits come, ms: what is only sent once a second need not be fsynced two hundred times
+ * meanwhile. What is sent is flushed first, so that nothing is sent later for it.
+ */
+export function shadowPaceMs({ syncIntervalMs }: AgentSettings): number {
+  return Math.min(shadowPaceMsMax, syncIntervalMs / 20);
+}
+
+/** What a machine that loses its power loses, of what its application thought durable and no host has, beside what is on its way. */
+const shadowPaceMsMax = 50;
+
+/**
  * What waits in the shadow to be merged is compressed as fast as can be, and again as configured when it is sent. What is
  * sent as it is kept is compressed once.
  */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { defaultCompression, type TxId, txId } from "@pageferry/format";
 import fc from "fast-check";
 import { temporary, until } from "../testing/agent-bench.ts";
@@ -51,6 +52,7 @@ async function opened(
     granularity,
     source: "bolt-file",
     compression: defaultCompression,
+    paceMs: 0,
     onDurable: (ranges) => durable.push(...ranges.map(({ part }) => Number(part.txId))),
     onLost: (part) => troubles.push(part),
     onTrouble: (error) => troubles.push(error),
@@ -64,6 +66,42 @@ function rangesOf(shadow: Shadow): [number, number][] {
 }
 
 suite("the shadow", () => {
+  test("pauses between two writes, and what comes meanwhile shares the next", async () => {
+    await using directory = await temporary();
+    await using one = await opened(directory.path, "interval", { paceMs: 100_000 });
+
+    await one.shadow.append(partOf(2, [4]));
+    await until("the first is written at once", () => one.durable.length === 1);
+    await one.shadow.append(partOf(3, [6]));
+    await one.shadow.append(partOf(4, [8]));
+    await sleep(50);
+    assert.deepEqual(one.durable, [2]);
+    assert.ok(one.shadow.pendingBytes() > 0);
+    await one.shadow.flush();
+
+    assert.deepEqual(rangesOf(one.shadow), [
+      [1, 2],
+      [2, 4],
+    ]);
+  });
+
+  test("does not pause while much waits, and ends in a pause", async () => {
+    await using directory = await temporary();
+    const one = await opened(directory.path, "transaction", { paceMs: 100_000 });
+
+    await one.shadow.append(partOf(2, [4]));
+    await until("the first", () => one.durable.length === 1);
+    for (let id = 3; id < 40; id += 1) await one.shadow.append(partOf(id, [id * 2]));
+    await until("all but a few", () => one.durable.length > 30);
+    await one.shadow.append(partOf(40, [8]));
+    await one.shadow.flush();
+    assert.equal(one.durable.at(-1), 40);
+    await one.shadow.append(partOf(41, [8]));
+    await one.shadow.close();
+
+    assert.equal(one.durable.at(-1), 40, "what nobody flushed is given up, and close does not wait");
+  });
+
   test("makes each delta durable by itself with granularity transaction", async () => {
     await using directory = await temporary();
     await using one = await opened(directory.path, "transaction");

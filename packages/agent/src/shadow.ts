@@ -1,10 +1,11 @@
-// The shadow of one generation: what was captured becomes durable here before it is sent. An append is fsynced at once when
-// no fsync is running; what arrives meanwhile shares the next, merged into one record with granularity `interval`.
+// The shadow of one generation: what was captured becomes durable here before it is sent. An append is written and fsynced at once after a pause
+// without one; what arrives meanwhile shares the next, merged into one record with granularity `interval`.
 import type { CompressionConfig, TxId } from "@pageferry/format";
 import { createRangeMerge, type RangeMerge, type RangePart } from "./range-merge.ts";
 import { encodeRange, type SegmentSource } from "./range-segment.ts";
 import type { LogEntry } from "./shadow-file.ts";
 import { type NewRecord, openShadowLog, type ShadowLogOptions } from "./shadow-log.ts";
+import { createPace, type Pace } from "./shadow-pace.ts";
 import { encodeRecord } from "./shadow-record.ts";
 import { createWake } from "./wake.ts";
 
@@ -24,6 +25,8 @@ export interface ShadowOptions extends ShadowLogOptions {
   readonly source: SegmentSource;
   /** How segments are compressed here; with `transaction` they are sent like this. */
   readonly compression: CompressionConfig;
+  /** From the end of a write to the next, ms; whoever flushes does not wait for it. */
+  readonly paceMs: number;
   /** Called after each fsync, in order. */
   readonly onDurable: (ranges: readonly DurableRange[]) => void;
   /** A range that cannot be encoded, such as one over the bounds of a segment: only a snapshot can stand for it. */
@@ -60,6 +63,9 @@ const pendingBytesMax = 32 * 1024 * 1024;
 /** Between attempts to write to a full disk. */
 const retryMs = 1000;
 
+/** With so much waiting the next write is not put off. */
+const hurriedBytes = pendingBytesMax / 4;
+
 /** Segments encoded at a time; each has its pages in memory twice meanwhile. */
 const encodedAtATime = 8;
 
@@ -73,6 +79,7 @@ interface ShadowState {
   readonly options: ShadowOptions;
   readonly merge: RangeMerge;
   readonly closed: AbortController;
+  readonly pace: Pace;
   /** Deltas taken, and how many of them are done with. */
   taken: number;
   done: number;
@@ -96,6 +103,7 @@ export async function openShadow(options: ShadowOptions): Promise<Shadow> {
     options,
     merge: createRangeMerge({ isShortLived: true }),
     closed: new AbortController(),
+    pace: createPace(options.paceMs),
     taken: 0,
     done: 0,
     merged: 0,
@@ -114,6 +122,7 @@ export async function openShadow(options: ShadowOptions): Promise<Shadow> {
     async append(part) {
       take(state, part);
       state.writing ??= writeAll(state, write);
+      if (state.queue.length >= encodedAtATime || pendingBytes(state) >= hurriedBytes) state.pace.hurry();
       while (pendingBytes(state) > pendingBytesMax && !state.closed.signal.aborted) {
         await state.writing;
       }
@@ -146,6 +155,7 @@ async function flush(state: ShadowState, signal?: AbortSignal): Promise<boolean>
   const target = state.taken;
   const ends = AbortSignal.any([state.closed.signal, ...(signal === undefined ? [] : [signal])]);
   while (state.done < target && !ends.aborted) {
+    state.pace.hurry();
     const { promise, resolve } = Promise.withResolvers<void>();
     const wake = () => resolve();
     state.progress.add(wake);
@@ -212,6 +222,7 @@ async function writeAll(state: ShadowState, write: Write): Promise<void> {
     // Whoever appended is not made to wait for the encoding of what it appended.
     await Promise.resolve();
     while (!state.closed.signal.aborted) {
+      if (state.queue.length < encodedAtATime) await state.pace.wait(state.closed.signal);
       const next = nextWaiting(state);
       if (next.length === 0) return;
       const isDone = await writeUntilDone(
@@ -219,6 +230,7 @@ async function writeAll(state: ShadowState, write: Write): Promise<void> {
         next.map(({ part }) => part),
         write,
       );
+      state.pace.wrote();
       if (isDone) state.done += next.reduce((sum, { deltas }) => sum + deltas, 0);
       for (const wake of state.progress) wake();
     }

@@ -9,6 +9,8 @@ import type { Io } from "./io.ts";
 export interface ApplicationOptions {
   /** From the first signal that asks it to end until SIGKILL. Absent: it takes the time that it takes. */
   readonly killAfterMs?: number | undefined;
+  /** Called when it has begun, with what this process was until then. */
+  readonly onBegun?: () => void;
 }
 
 /** Whoever runs a program that is not there, or may not be run, gets these from a shell. */
@@ -27,7 +29,7 @@ const ownSecrets = ["PAGEFERRY_TOKEN", "PAGEFERRY_RESTORE_TOKEN"];
 export async function runApplication(
   [file = "", ...args]: readonly string[],
   io: Io,
-  { killAfterMs }: ApplicationOptions = {},
+  { killAfterMs, onBegun }: ApplicationOptions = {},
 ): Promise<number> {
   const env = Object.fromEntries(Object.entries(io.env).filter(([name]) => !ownSecrets.includes(name)));
   const { promise: ended, resolve } = Promise.withResolvers<number>();
@@ -42,6 +44,7 @@ export async function runApplication(
   });
   // Only now: a child that has begun may already be the reason for a signal, and one that nobody takes ends this process.
   const child = spawn(file, args, { stdio: "inherit", env });
+  onBegun?.();
   child.once("error", (error: NodeJS.ErrnoException) => {
     // Also what a signal to a child that has just ended comes to.
     if (child.pid !== undefined) return;
