@@ -10,7 +10,7 @@ import {
 } from "@pageferry/format";
 import { type Chapter, historyAlarm, inspectShadow, lostHint, unsentOf } from "./chapter.ts";
 import type { Range } from "./healing.ts";
-import { createRangeMerge, type RangePart } from "./range-merge.ts";
+import { createRangeMerge, giveBackPages, type RangePart } from "./range-merge.ts";
 import { decodeRange, encodeRange } from "./range-segment.ts";
 import type { Granularity } from "./shadow.ts";
 import { type LogEntry, readLogEntry } from "./shadow-file.ts";
@@ -136,6 +136,7 @@ async function batchMerged(
 
 async function mergedBatch(chapter: Chapter, range: RangePart, options: BatchOptions): Promise<Batch> {
   const bytes = await encodeRange(range, chapter.sourceKind, options.compression);
+  giveBackPages(range);
   return { items: [{ name: nameOf(chapter.generation, range), bytes }], txId: range.txId };
 }
 

@@ -1,6 +1,6 @@
 // Captured transactions folded into one range (parentTxId, txId]: the newest of every page that is still live at its end.
 // A page that a later transaction of the range freed is left out: no restore of a state at or after the end reads it.
-import type { StateHash, TxId } from "@pageferry/format";
+import { giveBack, type StateHash, type TxId } from "@pageferry/format";
 import type { CapturedFrame } from "./sources/capture-event.ts";
 
 /** What can be folded in: a captured delta, a shadow record that was decoded, or another range. */
@@ -49,6 +49,13 @@ function takeSlab(byteCount: number, isShortLived: boolean): Uint8Array {
 
 function giveSlab(slab: Uint8Array): void {
   if (slab.length === slabBytes && spareSlabs.length < spareSlabsMax) spareSlabs.push(slab);
+  else giveBack(slab);
+}
+
+/** Gives the memory of a range's pages back, where it is `range()`'s own and nobody needs them any more. */
+export function giveBackPages({ frames }: Pick<RangePart, "frames">): void {
+  const [first] = frames;
+  if (first !== undefined) giveBack(first.data);
 }
 
 interface MergeState {

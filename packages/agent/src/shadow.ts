@@ -1,7 +1,7 @@
 // The shadow of one generation: what was captured becomes durable here before it is sent. An append is written and fsynced at once after a pause
 // without one; what arrives meanwhile shares the next, merged into one record with granularity `interval`.
 import type { CompressionConfig, TxId } from "@pageferry/format";
-import { createRangeMerge, type RangeMerge, type RangePart } from "./range-merge.ts";
+import { createRangeMerge, giveBackPages, type RangeMerge, type RangePart } from "./range-merge.ts";
 import { encodeRange, type SegmentSource } from "./range-segment.ts";
 import type { LogEntry } from "./shadow-file.ts";
 import { type NewRecord, openShadowLog, type ShadowLogOptions } from "./shadow-log.ts";
@@ -27,7 +27,7 @@ export interface ShadowOptions extends ShadowLogOptions {
   readonly compression: CompressionConfig;
   /** From the end of a write to the next, ms; whoever flushes does not wait for it. */
   readonly paceMs: number;
-  /** Called after each fsync, in order. */
+  /** Called after each fsync, in order. The pages are gone when it has returned. */
   readonly onDurable: (ranges: readonly DurableRange[]) => void;
   /** A range that cannot be encoded, such as one over the bounds of a segment: only a snapshot can stand for it. */
   readonly onLost: (part: RangePart, error: unknown) => void;
@@ -262,6 +262,7 @@ async function writeUntilDone(
       await write(records);
       if (isInTrouble) state.options.onTrouble(undefined);
       state.options.onDurable(ranges);
+      for (const part of parts) giveBackPages(part);
       return true;
     } catch (error) {
       isInTrouble = true;

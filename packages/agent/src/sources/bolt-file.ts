@@ -146,6 +146,7 @@ async function* eventsOf(inbox: Inbox, abandon: () => void): AsyncGenerator<Capt
       yield next.event;
       // Asked for the next: the consumer is done with this one.
       Atomics.add(inbox.consumedKib, 0, next.kib);
+      handBack(next.event);
       continue;
     }
     if (inbox.isEnded) return;
@@ -153,6 +154,14 @@ async function* eventsOf(inbox: Inbox, abandon: () => void): AsyncGenerator<Capt
     inbox.notify = resolve;
     await promise;
     inbox.notify = undefined;
+  }
+}
+
+/** Left to the collector, the pages of some hundred commits are a collection of everything; they came from another thread, and are ours alone. */
+function handBack(event: CaptureEvent): void {
+  if (event.type !== "delta") return;
+  for (const { buffer } of event.frames.map(({ data }) => data)) {
+    if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
   }
 }
 
