@@ -8,4 +8,6 @@ import { setFlagsFromString } from "node:v8";
  */
 export function keepHeapSmall(): void {
   setFlagsFromString("--semi-space-growth-factor=1");
+  // What a start needed for a moment is not kept: with a thousand databases that is a fifth of the memory.
+  setFlagsFromString("--optimize-for-size");
 }

@@ -35,7 +35,7 @@ const share: HostShare = {
   checkImage: createImageChecks(),
   keepLinks: createLinkKeeper(clockMs),
   clockMs,
-  sleepMs: () => Math.min(sleepMsMax, sources.size * lookMs),
+  sleepMs: () => Math.max(sleepMs, Math.min(sleepMsMax, sources.size * lookMs)),
   report: (report: WorkerReport, transfer) => port.postMessage(report, transfer),
   wake: wake.notify,
 };

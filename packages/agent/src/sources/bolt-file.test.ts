@@ -17,7 +17,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { encodeMetaPage } from "@pageferry/format";
 import { readPageTable, rollForward, writePageTable } from "../page-table-file.ts";
 import { openBoltFileSource } from "./bolt-file.ts";
-import type { BoltFileSourceOptions, CaptureEvent, CaptureSource } from "./capture-event.ts";
+import type { BoltFileSourceOptions, CaptureEvent, CaptureSource, DeltaEvent } from "./capture-event.ts";
 import { createConsumer } from "./simulated-consumer.ts";
 import { recordedHistory } from "./simulated-file.ts";
 
@@ -51,6 +51,11 @@ interface Cleanup {
   after(undo: () => void): void;
 }
 
+/** As a shadow would keep it: the memory of the frames is handed back when the next event is asked for. */
+function copyOf(delta: DeltaEvent): DeltaEvent {
+  return { ...delta, frames: delta.frames.map((frame) => ({ ...frame, data: frame.data.slice() })) };
+}
+
 /** A source whose events are held against the truth. */
 function follow(context: Cleanup, options: Omit<BoltFileSourceOptions, "now">, adopt?: number) {
   const consumer = createConsumer(history);
@@ -60,7 +65,7 @@ function follow(context: Cleanup, options: Omit<BoltFileSourceOptions, "now">, a
   context.after(() => source.stop({ deadlineMs: 0 }));
   const done = (async () => {
     for await (const event of source.events) {
-      events.push(event);
+      events.push(event.type === "delta" ? copyOf(event) : event);
       if (event.type === "base") {
         const image = consumer.createImage();
         image.bytes = new Uint8Array(readFileSync(event.imagePath));
@@ -120,7 +125,6 @@ suite("a bolt file as a source", () => {
     first.source.checkpoint(tablePath);
     await first.until("a checkpoint", () => first.events.some(({ type }) => type === "checkpoint"));
     const kept = first.events.length;
-    // The frames are kept by this consumer, as a shadow would.
     await writer.commit(2, 20, 2);
     await first.reach(20);
     first.source.stop();

@@ -33,8 +33,8 @@ const inFlightKibMax = 16 * 1024;
 const asleepMs = 50;
 /** What is still ending is looked at again after this. */
 const endLookMs = 20;
-/** Sleepers wake together at multiples of this, so that a thousand of them do not wake the thread a thousand times. */
-const wakeEveryMs = 100;
+/** Sleepers wake together, so many times in the longest sleep, so that a thousand of them do not wake the thread a thousand times. */
+const wakesASleep = 10;
 
 /** What all sources of a worker share. */
 export interface HostShare {
@@ -43,7 +43,7 @@ export interface HostShare {
   readonly checkImage: CheckImage;
   readonly keepLinks: KeepLinks;
   readonly clockMs: () => number;
-  /** How long a source sleeps whose changes are told to it, ms. */
+  /** How long a source sleeps whose changes are told to it, ms; the more there are, the longer. */
   readonly sleepMs: () => number;
   report(report: WorkerReport, transfer: ArrayBuffer[]): void;
   /** Ends the sleep of the loop. */
@@ -214,6 +214,7 @@ function step(held: Held): boolean {
   restTailer(tailer);
   const isWatched = held.watcher !== undefined;
   if (!isWatched) watchFile(held);
+  const wakeEveryMs = share.sleepMs() / wakesASleep;
   const laterMs = Math.ceil((clockMs + sleepOf(held, waitMs)) / wakeEveryMs) * wakeEveryMs;
   held.dueMs = isWatched || held.watcher === undefined ? laterMs : clockMs;
   if (held.stopAtMs !== undefined) held.dueMs = Math.min(held.dueMs, held.stopAtMs);
