@@ -21,6 +21,8 @@ export interface AwayScenario {
   /** How many points of those that are claimed are restored, beside the newest. */
   readonly restores: number;
   readonly seed?: number;
+  /** The host stays away until this was told. */
+  readonly untilAlarm?: string;
 }
 
 export interface AwayReport {
@@ -113,6 +115,8 @@ export async function runAwayDay(scenario: AwayScenario): Promise<AwayReport> {
     await look();
     return Number(agent.status().databases[0]?.shadowedTxId) === last;
   });
+  const { untilAlarm } = scenario;
+  if (untilAlarm !== undefined) await until(`the alarm ${untilAlarm}`, () => alarms.has(untilAlarm));
   const [hoursAway, sentBefore, backMs] = [(now() - begunMs) / 3_600_000, proxy.sentBytes, performance.now()];
 
   proxy.away = false;

@@ -44,6 +44,7 @@ suite("a host that was away for a day", () => {
       rate: 1500,
       shadowBytesMax: mb,
       restores: 10,
+      untilAlarm: "gap",
       application,
     });
     t.diagnostic(JSON.stringify(report));
