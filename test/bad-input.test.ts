@@ -145,7 +145,8 @@ suite("restore", () => {
   test("refuses a segment of another page size, although it is sound by itself", async () => {
     await using directory = await temporaryDirectory();
     const root = await makeReplica(directory, 4);
-    const last = (await listRanges(root)).at(-1);
+    // On a busy machine some come as a pack.
+    const last = (await listRanges(root)).findLast(({ name }) => name.endsWith(".segment.cbor"));
     assert.ok(last !== undefined);
     const object = `${root}/${last.generation}/segments/${last.name}`;
     const { header, pages } = decodeSegment(new Uint8Array(await readFile(object)));
