@@ -183,6 +183,7 @@ export {
   companionsMax,
   companionsObjectBytesMax,
   envelopeBytesMax,
+  envelopeItemsMax,
   inlineBytesMax,
   packBytesMax,
   segmentBytesMax,

@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { chmod, mkdir, rename, rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
+import fs, {
+  chmod,
+  mkdir,
+  readdir,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
@@ -190,6 +201,54 @@ suite("companion files", () => {
     await writeFile(at("tls/big.pem"), "fits");
     await until("all of it", () => count(host) === 2);
     await until("no alarm", () => alarmCodes(bench).length === 0);
+  });
+
+  test("that could not be read for a moment are read again, though nothing about them changed", async (t) => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const path = join(directory.path, "key");
+    await writeFile(path, "secret");
+    // What was changed within a second is read again anyway.
+    await setTimeout(1200);
+    const { open } = fs;
+    const failing = t.mock.method(fs, "open", (name: string, ...more: unknown[]) => {
+      if (name !== path) return Reflect.apply(open, fs, [name, ...more]);
+      return Promise.reject(Object.assign(new Error("too many open files"), { code: "EMFILE" }));
+    });
+    syncBuiltinESMExports();
+    await using bench = await startFor(host, directory.path);
+    await until("a version without it", () => count(host) === 1);
+    await until("an alarm", () => alarmCodes(bench).includes("unauthorized"));
+
+    failing.mock.restore();
+    syncBuiltinESMExports();
+    await until("one with it", () => count(host) === 2);
+    await until("no alarm", () => alarmCodes(bench).length === 0);
+
+    assert.deepEqual((await versionsAt(host)).map(textsOf), [{}, { key: "secret" }]);
+  });
+
+  test("whose version the disk lost before it was sent are sent as they are now", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const path = join(directory.path, "key");
+    await writeFile(path, "0");
+    const file = movableFile();
+    await using bench = await startFor(host, directory.path, { file });
+    const told: string[] = [];
+    bench.agent.on("alarm", ({ alarm }) => void told.push(alarm.code));
+    await until("the first", () => count(host) === 1);
+    host.intercept = () => ({ status: 503, body: "{}" });
+    await writeFile(path, "1");
+    const outbox = join(directory.path, "shadow/app/files");
+    const waiting = async () => (await readdir(outbox)).filter((name) => name.endsWith(".envelope"));
+    while ((await waiting()).length === 0) await setTimeout(5);
+    for (const name of await waiting()) await writeFile(join(outbox, name), "broken");
+    host.intercept = () => undefined;
+    await until("the second", () => count(host) === 2);
+
+    assert.deepEqual((await versionsAt(host)).map(textsOf), [{ key: "0" }, { key: "1" }]);
+    assert.ok(told.includes("corrupt"), told.join());
   });
 
   test("of several hundred KiB go as a staged body, and come whole", async () => {

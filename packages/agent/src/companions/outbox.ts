@@ -6,6 +6,7 @@ import {
   decodeEnvelope,
   type Envelope,
   encodeEnvelope,
+  envelopeItemsMax,
   type Generation,
   isPageferryError,
   parseGeneration,
@@ -55,16 +56,28 @@ export interface Outbox {
   isEmpty(): boolean;
   /** Puts an envelope with one version in, durably, and notes its set. Returns how many older ones were given up for it. */
   put(envelope: Envelope, noted: Noted): Promise<number>;
-  /** The oldest of one generation, in order; at most `bytesMax`, but one. A file that is no envelope is removed. */
+  /**
+   * The oldest of one generation, in order; at most `bytesMax`, but one, and no more than an envelope may bring. A file that is no envelope
+   * is removed; if it held the set that was noted, none is known any more.
+   */
   oldest(bytesMax: number): Promise<readonly Entry[]>;
   remove(entries: readonly Entry[]): Promise<void>;
 }
 
 const noteName = "noted.json";
+
+/** Of no set. */
+const unknownDigest = "0".repeat(64);
 const entryPattern = /^([0-9a-f]{12})-([0-9a-f]{64})\.envelope$/;
 
-/** Opens the outbox in a directory, which is made. Errors: those of the disk. A note that cannot be read is none: the set is sent again. */
-export async function openOutbox(directory: string): Promise<Outbox> {
+/**
+ * Opens the outbox in a directory, which is made. Errors: those of the disk. A note that cannot be read is none: the set is sent again.
+ * `onBroken` is told of each file that was removed because it is no envelope.
+ */
+export async function openOutbox(
+  directory: string,
+  onBroken: (file: string) => void = () => {},
+): Promise<Outbox> {
   await makeDirectoryDurable(directory);
   let waiting = await readWaiting(directory);
   let noted = later(await readNoted(directory), await notedBy(directory, waiting.at(-1)));
@@ -72,6 +85,22 @@ export async function openOutbox(directory: string): Promise<Outbox> {
   async function remove(files: readonly string[]): Promise<void> {
     for (const file of files) await rm(join(directory, file), { force: true });
     waiting = waiting.filter(({ file }) => !files.includes(file));
+  }
+
+  async function note(next: Noted): Promise<void> {
+    noted = next;
+    const json = { version: 1, ...next };
+    await writeFileDurable(join(directory, noteName), Buffer.from(`${JSON.stringify(json)}\n`), {
+      overwrite: true,
+    });
+  }
+
+  /** What was in a broken file may be the newest there is: then it is to be put in again. */
+  async function giveUp(file: string): Promise<void> {
+    const [, , digest] = entryPattern.exec(file) ?? [];
+    if (noted !== null && noted.digest === digest) await note({ ...noted, digest: unknownDigest });
+    await remove([file]);
+    onBroken(file);
   }
 
   return {
@@ -86,11 +115,7 @@ export async function openOutbox(directory: string): Promise<Outbox> {
       await remove(over);
       await writeFileDurable(join(directory, file), bytes, { overwrite: true });
       waiting = [...waiting.filter((one) => one.file !== file), { file, bytes: bytes.length }];
-      const json = { version: 1, ...next };
-      await writeFileDurable(join(directory, noteName), Buffer.from(`${JSON.stringify(json)}\n`), {
-        overwrite: true,
-      });
-      noted = next;
+      await note(next);
       return over.length;
     },
     async oldest(bytesMax) {
@@ -99,12 +124,13 @@ export async function openOutbox(directory: string): Promise<Outbox> {
       for (const { file, bytes } of waiting) {
         const envelope = await readEntry(join(directory, file));
         if (envelope === undefined) {
-          await remove([file]);
+          await giveUp(file);
           continue;
         }
         const [first] = entries;
         const isOther = first !== undefined && first.envelope.begin.generation !== envelope.begin.generation;
-        if (isOther || (first !== undefined && total + bytes > bytesMax)) break;
+        const isFull = entries.length >= envelopeItemsMax || total + bytes > bytesMax;
+        if (isOther || (first !== undefined && isFull)) break;
         total += bytes;
         entries.push({ file, envelope });
       }
