@@ -187,9 +187,9 @@ function tellBroken({ alarms, directory }: CompanionsOptions, file: string): voi
 
 const alarmOf: Readonly<Record<SkipReason, { readonly code: AlarmCode; readonly words: string }>> = {
   "too-large": { code: "too-large", words: "is too large: a file has at most 1 MiB, all together 8 MiB" },
-  "too-many": { code: "too-large", words: "is one too many: at most 256 are taken" },
+  "too-many": { code: "too-large", words: "is one too many, or has too many in it: at most 256 are taken" },
   busy: { code: "source-too-busy", words: "changes all the time, and was not read" },
-  unreadable: { code: "unauthorized", words: "cannot be read: run as a user who may" },
+  unreadable: { code: "unauthorized", words: "cannot be read, or has names in it that are not UTF-8" },
 };
 
 /** One alarm for each kind of trouble, which names the first file. Never what is in it. */

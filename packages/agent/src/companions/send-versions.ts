@@ -98,7 +98,10 @@ async function send(state: SendState, entries: readonly Entry[]): Promise<void> 
 }
 
 /** What is known of the newest commit goes with a version of the present generation; one before it says nothing of that. */
-function newestOf({ chapter }: SendState, { envelope }: Entry): Pick<Envelope, "newestTxId" | "newestStampMs"> {
+function newestOf(
+  { chapter }: SendState,
+  { envelope }: Entry,
+): Pick<Envelope, "newestTxId" | "newestStampMs"> {
   const current = chapter();
   return current?.begin.generation === envelope.begin.generation
     ? { newestTxId: current.txId, newestStampMs: current.newestStampMs }
