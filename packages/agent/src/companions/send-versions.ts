@@ -8,7 +8,7 @@ import {
   isPageferryError,
   PageferryError,
 } from "@pageferry/format";
-import type { Queue, StagedBody } from "../queue.ts";
+import type { StagedBody } from "../queue.ts";
 import { retryForever } from "../retry.ts";
 import type { Wake } from "../wake.ts";
 import type { CompanionsOptions } from "./companions.ts";
