@@ -7,9 +7,10 @@ import { controlHandlers } from "../control/handlers.ts";
 import type { HostClient } from "../host-client.ts";
 import type { Io } from "../io.ts";
 import { createLog } from "../log.ts";
-import { allDatabases, createFleet, type MemberView, type Reloaded } from "./fleet.ts";
+import { createFleet, type MemberView, type Reloaded } from "./fleet.ts";
 import { asPageferryError } from "./fleet-words.ts";
 import { openLookers } from "./open-lookers.ts";
+import { allDatabases } from "./reconcile.ts";
 import { reloadedWords } from "./reloaded-words.ts";
 import type { FleetTeller } from "./standing-alarms.ts";
 
