@@ -1,77 +1,22 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import fs, {
-  chmod,
-  mkdir,
-  readdir,
-  rename,
-  rm,
-  symlink,
-  truncate,
-  utimes,
-  writeFile,
-} from "node:fs/promises";
-import { syncBuiltinESMExports } from "node:module";
+import { chmod, mkdir, rename, rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { setTimeout } from "node:timers/promises";
-import { type CompanionsVersion, companionBytesMax, decodeCompanions } from "@pageferry/format";
+import { type CompanionsVersion, companionBytesMax } from "@pageferry/format";
+import { movableFile, temporary, until } from "../../testing/agent-bench.ts";
 import {
-  type Bench,
-  type MovableFile,
-  movableFile,
-  startBench,
-  temporary,
-  until,
-} from "../../testing/agent-bench.ts";
-import { startTinyHost, type TinyHost } from "../../testing/tiny-host.ts";
-import { type AgentOptions, createAgent } from "../agent.ts";
+  alarmCodes,
+  count,
+  filesMs,
+  someLooks,
+  startFor,
+  textsOf,
+  versionsAt,
+} from "../../testing/companions-bench.ts";
+import { startTinyHost } from "../../testing/tiny-host.ts";
+import { createAgent } from "../agent.ts";
 import { createHttpQueue } from "../queues/http.ts";
-
-const filesMs = 20;
-
-async function startFor(
-  host: TinyHost,
-  directory: string,
-  {
-    patterns = ["tls/*.pem", "key"],
-    file = movableFile(),
-    ...more
-  }: Partial<AgentOptions> & {
-    readonly patterns?: readonly string[];
-    readonly file?: MovableFile;
-  } = {},
-): Promise<Bench> {
-  const path = join(directory, "app.db");
-  const files = patterns.map((pattern) => join(directory, pattern));
-  // The database is a model, and yet there.
-  await writeFile(path, "");
-  const bench = await startBench(host, directory, file, {
-    databases: [{ path, name: "app", files }],
-    filesMs,
-    ...more,
-  });
-  await bench.settled();
-  return bench;
-}
-
-/** Every version that the host has, oldest first. */
-async function versionsAt({ objects }: TinyHost): Promise<CompanionsVersion[]> {
-  const found = [...objects].filter(([name]) => name.startsWith("files/"));
-  const versions = await Promise.all(found.map(([name, bytes]) => decodeCompanions(name, bytes)));
-  return versions.sort((a, b) => a.stampMs - b.stampMs);
-}
-
-const textsOf = ({ files }: CompanionsVersion): Record<string, string> =>
-  Object.fromEntries(files.map(({ name, bytes }) => [name, Buffer.from(bytes).toString()]));
-
-const count = ({ objects }: TinyHost): number =>
-  [...objects.keys()].filter((name) => name.startsWith("files/")).length;
-
-const alarmCodes = (bench: Bench): string[] => bench.status().alarms.map(({ code }) => code);
-
-/** Some looks: what was to be sent by then was. */
-const someLooks = () => setTimeout(filesMs * 5 + 1200);
 
 suite("companion files", () => {
   test("are sent whole when they change, by rename, in place, and when they are gone, each time once", async () => {
@@ -129,31 +74,6 @@ suite("companion files", () => {
     assert.deepEqual((await versionsAt(host)).map(textsOf), [{ key: "one" }, { key: "two" }]);
   });
 
-  test("wait for a host that is away, every version of them, also over a restart", async () => {
-    await using host = await startTinyHost();
-    await using directory = await temporary();
-    const path = join(directory.path, "key");
-    await writeFile(path, "0");
-    const file = movableFile();
-    {
-      await using _bench = await startFor(host, directory.path, { file });
-      await until("the first", () => count(host) === 1);
-      host.intercept = () => ({ status: 503, body: "{}" });
-      for (const text of ["1", "2"]) {
-        await writeFile(path, text);
-        await someLooks();
-      }
-    }
-    assert.equal(count(host), 1);
-
-    host.intercept = () => undefined;
-    await using bench = await startFor(host, directory.path, { file });
-    await until("all of them", () => count(host) === 3);
-
-    assert.deepEqual((await versionsAt(host)).map(textsOf), [{ key: "0" }, { key: "1" }, { key: "2" }]);
-    assert.deepEqual(alarmCodes(bench), []);
-  });
-
   test("that the host does not know are an alarm of their own, and the database is backed up", async () => {
     await using host = await startTinyHost();
     await using directory = await temporary();
@@ -201,54 +121,6 @@ suite("companion files", () => {
     await writeFile(at("tls/big.pem"), "fits");
     await until("all of it", () => count(host) === 2);
     await until("no alarm", () => alarmCodes(bench).length === 0);
-  });
-
-  test("that could not be read for a moment are read again, though nothing about them changed", async (t) => {
-    await using host = await startTinyHost();
-    await using directory = await temporary();
-    const path = join(directory.path, "key");
-    await writeFile(path, "secret");
-    // What was changed within a second is read again anyway.
-    await setTimeout(1200);
-    const { open } = fs;
-    const failing = t.mock.method(fs, "open", (name: string, ...more: unknown[]) => {
-      if (name !== path) return Reflect.apply(open, fs, [name, ...more]);
-      return Promise.reject(Object.assign(new Error("too many open files"), { code: "EMFILE" }));
-    });
-    syncBuiltinESMExports();
-    await using bench = await startFor(host, directory.path);
-    await until("a version without it", () => count(host) === 1);
-    await until("an alarm", () => alarmCodes(bench).includes("unauthorized"));
-
-    failing.mock.restore();
-    syncBuiltinESMExports();
-    await until("one with it", () => count(host) === 2);
-    await until("no alarm", () => alarmCodes(bench).length === 0);
-
-    assert.deepEqual((await versionsAt(host)).map(textsOf), [{}, { key: "secret" }]);
-  });
-
-  test("whose version the disk lost before it was sent are sent as they are now", async () => {
-    await using host = await startTinyHost();
-    await using directory = await temporary();
-    const path = join(directory.path, "key");
-    await writeFile(path, "0");
-    const file = movableFile();
-    await using bench = await startFor(host, directory.path, { file });
-    const told: string[] = [];
-    bench.agent.on("alarm", ({ alarm }) => void told.push(alarm.code));
-    await until("the first", () => count(host) === 1);
-    host.intercept = () => ({ status: 503, body: "{}" });
-    await writeFile(path, "1");
-    const outbox = join(directory.path, "shadow/app/files");
-    const waiting = async () => (await readdir(outbox)).filter((name) => name.endsWith(".envelope"));
-    while ((await waiting()).length === 0) await setTimeout(5);
-    for (const name of await waiting()) await writeFile(join(outbox, name), "broken");
-    host.intercept = () => undefined;
-    await until("the second", () => count(host) === 2);
-
-    assert.deepEqual((await versionsAt(host)).map(textsOf), [{ key: "0" }, { key: "1" }]);
-    assert.ok(told.includes("corrupt"), told.join());
   });
 
   test("of several hundred KiB go as a staged body, and come whole", async () => {

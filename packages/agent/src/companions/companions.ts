@@ -63,6 +63,10 @@ const restlessLooks = 3;
 /** After a version as many ms as this brings its bytes to that pace: files that never rest must not fill an archive. */
 const bytesPerMs = 64;
 
+/** A look that takes as long as so many should is told of; one that is short of time is not, at least not at once. */
+const missedLooks = 12;
+const slowMsMin = 5000;
+
 interface State extends CompanionsOptions, SendState {
   readonly ending: AbortController;
   /** What the last look that was taken in saw, and what it was taken in as. */
@@ -89,12 +93,15 @@ export async function openCompanions(options: CompanionsOptions): Promise<Compan
   const sending = sendAll(state);
   return {
     async stop(signal) {
-      const end = () => state.abort.abort();
+      const cut = Promise.withResolvers<void>();
+      const end = () => {
+        state.abort.abort();
+        cut.resolve();
+      };
       signal.addEventListener("abort", end, { once: true });
       if (signal.aborted) end();
-      state.ending.abort();
-      await looking;
-      if (!state.abort.signal.aborted) await lookSafely(state, true);
+      // A file system that does not answer may never do.
+      await Promise.race([endSoon(state, looking), cut.promise]);
       state.isOver = true;
       state.work.notify();
       state.hurry.notify();
@@ -102,6 +109,12 @@ export async function openCompanions(options: CompanionsOptions): Promise<Compan
       signal.removeEventListener("abort", end);
     },
   };
+}
+
+async function endSoon(state: State, looking: Promise<void>): Promise<void> {
+  state.ending.abort();
+  await looking;
+  if (!state.abort.signal.aborted) await lookSafely(state, true);
 }
 
 async function lookAround(state: State): Promise<void> {
@@ -115,11 +128,20 @@ async function lookAround(state: State): Promise<void> {
 }
 
 async function lookSafely(state: State, isLast: boolean): Promise<void> {
+  const { alarms, abort, intervalMs, databasePath } = state;
+  const tellSlow = (): void => {
+    const message = `${databasePath}: looking at its companion files does not come to an end`;
+    const hint = "Is a file system away that they lie on? The database itself is backed up.";
+    alarms.raise("files-kept", { code: "unavailable", message, hint });
+  };
+  const slow = setTimeout(tellSlow, Math.max(slowMsMin, missedLooks * intervalMs));
   try {
     await look(state, isLast);
-    state.alarms.clear("files-kept");
+    alarms.clear("files-kept");
   } catch (error) {
-    state.alarms.raiseError("files-kept", error);
+    if (!abort.signal.aborted) alarms.raiseError("files-kept", error);
+  } finally {
+    clearTimeout(slow);
   }
 }
 
@@ -138,6 +160,8 @@ async function look(state: State, isLast: boolean): Promise<void> {
   const isPatient = !isLast && state.looks < restlessLooks;
   if (isRestless && isPatient) return;
   const found = await state.readGate.pass(() => readSet(seen), state.abort.signal);
+  // What comes after the end is another agent's to put in.
+  state.abort.signal.throwIfAborted();
   if (isPatient && found.skipped.some(({ why }) => why === "busy")) return;
   await take(state, chapter, found);
   tellSkipped(state, found);
