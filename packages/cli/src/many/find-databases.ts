@@ -1,6 +1,6 @@
 // Looks for bolt files below a directory. What is no bolt file is passed over; symbolic links are followed only to what lies within.
 
-import type { Dirent } from "node:fs";
+import { constants, type Dirent } from "node:fs";
 import { open, readdir, realpath, stat } from "node:fs/promises";
 import { join, matchesGlob, relative, resolve, sep } from "node:path";
 import { type DirectoryConfig, detectPageSize, metaBytes, PageferryError } from "@pageferry/format";
@@ -209,7 +209,8 @@ const headBytes = 64 * 1024 + metaBytes;
 
 /** Whether either meta page is valid, for the other may be being written. Only where the first does not tell is more read. */
 async function isBolt(path: string): Promise<boolean> {
-  await using file = await open(path, "r");
+  // What was a file a moment ago may be a pipe, which must not hold the look up.
+  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   for (const length of [metaBytes, headBytes]) {
     const head = new Uint8Array(length);
     const { bytesRead } = await file.read(head, 0, length, 0);
