@@ -146,4 +146,32 @@ suite("companion files in trouble", () => {
 
     assert.deepEqual((await versionsAt(host)).map(textsOf), [{ key: "one" }, { key: "two" }]);
   });
+
+  test("of a history that the host refuses wait, and those of the next one go on", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const path = join(directory.path, "key");
+    await writeFile(path, "0");
+    const file = movableFile();
+    await using bench = await startFor(host, directory.path, { file, refusedMs: 300 });
+    await until("the first", () => count(host) === 1);
+    const before = bench.generation();
+    host.knows = (name) => (name.startsWith(`files/${before}`) ? "fork" : true);
+    await writeFile(path, "1");
+    await until("it is refused", () => alarmCodes(bench).length > 0);
+    // Of the database itself nothing was refused.
+    assert.deepEqual(alarmCodes(bench), ["conflict"]);
+
+    file.inode = "2";
+    file.commit(1);
+    await until("another history", () => bench.generation() !== before);
+    await bench.settled();
+    await until("its first version", () => count(host) === 2);
+
+    assert.ok(alarmCodes(bench).includes("conflict"));
+    host.knows = () => true;
+    await until("the one that was refused", () => count(host) === 3);
+    await until("no alarm", () => alarmCodes(bench).length === 0);
+    assert.deepEqual((await versionsAt(host)).map(textsOf), [{ key: "0" }, { key: "1" }, { key: "1" }]);
+  });
 });

@@ -88,6 +88,7 @@ export async function openCompanions(options: CompanionsOptions): Promise<Compan
     looks: 0,
     notBeforeMs: 0,
     isOver: false,
+    resting: new Map(),
   };
   const looking = lookAround(state);
   const sending = sendAll(state);

@@ -58,9 +58,9 @@ export interface Outbox {
   put(envelope: Envelope, noted: Noted): Promise<number>;
   /**
    * The oldest of one generation, in order; at most `bytesMax`, but one, and no more than an envelope may bring. A file that is no envelope
-   * is removed; if it held the set that was noted, none is known any more.
+   * is removed; if it held the set that was noted, none is known any more. Those of a generation that rests are passed over.
    */
-  oldest(bytesMax: number): Promise<readonly Entry[]>;
+  oldest(bytesMax: number, isResting?: (generation: Generation) => boolean): Promise<readonly Entry[]>;
   remove(entries: readonly Entry[]): Promise<void>;
 }
 
@@ -80,11 +80,14 @@ export async function openOutbox(
 ): Promise<Outbox> {
   await makeDirectoryDurable(directory);
   let waiting = await readWaiting(directory);
+  /** By file, as far as they were read. */
+  const generations = new Map<string, Generation>();
   let noted = later(await readNoted(directory), await notedBy(directory, waiting.at(-1)));
 
   async function remove(files: readonly string[]): Promise<void> {
     for (const file of files) await rm(join(directory, file), { force: true });
     waiting = waiting.filter(({ file }) => !files.includes(file));
+    for (const file of files) generations.delete(file);
   }
 
   async function note(next: Noted): Promise<void> {
@@ -118,17 +121,22 @@ export async function openOutbox(
       await note(next);
       return over.length;
     },
-    async oldest(bytesMax) {
+    async oldest(bytesMax, isResting = () => false) {
       const entries: Entry[] = [];
       let total = 0;
       for (const { file, bytes } of waiting) {
+        const known = generations.get(file);
+        if (known !== undefined && isResting(known)) continue;
         const envelope = await readEntry(join(directory, file));
         if (envelope === undefined) {
           await giveUp(file);
           continue;
         }
+        const { generation } = envelope.begin;
+        generations.set(file, generation);
+        if (isResting(generation)) continue;
         const [first] = entries;
-        const isOther = first !== undefined && first.envelope.begin.generation !== envelope.begin.generation;
+        const isOther = first !== undefined && first.envelope.begin.generation !== generation;
         const isFull = entries.length >= envelopeItemsMax || total + bytes > bytesMax;
         if (isOther || (first !== undefined && isFull)) break;
         total += bytes;

@@ -4,6 +4,7 @@ import {
   type Envelope,
   type EnvelopeItem,
   encodeEnvelope,
+  type Generation,
   inlineBytesMax,
   isPageferryError,
   PageferryError,
@@ -33,6 +34,8 @@ export interface SendState
   readonly abort: AbortController;
   /** The last look is done. */
   isOver: boolean;
+  /** Generations of which the host refused something, and until when they rest. What is of another goes on. */
+  readonly resting: Map<Generation, number>;
 }
 
 /** Sends what waits, oldest first, until it is over and nothing waits. Never throws. */
@@ -44,45 +47,80 @@ export async function sendAll(state: SendState): Promise<void> {
       await work.wait(idleMs, abort.signal);
       continue;
     }
+    let waitMs = 0;
     try {
-      await sendOldest(state);
-      alarms.clear("files-sent");
+      const outcome = await sendOldest(state);
+      if (outcome === "sent" && state.resting.size === 0) alarms.clear("files-sent");
+      if (outcome === "none") waitMs = restMs(state);
     } catch (error) {
       if (abort.signal.aborted) return;
-      const isPassing = isPageferryError(error) && error.remedy === "retry";
-      alarms.raiseError("files-sent", isPassing ? error : refusal(error));
-      if (state.isOver) return;
-      await work.wait(isPassing ? afterFailureMs : state.refusedMs, abort.signal);
+      alarms.raiseError("files-sent", error);
+      waitMs = isPageferryError(error) && error.remedy === "retry" ? afterFailureMs : state.refusedMs;
     }
+    if (waitMs > 0 && state.isOver) return;
+    if (waitMs > 0) await work.wait(waitMs, abort.signal);
   }
 }
 
-/** An older host knows segments and snapshots alone, and says so by the name. */
-function refusal(error: unknown): unknown {
-  if (!isPageferryError(error, "bad-name")) return error;
-  return new PageferryError("unsupported-version", `the host takes no companion files: ${error.message}`, {
-    cause: error,
-    hint: "Upgrade pageferry at the host. The versions wait here; the database itself is backed up.",
-  });
+/** As long as all of them rest. */
+function restMs({ resting, refusedMs }: SendState): number {
+  return Math.max(1, Math.min(refusedMs, ...[...resting.values()].map((ms) => ms - performance.now())));
 }
 
-async function sendOldest(state: SendState): Promise<void> {
-  const { outbox, abort, callGate, hurry, random } = state;
+/** An older host knows segments and snapshots alone, and says so by the name. A fork is told as what it is here: of files, not of the database. */
+function refusal(error: unknown): unknown {
+  const waits = "The versions wait here; the database itself is backed up.";
+  if (isPageferryError(error, "bad-name")) {
+    return new PageferryError("unsupported-version", `the host takes no companion files: ${error.message}`, {
+      cause: error,
+      hint: `Upgrade pageferry at the host. ${waits}`,
+    });
+  }
+  if (!isPageferryError(error, "fork")) return error;
+  return new PageferryError(
+    "conflict",
+    `companion files are of a history that was refused: ${error.message}`,
+    {
+      cause: error,
+      hint: `${error.hint} ${waits}`,
+    },
+  );
+}
+
+/** Sends the oldest that does not rest. What the host refuses rests, and is told of. Errors: those of the disk. */
+async function sendOldest(state: SendState): Promise<"sent" | "refused" | "none"> {
+  const { outbox, abort, callGate, hurry, random, resting } = state;
   const { signal } = abort;
-  const outcome: { sent: readonly Entry[]; failure: unknown } = { sent: [], failure: undefined };
+  for (const [generation, untilMs] of resting) if (untilMs <= performance.now()) resting.delete(generation);
+  const read: { entries: readonly Entry[]; failure: unknown } = { entries: [], failure: undefined };
   const attempt = () =>
     callGate.pass(async () => {
       // Read only now: of a thousand databases that wait for a host few are in memory.
-      const entries = await outbox.oldest(inlineBytesMax).catch((error: unknown) => {
-        outcome.failure = error;
-        return [];
-      });
-      await send(state, entries);
-      outcome.sent = entries;
+      read.entries = await outbox
+        .oldest(inlineBytesMax, (generation) => resting.has(generation))
+        .catch((error: unknown) => {
+          read.failure = error;
+          return [];
+        });
+      await send(state, read.entries);
     }, signal);
-  await retryForever(attempt, { signal, hurry, random });
-  if (outcome.failure !== undefined) throw outcome.failure;
-  await outbox.remove(outcome.sent);
+  try {
+    await retryForever(attempt, { signal, hurry, random });
+  } catch (error) {
+    signal.throwIfAborted();
+    rest(state, read.entries, error);
+    return "refused";
+  }
+  if (read.failure !== undefined) throw read.failure;
+  await outbox.remove(read.entries);
+  return read.entries.length > 0 ? "sent" : "none";
+}
+
+function rest({ resting, refusedMs, alarms }: SendState, [first]: readonly Entry[], error: unknown): void {
+  // What was thrown while nothing was sent is no refusal.
+  if (first === undefined) throw error;
+  resting.set(first.envelope.begin.generation, performance.now() + refusedMs);
+  alarms.raiseError("files-sent", refusal(error));
 }
 
 async function send(state: SendState, entries: readonly Entry[]): Promise<void> {
