@@ -10,7 +10,9 @@ import {
   temporary,
   until,
 } from "../testing/agent-bench.ts";
+import { openModelSource } from "../testing/model-database.ts";
 import { assertRestores, startTinyHost, type TinyHost } from "../testing/tiny-host.ts";
+import type { CaptureEvent } from "./sources/capture-event.ts";
 
 const options = {
   shadowBytesMax: 20_000,
@@ -36,6 +38,24 @@ async function startAgain(old: TinyHost): Promise<TinyHost> {
   for (const [name, bytes] of old.objects) (host.objects as Map<string, Uint8Array>).set(name, bytes);
   for (const [name, begin] of old.begins) (host.begins as Map<typeof name, typeof begin>).set(name, begin);
   return host;
+}
+
+/** A database so large that its first base is whole only after so many commits. */
+async function* withLateBase(
+  events: AsyncIterable<CaptureEvent>,
+  deltas: number,
+): AsyncGenerator<CaptureEvent> {
+  const bases: CaptureEvent[] = [];
+  let told = 0;
+  for await (const event of events) {
+    if (event.type === "base" && told < deltas) {
+      bases.push(event);
+      continue;
+    }
+    if (event.type === "delta") told += 1;
+    yield event;
+    if (told === deltas) yield* bases.splice(0);
+  }
 }
 
 suite("a shadow that is full, where nothing may be given up", () => {
@@ -72,6 +92,27 @@ suite("a shadow that is full, where nothing may be given up", () => {
     await assertAllRestore(host, bench.generation(), file.model, points);
     await assertRestores(host, bench.generation(), file.model.at(file.newest()));
     assert.equal(host.begins.size, 1);
+  });
+
+  test("does not wait for room where only the snapshot that comes next could make some", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const file = movableFile();
+    await using bench = await startBench(host, directory.path, file, {
+      ...options,
+      openSource(opened) {
+        file.source = openModelSource(opened, () => file);
+        return { ...file.source, events: withLateBase(file.source.events, 300) };
+      },
+    });
+    file.commit(305);
+
+    await bench.settled();
+
+    const points = pointsOf(host, bench.generation());
+    await assertAllRestore(host, bench.generation(), file.model, points);
+    await assertRestores(host, bench.generation(), file.model.at(file.newest()));
+    await until("it is over", () => bench.status().alarms.length === 0);
   });
 
   test("is left at the end as it is, and the next start goes on from there", async () => {

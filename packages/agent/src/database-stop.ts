@@ -15,8 +15,16 @@ interface Stopping {
   readonly deadlineMs: number;
 }
 
-/** Captures what is committed, sends what is left, and closes; what the deadline cuts off is in the shadow. */
-export async function stopDatabase(
+/** Captures what is committed, sends what is left, and closes; what the deadline cuts off is in the shadow. The lock is free in any case. */
+export async function stopDatabase(state: DatabaseState, stopping: Stopping): Promise<void> {
+  try {
+    await endDatabase(state, stopping);
+  } finally {
+    await state.lock.close();
+  }
+}
+
+async function endDatabase(
   state: DatabaseState,
   { consuming, sending, deadlineMs }: Stopping,
 ): Promise<void> {
@@ -46,5 +54,4 @@ export async function stopDatabase(
   for (const chapter of state.chapters) await chapter.shadow.close();
   state.cursor.update({ stampMs: state.stampMs });
   await state.cursor.save().catch((error: unknown) => state.alarms.raiseError("shadow", error));
-  await state.lock.close();
 }

@@ -15,6 +15,8 @@ export interface OwnedSocketPlace {
   readonly socketName: string;
   /** A file that is locked while it is decided who the owner is. */
   readonly guardName: string;
+  /** Only this user may connect, from the first moment on: mode 0600. For a process's main thread. */
+  readonly isPrivate?: boolean;
 }
 
 /** Somebody else's: what they said of themselves, which may be nothing. */
@@ -35,7 +37,7 @@ const askTimeoutMs = 500;
  */
 export async function ownSocket(
   server: Server,
-  { directory, socketName, guardName }: OwnedSocketPlace,
+  { directory, socketName, guardName, isPrivate = false }: OwnedSocketPlace,
 ): Promise<AsyncDisposable | HeldSocket> {
   await using held = new AsyncDisposableStack();
   const path = held.use(await openSocketPath(directory, socketName)).path;
@@ -45,9 +47,20 @@ export async function ownSocket(
   const holder = await askHolder(path);
   if (holder !== undefined) return { holder };
   await rm(join(directory, socketName), { force: true });
-  if (!(await listenAt(server, path))) return { holder: "" };
+  const listening = isPrivate ? privately(() => listenAt(server, path)) : listenAt(server, path);
+  if (!(await listening)) return { holder: "" };
   held.adopt(server, closeServer);
   return held.move();
+}
+
+/** A socket gets its mode when it is bound, which is before `listen` returns. */
+function privately<Result>(listen: () => Result): Result {
+  const before = process.umask(0o177);
+  try {
+    return listen();
+  } finally {
+    process.umask(before);
+  }
 }
 
 /** Polls instead of letting SQLite wait: that would stop this thread, and with it a holder in this very process. */
@@ -100,6 +113,8 @@ export function listenAt(server: Server, path: string): Promise<boolean> {
     server.once("error", onError);
     server.listen(path, () => {
       server.off("error", onError);
+      // A connection that could not be taken, as where descriptors are used up, is its client's trouble.
+      server.on("error", () => {});
       settle(true);
     });
   });

@@ -10,13 +10,13 @@ export const nameHint = "Give one of them another name; it is what its backups a
 export interface Roster {
   /** Throws `bad-config` when the name is taken, and what opening throws. */
   open(place: DatabasePlace): Promise<void>;
-  /** Throws `not-found` when there is none of that name, or it is coming or going. */
+  /** Throws `not-found` when there is none of that name, or it is coming or going; what stopping throws, and it is let go all the same. */
   close(name: DatabaseName, deadlineMs: number): Promise<void>;
   get(name: string): DatabaseAgent | undefined;
   size(): number;
   /** By name. */
   all(): readonly DatabaseAgent[];
-  /** Stops all, those that are being opened too. They stay listed. */
+  /** Stops all, those that are being opened too. They stay listed. Throws what stopping one of them threw, when all have ended. */
   stop(deadlineMs: number): Promise<void>;
 }
 
@@ -56,17 +56,16 @@ export function createRoster(openDatabase: (place: DatabasePlace) => Promise<Dat
       const database = opened.get(name);
       if (database === undefined || busy.has(name))
         throw new PageferryError("not-found", `databases: ${name} is not captured here`);
-      await during(name, async () => {
-        await database.stop(deadlineMs);
-        opened.delete(name);
-      });
+      await during(name, () => database.stop(deadlineMs).finally(() => opened.delete(name)));
     },
     get: (name) => opened.get(name as DatabaseName),
     size: () => opened.size,
     all: () => [...opened].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, database]) => database),
     async stop(deadlineMs) {
       await Promise.allSettled(busy.values());
-      await Promise.all([...opened.values()].map((database) => database.stop(deadlineMs)));
+      const stopped = [...opened.values()].map((database) => database.stop(deadlineMs));
+      const failed = (await Promise.allSettled(stopped)).find(({ status }) => status === "rejected");
+      if (failed?.status === "rejected") throw failed.reason;
     },
   };
 }

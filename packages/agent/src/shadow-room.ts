@@ -26,7 +26,7 @@ export async function untilRoom(state: DatabaseState): Promise<boolean> {
   // What is on its way to the disk counts as soon as it could fill the room.
   if (current !== undefined && current.bytes() + current.pendingBytes() > shadowBytesMax)
     await current.flush(signal);
-  if (!signal.aborted && isWithinBounds(state.chapters, shadowBytesMax)) return true;
+  if (!signal.aborted && (isWithinBounds(state.chapters, shadowBytesMax) || awaitsBase(state))) return true;
   state.alarms.raise("room", {
     code: "disk-full",
     message: `${state.place.path}: ${wordsOf(state)}, more than it may: capture pauses, the application goes on`,
@@ -44,13 +44,24 @@ export async function untilRoom(state: DatabaseState): Promise<boolean> {
 }
 
 /** What replicas have is only kept until a page table is beyond it, and that may come behind what is not taken. */
-function hasRoom({ chapters, shared, isHealing }: DatabaseState): boolean {
-  if (isWithinBounds(chapters, shared.settings.shadowBytesMax * roomShare)) return true;
+function hasRoom(state: DatabaseState): boolean {
+  const { chapters, shared, isHealing } = state;
+  if (isWithinBounds(chapters, shared.settings.shadowBytesMax * roomShare) || awaitsBase(state)) return true;
   return chapters.every((chapter) => {
     const last = chapter.shadow.entries().at(-1)?.txId;
     const stored = storedBound(chapter, isHealing);
     return last === undefined || (stored !== null && stored >= last);
   });
+}
+
+/**
+ * A snapshot comes behind what is not taken, and nothing can be sent before it. What is captured until then is nothing that could be given
+ * up: it is let go as soon as a page table is beyond it.
+ */
+function awaitsBase({ chapters, uploads }: DatabaseState): boolean {
+  const current = chapters.at(-1);
+  if (current === undefined || uploads.isBusy(current.generation)) return false;
+  return current.cursor().baseNeededFrom !== null;
 }
 
 function wordsOf({ chapters }: DatabaseState): string {

@@ -41,8 +41,8 @@ export interface TinyHost extends AsyncDisposable {
   readonly begins: ReadonlyMap<Generation, GenerationBegin>;
   /** Decides before anything is looked at; `"lose"` does the work and breaks the connection instead of answering. */
   intercept: (method: string, path: string) => OddAnswer | "lose" | undefined;
-  /** Which names of objects it takes: an older host refuses what it does not know. */
-  knows: (name: string) => boolean;
+  /** Which names of objects it takes: an older host refuses what it does not know, another what is of a history that it has otherwise. */
+  knows: (name: string) => boolean | "fork";
   /** Whose heartbeats it takes when they come with those of others; `undefined`: it does not know such a call. */
   takesTogether: ((database: string) => boolean) | undefined;
   /** How long an answer takes after all was read, ms. */
@@ -158,8 +158,9 @@ async function answerTo(state: HostState, method: string, url: string, body: Uin
 function ingest(state: HostState, body: Uint8Array): OddAnswer {
   const envelope = decodeEnvelope(body);
   const arrived: [string, Uint8Array][] = [];
-  const strange = envelope.items.find(({ name }) => !state.knows(name));
+  const strange = envelope.items.find(({ name }) => state.knows(name) !== true);
   if (strange !== undefined) {
+    if (state.knows(strange.name) === "fork") return { status: 409, body: JSON.stringify({ code: "fork" }) };
     const detail = `object ${strange.name} is no segment or snapshot`;
     return { status: 400, body: JSON.stringify({ code: "bad-name", detail }) };
   }

@@ -3,6 +3,7 @@
 import { formatDuration } from "@pageferry/format";
 import type { AgentReport } from "./control/handlers.ts";
 import { formatBytes, formatTable } from "./table.ts";
+import { printable } from "./terminal-text.ts";
 
 /** Lays it out: a line for each database, and the alarms below. */
 export function formatAgentStatus({ pid, started, queue, databases }: AgentReport): string {
@@ -20,7 +21,7 @@ export function formatAgentStatus({ pid, started, queue, databases }: AgentRepor
   const alarms = databases.flatMap(({ name, alarms: standing }) =>
     standing.map(
       ({ code, message, hint, sinceMs }) =>
-        `alarm since ${new Date(sinceMs).toISOString()}: ${code}: ${name}: ${message}\n  hint: ${hint}\n`,
+        `alarm since ${new Date(sinceMs).toISOString()}: ${code}: ${name}: ${printable(message)}\n  hint: ${printable(hint)}\n`,
     ),
   );
   return `${head}${table}${alarms.join("")}`;

@@ -55,6 +55,17 @@ suite("restored companion files in a directory", () => {
     assert.equal(await readFile(join(outside, "target"), "utf8"), "kept");
   });
 
+  test("lie in a directory that is named by a link, too: whoever named it meant it", async (t) => {
+    const real = await temporary(t);
+    const root = join(await temporary(t), "link");
+    await symlink(real, root);
+    const { placed } = placesBelow(version({ a: "one", "tls/b": "two" }), root);
+
+    await writeCompanions(placed, { overwrite: false, root });
+
+    assert.deepEqual((await readdir(real)).sort(), ["a", "tls"]);
+  });
+
   test("are not put among others unless that is asked for", async (t) => {
     const root = await temporary(t);
     await checkEmptyDirectory(root);
@@ -107,6 +118,27 @@ suite("restored companion files in place", () => {
     const database = { path: join(directory, "app.db"), files: [join(directory, "*")] };
 
     assert.deepEqual(placesInPlace(version({ "app.db": "bad" }), database).placed, []);
+  });
+
+  test("that are there as a link, or as something else, stay as they are, and hinder no other", async (t) => {
+    const directory = await temporary(t);
+    await mkdir(join(directory, "tls/d.pem"), { recursive: true });
+    await writeFile(join(directory, "real"), "live");
+    await symlink(join(directory, "real"), join(directory, "tls/a.pem"));
+    await symlink(join(directory, "nowhere"), join(directory, "tls/b.pem"));
+    const database = { path: join(directory, "app.db"), files: [join(directory, "tls/*.pem")] };
+    const names = ["a", "b", "c", "d"].map((name) => [`tls/${name}.pem`, "old"]);
+    const { placed } = placesInPlace(version(Object.fromEntries(names)), database);
+
+    const { written, left } = await writeCompanions(placed, { overwrite: false });
+
+    assert.deepEqual(written, [join(directory, "tls/c.pem")]);
+    assert.deepEqual(
+      left,
+      ["a", "b", "d"].map((name) => join(directory, `tls/${name}.pem`)),
+    );
+    assert.equal(await readFile(join(directory, "real"), "utf8"), "live");
+    await assert.rejects(stat(join(directory, "nowhere")), { code: "ENOENT" });
   });
 
   test("that are there stay as they are", async (t) => {

@@ -2,7 +2,7 @@
 
 import { lstat, readdir } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
-import { PageferryError } from "@pageferry/format";
+import { type Companion, isPageferryError, PageferryError } from "@pageferry/format";
 import { fromFileSystem, makeDirectoryDurable, writeFileDurable } from "@pageferry/format/node";
 import type { PlacedCompanion } from "./companion-places.ts";
 
@@ -32,7 +32,7 @@ export async function checkEmptyDirectory(directory: string): Promise<void> {
   });
 }
 
-/** Writes files; permissions as they were, less what the umask takes. Errors: `exists` for a link or a directory in the way, those of the disk. */
+/** Writes files; permissions as they were, less what the umask takes. Errors: `exists` for a link on the way below the root, and for one, or a directory, that was to be replaced; those of the disk. */
 export async function writeCompanions(
   placed: readonly PlacedCompanion[],
   { overwrite, root }: WriteCompanionsOptions,
@@ -41,23 +41,33 @@ export async function writeCompanions(
   const left: string[] = [];
   for (const { file, path } of placed) {
     if (root !== undefined) await checkWay(resolve(root), dirname(path));
-    const there = await kindAt(path);
-    if (there === "other") throw inTheWay(path);
-    if (there === "file" && !overwrite) {
-      left.push(path);
-      continue;
-    }
-    await makeDirectoryDurable(dirname(path));
-    await writeFileDurable(path, file.bytes, { overwrite, mode: file.mode & 0o777 });
-    written.push(path);
+    const isWritten = await writeOne(path, file, overwrite);
+    (isWritten ? written : left).push(path);
   }
   return { written, left };
 }
 
-/** Every part of the way below the root is a directory, or is not there yet. */
+/** Whether it was written; false: there is something, which stays as it is. */
+async function writeOne(path: string, { bytes, mode }: Companion, overwrite: boolean): Promise<boolean> {
+  const there = await kindAt(path);
+  if (there !== undefined && !overwrite) return false;
+  if (there === "other") throw inTheWay(path);
+  await makeDirectoryDurable(dirname(path));
+  try {
+    await writeFileDurable(path, bytes, { overwrite, mode: mode & 0o777 });
+    return true;
+  } catch (error) {
+    // It came just now.
+    if (!overwrite && isPageferryError(error, "exists")) return false;
+    throw error;
+  }
+}
+
+/** Every part of the way below the root is a directory, or is not there yet. The root itself is where somebody said that it is. */
 async function checkWay(root: string, directory: string): Promise<void> {
   let at = root;
   for (const part of relative(root, directory).split(sep)) {
+    if (part === "") continue;
     at = join(at, part);
     const there = await kindAt(at);
     if (there === "file" || there === "other") throw inTheWay(at);

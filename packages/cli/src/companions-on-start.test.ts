@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, suite, test } from "node:test";
@@ -81,6 +81,20 @@ suite("the companion files of a database that is restored on start", () => {
     assert.match(said, /tls\/a\.pem is there and was left as it is/);
     assert.doesNotMatch(said, /secret|certificate|renewed/);
     assert.deepEqual(await restored(), { key: "secret", "tls/a.pem": "renewed" });
+  });
+
+  test("that are links leave the database no less restored", async () => {
+    await rm(at("key"));
+    await writeFile(at("real"), "secret");
+    await symlink(at("real"), at("key"));
+    await configure(", files: true");
+    await upOnce();
+    await rm(at("app.db"));
+
+    const said = await upOnce();
+
+    assert.match(said, /app: \S+app\.db was missing and is restored/);
+    assert.match(said, /key is there and was left as it is/);
   });
 
   test("are only told of otherwise; and that none is there is not taken for their end", async () => {

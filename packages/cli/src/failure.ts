@@ -2,6 +2,7 @@
 
 import { errorTable, isPageferryError } from "@pageferry/format";
 import type { Io } from "./io.ts";
+import { printable } from "./terminal-text.ts";
 
 /** Ctrl-C and `kill`, as shells count them. */
 const exitCodeOfSignal: Readonly<Record<string, number>> = { SIGINT: 130, SIGTERM: 143 };
@@ -45,7 +46,7 @@ function describe(error: unknown): Description {
 }
 
 function oneLine(text: string): string {
-  return text.replace(/\s*\n\s*/g, " ");
+  return printable(text.replace(/\s*\n\s*/g, " "));
 }
 
 function stackOf(error: Error): string {

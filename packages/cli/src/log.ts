@@ -3,6 +3,7 @@
 import { PageferryError } from "@pageferry/format";
 import { pino } from "pino";
 import type { Io } from "./io.ts";
+import { printable } from "./terminal-text.ts";
 
 /** What agent and host log with. */
 export interface Log {
@@ -37,10 +38,12 @@ export function createLog(io: Io): Log {
 
 /** Says that something is wrong: one line for what, one for what to do. */
 export function tellAlarm(io: Io, { code, message, hint, database }: ToldAlarm): void {
-  io.err(`alarm: ${code}: ${database === undefined ? "" : `${database}: `}${message}\nhint: ${hint}\n`);
+  io.err(
+    `alarm: ${code}: ${database === undefined ? "" : `${database}: `}${printable(message)}\nhint: ${printable(hint)}\n`,
+  );
 }
 
 /** Says that it is over. */
 export function tellOver(io: Io, { code, message, database }: Omit<ToldAlarm, "hint">): void {
-  io.err(`over: ${code}: ${database === undefined ? "" : `${database}: `}${message}\n`);
+  io.err(`over: ${code}: ${database === undefined ? "" : `${database}: `}${printable(message)}\n`);
 }

@@ -4,6 +4,7 @@
 import { formatDuration } from "@pageferry/format";
 import type { AnswerOf, databasesRoute } from "@pageferry/functions/routes";
 import { formatBytes, formatTable } from "./table.ts";
+import { printable } from "./terminal-text.ts";
 
 type HostStatus = AnswerOf<typeof databasesRoute>;
 type DatabaseLine = HostStatus["databases"][number];
@@ -25,7 +26,7 @@ export function formatStatus({ databases, alarms }: HostStatus, options: StatusF
   const laidOut = isWide ? table : databases.map((one) => formatNarrow(one, options.nowMs)).join("\n");
   const told = alarms.map(({ code, database, replica, message, hint, since }) => {
     const where = [database, replica].filter((word) => word !== undefined).join(" in ");
-    return `alarm since ${since}: ${code}: ${where === "" ? "" : `${where}: `}${message}\n  hint: ${hint}\n`;
+    return `alarm since ${since}: ${code}: ${where === "" ? "" : `${where}: `}${printable(message)}\n  hint: ${printable(hint)}\n`;
   });
   const between = isWide || told.length === 0 ? "" : "\n";
   const gaps = isWide ? databases.map(gapsOf).join("") : "";

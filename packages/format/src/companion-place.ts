@@ -1,22 +1,17 @@
 // Where companion files lie, and what they are called in a backup: relative to the database's directory, so that they can come back beside it on
 // another machine; what lies elsewhere goes below `_root/`. Pure. See docs/operations.md#companion-files.
 
-import { join, relative, resolve, sep } from "node:path";
+import { relative, resolve, sep } from "node:path";
 import { PageferryError } from "./errors.ts";
 import { checkObjectName } from "./names.ts";
 
 const rootPart = "_root";
 
-/** Stars of one part of a pattern: each may be tried at each place of a file's name. */
-const starsMax = 8;
-
 /** Why a pattern is none; `undefined`: it is one. A `*` or `?` stands for what lies in one directory. */
 export function whyNoPattern(pattern: string): string | undefined {
-  const parts = pattern.split("/");
   if (pattern === "" || pattern.endsWith("/")) return "the path of a file is expected";
   if (pattern.includes("\0") || pattern.includes("\\")) return "a path without backslashes is expected";
-  if (parts.some((part) => part.includes("**"))) return "** is not known: name each directory";
-  if (parts.some((part) => part.split("*").length - 1 > starsMax)) return `at most ${starsMax} * are taken`;
+  if (pattern.includes("**")) return "** is not known: name each directory";
   return;
 }
 
@@ -29,11 +24,27 @@ export function isGlob(part: string): boolean {
 export function fitsPart(part: string, name: string): boolean {
   if (!isGlob(part)) return part === name;
   if (name.startsWith(".") && !part.startsWith(".")) return false;
-  const source = part.replace(/[^*?]+|\*+|\?/g, (text) => {
-    if (text === "?") return "[^/]";
-    return text.startsWith("*") ? "[^/]*" : text.replace(/[.+^${}()|[\]\\]/g, "\\$&");
-  });
-  return new RegExp(`^${source}$`, "su").test(name);
+  const [wanted, given] = [[...part], [...name]];
+  let at = 0;
+  let star = -1;
+  let tried = 0;
+  // Of several stars only the last is ever tried again: what fits before it is as good as anything else that does.
+  for (let index = 0; index < given.length; ) {
+    if (wanted[at] === "*") {
+      star = at;
+      tried = index;
+      at += 1;
+    } else if (wanted[at] === "?" || wanted[at] === given[index]) {
+      at += 1;
+      index += 1;
+    } else if (star >= 0) {
+      tried += 1;
+      index = tried;
+      at = star + 1;
+    } else return false;
+  }
+  while (wanted[at] === "*") at += 1;
+  return at === wanted.length;
 }
 
 /** Whether an absolute path is one that a pattern (absolute, too) stands for. */
@@ -45,8 +56,9 @@ export function fitsPattern(pattern: string, path: string): boolean {
 /** What a file (absolute path) is called in backups of a database in `directory`. */
 export function companionName(path: string, directory: string): string {
   const beside = relative(directory, path);
-  const isBeside = beside !== "" && !beside.startsWith(`..${sep}`) && !beside.startsWith(`${rootPart}${sep}`);
-  return checkObjectName(isBeside ? beside : join(rootPart, relative("/", path)));
+  const [first] = beside.split(sep);
+  const isBeside = first !== "" && first !== ".." && first !== rootPart;
+  return checkObjectName(isBeside ? beside : `${rootPart}/${relative("/", path)}`);
 }
 
 /** Where a file of that name lies, with the database in `directory`. Errors: `bad-name`. */

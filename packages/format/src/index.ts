@@ -184,6 +184,7 @@ export {
   companionsMax,
   companionsObjectBytesMax,
   envelopeBytesMax,
+  envelopeItemsMax,
   heartbeatsBytesMax,
   heartbeatsMax,
   inlineBytesMax,

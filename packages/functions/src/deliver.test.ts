@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { suite, test } from "node:test";
-import { decodeEnvelope, PageferryError } from "@pageferry/format";
+import { decodeEnvelope, encodeCompanions, PageferryError, txId } from "@pageferry/format";
 import { historyOf } from "../testing/history.ts";
 import { type DeliverOptions, deliver, type ForkFound, type Message } from "./deliver.ts";
 import { createReplica, type Replica } from "./replica.ts";
@@ -94,3 +95,49 @@ suite("a replica that cannot be opened for a database", () => {
     ]);
   });
 });
+
+test("staged companion files are read one at a time, and no segment waits for them", async () => {
+  const steps: string[] = [];
+  const plain = memoryStore();
+  const store = {
+    ...plain,
+    async put(...given: Parameters<typeof plain.put>) {
+      steps.push(`put ${given[0].replace(/.*\//, "").replace(/^.*-.*\.(?=files|segment)/, "")}`);
+      return plain.put(...given);
+    },
+  };
+  const replica = createReplica(store, { root: "app" });
+  const { give } = open(async () => replica);
+  const generation = history.generation;
+  const versions = await Promise.all(
+    [1000, 2000].map((stampMs) =>
+      encodeCompanions(
+        { generation, txId: txId(4), stampMs, files: [], skipped: [] },
+        { codec: "none", level: 0, window: 0 },
+      ),
+    ),
+  );
+  const bodies = new Map(versions.map(({ bytes }) => [sha256(bytes), bytes]));
+  const staged = versions.map(({ name, bytes }) => ({ name, digest: sha256(bytes), size: bytes.length }));
+  const envelope = decodeEnvelope(history.envelope([...staged, history.segment(4, 5)]));
+
+  const outcomes = await give([{ id: 1, envelope, receivedAtMs: 1000 }], async (digest) => {
+    const bytes = bodies.get(digest) ?? new Uint8Array();
+    steps.push("open");
+    return {
+      ...{ size: bytes.length, sha256: digest },
+      async *open() {
+        yield bytes;
+      },
+      read: async (offset, length) => bytes.subarray(offset, offset + length),
+    };
+  });
+
+  assert.equal(outcomes.get(1)?.kind, "done");
+  assert.deepEqual(steps, [
+    ...["put generation.json", "put segment.cbor"],
+    ...["open", "put files.cbor", "open", "put files.cbor"],
+  ]);
+});
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");

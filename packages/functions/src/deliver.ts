@@ -78,7 +78,7 @@ interface GroupItem {
 interface FilesItem {
   readonly message: number;
   readonly name: CompanionsName;
-  readonly bytes: Uint8Array;
+  readonly item: EnvelopeItem;
 }
 
 async function deliverGroup(
@@ -110,11 +110,19 @@ async function deliverGroup(
       note(replica, id, await replica.begin(envelope.begin, receivedAtMs, options));
     }
     const { items, files } = await openItems(group, options, met);
-    for (const { message, name, bytes } of files)
-      note(replica, message, await replica.putCompanions(name, bytes, options));
     const puts = items.map(({ item }) => item);
     const outcomes = await replica.putAll(generation, puts, { signal: options.signal, pack: options.pack });
     for (const [at, { message }] of items.entries()) note(replica, message, outcomes[at] as PutOutcome);
+    // After the segments, and one at a time: each may be as large as all companion files of a database.
+    for (const { message, name, item } of files) {
+      try {
+        const bytes = await filesBytes(item, database, options);
+        note(replica, message, await replica.putCompanions(name, bytes, options));
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        met.get(message)?.push(outcomeOf(error));
+      }
+    }
   } catch (error) {
     options.signal?.throwIfAborted();
     // Whatever it is, it was not met in a message.
@@ -150,7 +158,7 @@ async function openItems(
       try {
         const name = sentName(item.name, envelope.begin.generation);
         if ("digest" in name) {
-          files.push({ message: id, name, bytes: await filesBytes(item, envelope.database, options) });
+          files.push({ message: id, name, item });
           continue;
         }
         const body = await openBody(item, name, envelope.database, options);

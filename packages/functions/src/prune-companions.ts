@@ -15,7 +15,7 @@ import { graceMsDefault, type PlannedRemoval, type PrunePlan, type PrunePolicy }
 export interface CompanionsToPrune {
   readonly index: CompanionsIndex;
   readonly listing: ArchiveListing;
-  readonly plan: Pick<PrunePlan, "kept" | "doomed">;
+  readonly plan: Pick<PrunePlan, "kept" | "doomed" | "leftAlone">;
   readonly policy: PrunePolicy;
   readonly nowMs: number;
 }
@@ -35,7 +35,8 @@ export function planCompanions({ index, listing, plan, policy, nowMs }: Companio
   const fromMs = nowMs - Math.max(policy.segmentRetentionMs, graceMs);
   const doomed: PlannedRemoval[] = [];
   for (const [generation, entries] of index) {
-    if (policy.generation !== undefined && policy.generation !== generation) continue;
+    const isOther = policy.generation !== undefined && policy.generation !== generation;
+    if (isOther || plan.leftAlone.has(generation)) continue;
     const newest = remaining.has(generation) ? entries.at(-1) : undefined;
     for (const entry of entries) {
       if (entry === newest || needed.has(entry.name) || entry.stampMs >= fromMs) continue;
@@ -45,7 +46,7 @@ export function planCompanions({ index, listing, plan, policy, nowMs }: Companio
   return doomed;
 }
 
-/** Generations of which anything stays, also those that are left alone because nobody can read where they come from. */
+/** Generations of which anything stays. */
 function generationsLeft(listing: ArchiveListing, doomed: PrunePlan["doomed"]): Set<Generation> {
   const gone = new Set(doomed.map(({ name }) => name));
   const left = new Set<Generation>();

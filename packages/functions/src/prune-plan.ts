@@ -65,6 +65,8 @@ export interface PrunePlan {
   readonly doomed: readonly PlannedRemoval[];
   /** Newest generation first, newest point first. */
   readonly kept: readonly KeptPoint[];
+  /** Generations of which nothing is judged: what they need is not known. */
+  readonly leftAlone: ReadonlySet<Generation>;
   /** What a person should hear: what is left alone, and why. */
   readonly notes: readonly string[];
 }
@@ -102,7 +104,9 @@ export function planPrune(listing: ArchiveListing, policy: PrunePolicy, nowMs: n
   const notes = [...lines.values()].flatMap((line) =>
     notesOf(line, needs.get(line.index.generation), policy),
   );
-  return { doomed: all, kept, notes: [...notes, ...notesOfWanted(lines, { pinned, leased })] };
+  const alone = [...lines.values()].filter(({ leftAlone }) => leftAlone !== null);
+  const leftAlone = new Set(alone.map(({ index }) => index.generation));
+  return { doomed: all, kept, leftAlone, notes: [...notes, ...notesOfWanted(lines, { pinned, leased })] };
 }
 
 /** What a generation keeps of its objects. */

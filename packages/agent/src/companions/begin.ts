@@ -8,8 +8,9 @@ import { type Companions, type CompanionsChapter, openCompanions } from "./compa
 /** Begins; what keeps it from beginning is an alarm, and the database is backed up all the same. */
 export async function beginCompanions(state: DatabaseState): Promise<Companions | undefined> {
   const { shared, place, alarms } = state;
-  // A database that is only sent is being restored: its files may not be there yet, and that is no deletion.
-  if (place.files.length === 0 || shared.openSource === null) return;
+  if (place.files.length === 0) return;
+  // A database that is only sent is being restored: what waits goes, and its files, which may not be there yet, are not looked at.
+  const isOnlySent = shared.openSource === null;
   const { queue, callGate, readGate, now, random, settings } = shared;
   try {
     return await openCompanions({
@@ -19,7 +20,7 @@ export async function beginCompanions(state: DatabaseState): Promise<Companions 
       compression: settings.compression,
       intervalMs: settings.filesMs,
       refusedMs: settings.refusedMs,
-      chapter: () => chapterOf(state),
+      chapter: () => (isOnlySent ? undefined : chapterOf(state)),
     });
   } catch (error) {
     alarms.raiseError("files-kept", error);

@@ -3,64 +3,20 @@ import { randomBytes } from "node:crypto";
 import { chmod, mkdir, rename, rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { setTimeout } from "node:timers/promises";
-import { type CompanionsVersion, companionBytesMax, decodeCompanions } from "@pageferry/format";
+import { type CompanionsVersion, companionBytesMax } from "@pageferry/format";
+import { movableFile, temporary, until } from "../../testing/agent-bench.ts";
 import {
-  type Bench,
-  type MovableFile,
-  movableFile,
-  startBench,
-  temporary,
-  until,
-} from "../../testing/agent-bench.ts";
-import { startTinyHost, type TinyHost } from "../../testing/tiny-host.ts";
-import { type AgentOptions, createAgent } from "../agent.ts";
+  alarmCodes,
+  count,
+  filesMs,
+  someLooks,
+  startFor,
+  textsOf,
+  versionsAt,
+} from "../../testing/companions-bench.ts";
+import { startTinyHost } from "../../testing/tiny-host.ts";
+import { createAgent } from "../agent.ts";
 import { createHttpQueue } from "../queues/http.ts";
-
-const filesMs = 20;
-
-async function startFor(
-  host: TinyHost,
-  directory: string,
-  {
-    patterns = ["tls/*.pem", "key"],
-    file = movableFile(),
-    ...more
-  }: Partial<AgentOptions> & {
-    readonly patterns?: readonly string[];
-    readonly file?: MovableFile;
-  } = {},
-): Promise<Bench> {
-  const path = join(directory, "app.db");
-  const files = patterns.map((pattern) => join(directory, pattern));
-  // The database is a model, and yet there.
-  await writeFile(path, "");
-  const bench = await startBench(host, directory, file, {
-    databases: [{ path, name: "app", files }],
-    filesMs,
-    ...more,
-  });
-  await bench.settled();
-  return bench;
-}
-
-/** Every version that the host has, oldest first. */
-async function versionsAt({ objects }: TinyHost): Promise<CompanionsVersion[]> {
-  const found = [...objects].filter(([name]) => name.startsWith("files/"));
-  const versions = await Promise.all(found.map(([name, bytes]) => decodeCompanions(name, bytes)));
-  return versions.sort((a, b) => a.stampMs - b.stampMs);
-}
-
-const textsOf = ({ files }: CompanionsVersion): Record<string, string> =>
-  Object.fromEntries(files.map(({ name, bytes }) => [name, Buffer.from(bytes).toString()]));
-
-const count = ({ objects }: TinyHost): number =>
-  [...objects.keys()].filter((name) => name.startsWith("files/")).length;
-
-const alarmCodes = (bench: Bench): string[] => bench.status().alarms.map(({ code }) => code);
-
-/** Some looks: what was to be sent by then was. */
-const someLooks = () => setTimeout(filesMs * 5 + 1200);
 
 suite("companion files", () => {
   test("are sent whole when they change, by rename, in place, and when they are gone, each time once", async () => {
@@ -116,31 +72,6 @@ suite("companion files", () => {
     await until("the second", () => count(host) === 2);
 
     assert.deepEqual((await versionsAt(host)).map(textsOf), [{ key: "one" }, { key: "two" }]);
-  });
-
-  test("wait for a host that is away, every version of them, also over a restart", async () => {
-    await using host = await startTinyHost();
-    await using directory = await temporary();
-    const path = join(directory.path, "key");
-    await writeFile(path, "0");
-    const file = movableFile();
-    {
-      await using _bench = await startFor(host, directory.path, { file });
-      await until("the first", () => count(host) === 1);
-      host.intercept = () => ({ status: 503, body: "{}" });
-      for (const text of ["1", "2"]) {
-        await writeFile(path, text);
-        await someLooks();
-      }
-    }
-    assert.equal(count(host), 1);
-
-    host.intercept = () => undefined;
-    await using bench = await startFor(host, directory.path, { file });
-    await until("all of them", () => count(host) === 3);
-
-    assert.deepEqual((await versionsAt(host)).map(textsOf), [{ key: "0" }, { key: "1" }, { key: "2" }]);
-    assert.deepEqual(alarmCodes(bench), []);
   });
 
   test("that the host does not know are an alarm of their own, and the database is backed up", async () => {

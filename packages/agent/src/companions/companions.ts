@@ -1,28 +1,23 @@
 // The companion files of one database: looked at every few seconds, put into the outbox when they changed, sent from there by the same queue. Beside
 // capture, never in its way: what goes wrong here is an alarm of its own. See docs/operations.md#companion-files.
-import { createHash } from "node:crypto";
 import {
   type CompressionConfig,
   companionSetDigest,
   type Envelope,
-  type EnvelopeItem,
   encodeCompanions,
-  encodeEnvelope,
   type GenerationBegin,
-  inlineBytesMax,
-  isPageferryError,
   PageferryError,
   type SkipReason,
   type TxId,
 } from "@pageferry/format";
 import type { AlarmCode, Alarms } from "../alarms.ts";
 import type { Gate } from "../gate.ts";
-import type { Queue, StagedBody } from "../queue.ts";
-import { retryForever } from "../retry.ts";
+import type { Queue } from "../queue.ts";
 import { createWake } from "../wake.ts";
-import { type Entry, type Outbox, openOutbox } from "./outbox.ts";
+import { openOutbox } from "./outbox.ts";
 import { printOf } from "./read-file.ts";
-import { lookAtSet, readSet, type SetPlace, type SetReading } from "./read-set.ts";
+import { lookAtSet, readSet, type SetLook, type SetPlace, type SetReading } from "./read-set.ts";
+import { type SendState, sendAll } from "./send-versions.ts";
 
 /** The history that a version belongs to: known to the host, and captured right now. */
 export interface CompanionsChapter {
@@ -68,34 +63,23 @@ const restlessLooks = 3;
 /** After a version as many ms as this brings its bytes to that pace: files that never rest must not fill an archive. */
 const bytesPerMs = 64;
 
-/** Bytes of one envelope, over HTTP: half of what it may have. */
-const sentBytesMax = 16 * 1024 * 1024;
+/** A look that takes as long as so many should is told of; one that is short of time is not, at least not at once. */
+const missedLooks = 12;
+const slowMsMin = 5000;
 
-/** Whoever puts something in notifies; this is for nothing. */
-const idleMs = 60_000;
-
-/** After a failure that has no retrying of its own, such as a full disk. */
-const afterFailureMs = 2000;
-
-interface State extends CompanionsOptions {
-  readonly outbox: Outbox;
-  readonly work: ReturnType<typeof createWake>;
-  readonly hurry: ReturnType<typeof createWake>;
-  readonly abort: AbortController;
+interface State extends CompanionsOptions, SendState {
   readonly ending: AbortController;
-  /** What the last look that was taken in saw, and of which generation. */
+  /** What the last look that was taken in saw, and what it was taken in as. */
   taken: string;
   looks: number;
   notBeforeMs: number;
-  /** The last look is done. */
-  isOver: boolean;
 }
 
 /** Begins to look. Errors: those of the disk. */
 export async function openCompanions(options: CompanionsOptions): Promise<Companions> {
   const state: State = {
     ...options,
-    outbox: await openOutbox(options.directory),
+    outbox: await openOutbox(options.directory, (file) => tellBroken(options, file)),
     work: createWake(),
     hurry: createWake(),
     abort: new AbortController(),
@@ -104,17 +88,21 @@ export async function openCompanions(options: CompanionsOptions): Promise<Compan
     looks: 0,
     notBeforeMs: 0,
     isOver: false,
+    resting: new Map(),
   };
   const looking = lookAround(state);
   const sending = sendAll(state);
   return {
     async stop(signal) {
-      const end = () => state.abort.abort();
+      const cut = Promise.withResolvers<void>();
+      const end = () => {
+        state.abort.abort();
+        cut.resolve();
+      };
       signal.addEventListener("abort", end, { once: true });
       if (signal.aborted) end();
-      state.ending.abort();
-      await looking;
-      if (!state.abort.signal.aborted) await lookSafely(state, true);
+      // A file system that does not answer may never do.
+      await Promise.race([endSoon(state, looking), cut.promise]);
       state.isOver = true;
       state.work.notify();
       state.hurry.notify();
@@ -122,6 +110,12 @@ export async function openCompanions(options: CompanionsOptions): Promise<Compan
       signal.removeEventListener("abort", end);
     },
   };
+}
+
+async function endSoon(state: State, looking: Promise<void>): Promise<void> {
+  state.ending.abort();
+  await looking;
+  if (!state.abort.signal.aborted) await lookSafely(state, true);
 }
 
 async function lookAround(state: State): Promise<void> {
@@ -135,11 +129,20 @@ async function lookAround(state: State): Promise<void> {
 }
 
 async function lookSafely(state: State, isLast: boolean): Promise<void> {
+  const { alarms, abort, intervalMs, databasePath } = state;
+  const tellSlow = (): void => {
+    const message = `${databasePath}: looking at its companion files does not come to an end`;
+    const hint = "Is a file system away that they lie on? The database itself is backed up.";
+    alarms.raise("files-kept", { code: "unavailable", message, hint });
+  };
+  const slow = setTimeout(tellSlow, Math.max(slowMsMin, missedLooks * intervalMs));
   try {
     await look(state, isLast);
-    state.alarms.clear("files-kept");
+    alarms.clear("files-kept");
   } catch (error) {
-    state.alarms.raiseError("files-kept", error);
+    if (!abort.signal.aborted) alarms.raiseError("files-kept", error);
+  } finally {
+    clearTimeout(slow);
   }
 }
 
@@ -148,10 +151,8 @@ async function look(state: State, isLast: boolean): Promise<void> {
   if (chapter === undefined || (performance.now() < state.notBeforeMs && !isLast)) return;
   // Where the database is gone, so may be all that lies beside it: a volume that is not mounted is no deletion.
   if ((await printOf(state.databasePath)).kind !== "file") return;
-  const { generation } = chapter.begin;
   const seen = await lookAtSet(state);
-  const text = `${generation} ${seen.text}`;
-  if (text === state.taken) {
+  if (takenAs(state, chapter, seen) === state.taken) {
     state.looks = 0;
     return;
   }
@@ -160,12 +161,26 @@ async function look(state: State, isLast: boolean): Promise<void> {
   const isPatient = !isLast && state.looks < restlessLooks;
   if (isRestless && isPatient) return;
   const found = await state.readGate.pass(() => readSet(seen), state.abort.signal);
+  // What comes after the end is another agent's to put in.
+  state.abort.signal.throwIfAborted();
   if (isPatient && found.skipped.some(({ why }) => why === "busy")) return;
   await take(state, chapter, found);
   tellSkipped(state, found);
   state.looks = 0;
-  // What came so close to the reading that a clock cannot tell it apart is read again.
-  state.taken = isRestless ? "" : text;
+  const isToBeRead = found.skipped.some(({ why }) => why === "busy" || why === "unreadable");
+  if (isToBeRead) state.notBeforeMs = Math.max(state.notBeforeMs, paceOf(found));
+  // What came so close to the reading that a clock cannot tell it apart is read again, and so is what could not be: nothing tells when it can.
+  state.taken = isRestless || isToBeRead ? "" : takenAs(state, chapter, seen);
+}
+
+/** When as much may be read again. */
+function paceOf({ files }: SetReading): number {
+  return performance.now() + files.reduce((sum, { bytes }) => sum + bytes.length, 0) / bytesPerMs;
+}
+
+/** Equal as long as there is nothing new, and what the host does not have yet is in the outbox. */
+function takenAs({ outbox }: State, { begin }: CompanionsChapter, { text }: SetLook): string {
+  return `${begin.generation} ${outbox.noted()?.digest} ${text}`;
 }
 
 async function take(state: State, chapter: CompanionsChapter, found: SetReading): Promise<void> {
@@ -190,11 +205,16 @@ async function take(state: State, chapter: CompanionsChapter, found: SetReading)
   state.work.notify();
 }
 
+function tellBroken({ alarms, directory }: CompanionsOptions, file: string): void {
+  const message = `${directory}/${file}: it is no version of companion files any more, and was given up`;
+  alarms.raiseError("files-sent", new PageferryError("corrupt", message));
+}
+
 const alarmOf: Readonly<Record<SkipReason, { readonly code: AlarmCode; readonly words: string }>> = {
   "too-large": { code: "too-large", words: "is too large: a file has at most 1 MiB, all together 8 MiB" },
-  "too-many": { code: "too-large", words: "is one too many: at most 256 are taken" },
+  "too-many": { code: "too-large", words: "is one too many, or has too many in it: at most 256 are taken" },
   busy: { code: "source-too-busy", words: "changes all the time, and was not read" },
-  unreadable: { code: "unauthorized", words: "cannot be read: run as a user who may" },
+  unreadable: { code: "unauthorized", words: "cannot be read, or has names in it that are not UTF-8" },
 };
 
 /** One alarm for each kind of trouble, which names the first file. Never what is in it. */
@@ -211,88 +231,4 @@ function tellSkipped({ alarms }: State, { skipped, more }: SetReading): void {
     const hint = "The other files are backed up. See docs/operations.md#companion-files.";
     alarms.raise("files", { code, message, hint });
   }
-}
-
-/** Sends what waits, oldest first, until it is over and nothing waits. Never throws. */
-async function sendAll(state: State): Promise<void> {
-  const { abort, outbox, work, alarms } = state;
-  while (!abort.signal.aborted) {
-    if (outbox.isEmpty()) {
-      if (state.isOver) return;
-      await work.wait(idleMs, abort.signal);
-      continue;
-    }
-    try {
-      await sendOldest(state);
-      alarms.clear("files-sent");
-    } catch (error) {
-      if (abort.signal.aborted) return;
-      const isPassing = isPageferryError(error) && error.remedy === "retry";
-      alarms.raiseError("files-sent", isPassing ? error : refusal(error));
-      if (state.isOver) return;
-      await work.wait(isPassing ? afterFailureMs : state.refusedMs, abort.signal);
-    }
-  }
-}
-
-/** An older host knows segments and snapshots alone, and says so by the name. */
-function refusal(error: unknown): unknown {
-  if (!isPageferryError(error, "bad-name")) return error;
-  return new PageferryError("unsupported-version", `the host takes no companion files: ${error.message}`, {
-    cause: error,
-    hint: "Upgrade pageferry at the host. The versions wait here; the database itself is backed up.",
-  });
-}
-
-async function sendOldest(state: State): Promise<void> {
-  const { queue, database, callGate, abort, hurry, random, now } = state;
-  const entries = await state.outbox.oldest(sentBytesMax);
-  const [first] = entries;
-  if (first === undefined) return;
-  const { items, bodies } = itemsOf(entries);
-  const { signal } = abort;
-  const attempt = () =>
-    callGate.pass(async () => {
-      // What is there already costs a question; a host that lost its stage gets all of it again.
-      for (const body of bodies) await queue.stage(database, body, { signal });
-      const envelope = { ...first.envelope, ...newestOf(state, first), sentAtMs: now(), items };
-      await queue.send(encodeEnvelope(envelope), { signal });
-    }, signal);
-  await retryForever(attempt, { signal, hurry, random });
-  await state.outbox.remove(entries);
-}
-
-/** What is known of the newest commit goes with a version of the present generation; one before it says nothing of that. */
-function newestOf({ chapter }: State, { envelope }: Entry): Pick<Envelope, "newestTxId" | "newestStampMs"> {
-  const current = chapter();
-  return current?.begin.generation === envelope.begin.generation
-    ? { newestTxId: current.txId, newestStampMs: current.newestStampMs }
-    : { newestTxId: null, newestStampMs: null };
-}
-
-function itemsOf(entries: readonly Entry[]): {
-  readonly items: readonly EnvelopeItem[];
-  readonly bodies: readonly StagedBody[];
-} {
-  const bodies: StagedBody[] = [];
-  let inline = 0;
-  const items = entries.flatMap(({ envelope }) =>
-    envelope.items.map((item): EnvelopeItem => {
-      if (!("bytes" in item)) return item;
-      inline += item.bytes.length;
-      if (inline <= inlineBytesMax) return item;
-      inline -= item.bytes.length;
-      const body = bodyOf(item.bytes);
-      bodies.push(body);
-      return { name: item.name, digest: body.digest, size: body.size };
-    }),
-  );
-  return { items, bodies };
-}
-
-function bodyOf(bytes: Uint8Array): StagedBody {
-  async function* open(): AsyncGenerator<Uint8Array> {
-    yield bytes;
-  }
-  return { digest: createHash("sha256").update(bytes).digest("hex"), size: bytes.length, open };
 }

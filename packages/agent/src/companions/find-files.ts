@@ -1,6 +1,6 @@
 // Which files a database's patterns stand for, right now. Directories are read only where a pattern leaves a name open.
 import { opendir } from "node:fs/promises";
-import { isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fitsPart, isGlob } from "@pageferry/format";
 
 /** Names that are looked at in one directory: beyond it a pattern is a mistake, and looking would be work. */
@@ -15,12 +15,20 @@ export interface FoundFiles {
   readonly paths: readonly string[];
   /** Directories that could not be read: what is in them is unknown, which is not the same as gone. */
   readonly unreadable: readonly string[];
+  /** Directories of which more would be looked at than is: what else a pattern stands for there is unknown. */
+  readonly crowded: readonly string[];
+}
+
+/** Directories about which not everything is known. */
+interface Unknown {
+  readonly unreadable: Set<string>;
+  readonly crowded: Set<string>;
 }
 
 /** Finds the files of patterns; relative ones begin at the working directory. Never throws. */
 export async function findFiles(patterns: readonly string[]): Promise<FoundFiles> {
   const paths = new Set<string>();
-  const unreadable = new Set<string>();
+  const unknown: Unknown = { unreadable: new Set(), crowded: new Set() };
   for (const pattern of patterns) {
     const parts = (isAbsolute(pattern) ? pattern : resolve(pattern)).split("/").slice(1);
     let directories: readonly string[] = ["/"];
@@ -28,23 +36,36 @@ export async function findFiles(patterns: readonly string[]): Promise<FoundFiles
       const next: string[] = [];
       for (const directory of directories) {
         if (!isGlob(part)) next.push(join(directory, part));
-        else next.push(...(await namesIn(directory, part, unreadable)).map((name) => join(directory, name)));
+        else next.push(...(await namesIn(directory, part, unknown)).map((name) => join(directory, name)));
       }
-      directories = next.slice(0, pathsMax);
+      directories = bounded(next, unknown);
     }
     for (const path of directories) paths.add(path);
   }
-  return { paths: [...paths].sort().slice(0, pathsMax), unreadable: [...unreadable].sort() };
+  return {
+    paths: bounded([...paths].sort(), unknown),
+    unreadable: [...unknown.unreadable].sort(),
+    crowded: [...unknown.crowded].sort(),
+  };
 }
 
-async function namesIn(directory: string, part: string, unreadable: Set<string>): Promise<string[]> {
+function bounded(paths: readonly string[], { crowded }: Unknown): readonly string[] {
+  const beyond = paths[pathsMax];
+  if (beyond !== undefined) crowded.add(dirname(beyond));
+  return paths.slice(0, pathsMax);
+}
+
+async function namesIn(directory: string, part: string, { unreadable, crowded }: Unknown): Promise<string[]> {
   const names: string[] = [];
   let looked = 0;
   try {
     for await (const { name } of await opendir(directory)) {
+      if (looked >= namesMax) {
+        crowded.add(directory);
+        break;
+      }
       if (fitsPart(part, name)) names.push(name);
       looked += 1;
-      if (looked >= namesMax) break;
     }
   } catch (error) {
     const errno = (error as NodeJS.ErrnoException).code;

@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { type Envelope, parseDatabaseName, parseGeneration } from "@pageferry/format";
+import {
+  type Envelope,
+  encodeEnvelope,
+  envelopeItemsMax,
+  parseDatabaseName,
+  parseGeneration,
+} from "@pageferry/format";
 import { temporary } from "../../testing/agent-bench.ts";
 import { type Noted, openOutbox } from "./outbox.ts";
 
@@ -73,6 +79,45 @@ suite("the outbox of companion files", () => {
     assert.deepEqual(stampsOf(await outbox.oldest(1e6)), [1, 2]);
     assert.deepEqual(stampsOf(await outbox.oldest(1500)), [1]);
     assert.deepEqual(stampsOf(await outbox.oldest(1)), [1]);
+  });
+
+  test("gives no more than one envelope may bring, however small they are", async () => {
+    await using directory = await temporary();
+    for (let stampMs = 1; stampMs <= envelopeItemsMax + 1; stampMs += 1) {
+      const file = `${stampMs.toString(16).padStart(12, "0")}-${noted(stampMs).digest}.envelope`;
+      await writeFile(join(directory.path, file), encodeEnvelope(envelope(stampMs)));
+    }
+    const outbox = await openOutbox(directory.path);
+
+    assert.equal((await outbox.oldest(16 * 1024 * 1024)).length, envelopeItemsMax);
+  });
+
+  test("that could not write its note remembers all the same what it holds", async () => {
+    await using directory = await temporary();
+    const outbox = await openOutbox(directory.path);
+    await mkdir(join(directory.path, "noted.json", "in the way"), { recursive: true });
+
+    await assert.rejects(outbox.put(envelope(5), noted(5)));
+
+    assert.deepEqual(outbox.noted(), noted(5));
+  });
+
+  test("forgets the set of what was broken, so that it is put in again, and later than before", async () => {
+    await using directory = await temporary();
+    const told: string[] = [];
+    const outbox = await openOutbox(directory.path, (file) => told.push(file));
+    await outbox.put(envelope(5), noted(5));
+    const [only = ""] = (await readdir(directory.path)).filter((name) => name.endsWith(".envelope"));
+    await writeFile(join(directory.path, only), "broken");
+
+    assert.deepEqual(stampsOf(await outbox.oldest(1e6)), []);
+
+    assert.deepEqual(told, [only]);
+    for (const one of [outbox, await openOutbox(directory.path)]) {
+      assert.notEqual(one.noted()?.digest, noted(5).digest);
+      assert.equal(one.noted()?.stampMs, 5);
+      assert.ok(one.isEmpty());
+    }
   });
 
   test("gives up the oldest above 64 MiB, and says how many", async () => {

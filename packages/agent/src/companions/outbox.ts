@@ -6,6 +6,7 @@ import {
   decodeEnvelope,
   type Envelope,
   encodeEnvelope,
+  envelopeItemsMax,
   type Generation,
   isPageferryError,
   parseGeneration,
@@ -55,23 +56,54 @@ export interface Outbox {
   isEmpty(): boolean;
   /** Puts an envelope with one version in, durably, and notes its set. Returns how many older ones were given up for it. */
   put(envelope: Envelope, noted: Noted): Promise<number>;
-  /** The oldest of one generation, in order; at most `bytesMax`, but one. A file that is no envelope is removed. */
-  oldest(bytesMax: number): Promise<readonly Entry[]>;
+  /**
+   * The oldest of one generation, in order; at most `bytesMax`, but one, and no more than an envelope may bring. A file that is no envelope
+   * is removed; if it held the set that was noted, none is known any more. Those of a generation that rests are passed over.
+   */
+  oldest(bytesMax: number, isResting?: (generation: Generation) => boolean): Promise<readonly Entry[]>;
   remove(entries: readonly Entry[]): Promise<void>;
 }
 
 const noteName = "noted.json";
+
+/** Of no set. */
+const unknownDigest = "0".repeat(64);
 const entryPattern = /^([0-9a-f]{12})-([0-9a-f]{64})\.envelope$/;
 
-/** Opens the outbox in a directory, which is made. Errors: those of the disk. A note that cannot be read is none: the set is sent again. */
-export async function openOutbox(directory: string): Promise<Outbox> {
+/**
+ * Opens the outbox in a directory, which is made. Errors: those of the disk. A note that cannot be read is none: the set is sent again.
+ * `onBroken` is told of each file that was removed because it is no envelope.
+ */
+export async function openOutbox(
+  directory: string,
+  onBroken: (file: string) => void = () => {},
+): Promise<Outbox> {
   await makeDirectoryDurable(directory);
   let waiting = await readWaiting(directory);
+  /** By file, as far as they were read. */
+  const generations = new Map<string, Generation>();
   let noted = later(await readNoted(directory), await notedBy(directory, waiting.at(-1)));
 
   async function remove(files: readonly string[]): Promise<void> {
     for (const file of files) await rm(join(directory, file), { force: true });
     waiting = waiting.filter(({ file }) => !files.includes(file));
+    for (const file of files) generations.delete(file);
+  }
+
+  async function note(next: Noted): Promise<void> {
+    noted = next;
+    const json = { version: 1, ...next };
+    await writeFileDurable(join(directory, noteName), Buffer.from(`${JSON.stringify(json)}\n`), {
+      overwrite: true,
+    });
+  }
+
+  /** What was in a broken file may be the newest there is: then it is to be put in again. */
+  async function giveUp(file: string): Promise<void> {
+    const [, , digest] = entryPattern.exec(file) ?? [];
+    if (noted !== null && noted.digest === digest) await note({ ...noted, digest: unknownDigest });
+    await remove([file]);
+    onBroken(file);
   }
 
   return {
@@ -86,25 +118,27 @@ export async function openOutbox(directory: string): Promise<Outbox> {
       await remove(over);
       await writeFileDurable(join(directory, file), bytes, { overwrite: true });
       waiting = [...waiting.filter((one) => one.file !== file), { file, bytes: bytes.length }];
-      const json = { version: 1, ...next };
-      await writeFileDurable(join(directory, noteName), Buffer.from(`${JSON.stringify(json)}\n`), {
-        overwrite: true,
-      });
-      noted = next;
+      await note(next);
       return over.length;
     },
-    async oldest(bytesMax) {
+    async oldest(bytesMax, isResting = () => false) {
       const entries: Entry[] = [];
       let total = 0;
       for (const { file, bytes } of waiting) {
+        const known = generations.get(file);
+        if (known !== undefined && isResting(known)) continue;
         const envelope = await readEntry(join(directory, file));
         if (envelope === undefined) {
-          await remove([file]);
+          await giveUp(file);
           continue;
         }
+        const { generation } = envelope.begin;
+        generations.set(file, generation);
+        if (isResting(generation)) continue;
         const [first] = entries;
-        const isOther = first !== undefined && first.envelope.begin.generation !== envelope.begin.generation;
-        if (isOther || (first !== undefined && total + bytes > bytesMax)) break;
+        const isOther = first !== undefined && first.envelope.begin.generation !== generation;
+        const isFull = entries.length >= envelopeItemsMax || total + bytes > bytesMax;
+        if (isOther || (first !== undefined && isFull)) break;
         total += bytes;
         entries.push({ file, envelope });
       }

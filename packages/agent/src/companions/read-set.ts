@@ -23,7 +23,10 @@ export interface SetPlace {
 /** A look at all files that reads none. */
 export interface SetLook {
   readonly files: readonly { readonly path: string; readonly name: string; readonly print: Print }[];
+  /** Directories, by name, in which something cannot be read, or has a name that no version holds. */
   readonly unreadable: readonly string[];
+  /** Directories, by name, in which a pattern stands for more than is looked at. */
+  readonly crowded: readonly string[];
   /** Equal as long as nothing changed. */
   readonly text: string;
   /** When anything was last changed, ms; 0: there is nothing. */
@@ -35,19 +38,28 @@ export async function lookAtSet({ patterns, databasePath }: SetPlace): Promise<S
   const found = await findFiles(patterns);
   const directory = dirname(databasePath);
   const files: SetLook["files"][number][] = [];
-  const unreadable = found.unreadable.flatMap((path) => nameOf(path, directory) ?? []);
+  const unreadable = new Set(namesOf(found.unreadable, directory));
+  const crowded = namesOf(found.crowded, directory);
   for (const path of found.paths) {
-    const name = nameOf(path, directory);
     // The database itself has its own way.
-    if (name === undefined || path === databasePath) continue;
-    files.push({ path, name, print: await printOf(path) });
+    if (path === databasePath) continue;
+    const name = nameOf(path, directory);
+    const print = await printOf(path);
+    const isNamed = name !== undefined && !isMisread(path, print);
+    if (isNamed) files.push({ path, name, print });
+    else for (const where of namesOf([dirname(path)], directory)) unreadable.add(where);
   }
   files.sort((a, b) => (a.name < b.name ? -1 : 1));
   const prints = files.map(({ print }) => print);
   return {
     files,
-    unreadable,
-    text: JSON.stringify([files.map(({ name, print }) => [name, print.kind, textOf(print)]), unreadable]),
+    crowded,
+    unreadable: [...unreadable].sort(),
+    text: JSON.stringify([
+      files.map(({ name, print }) => [name, print.kind, textOf(print)]),
+      [...unreadable],
+      crowded,
+    ]),
     changedMs: Math.max(0, ...prints.map((print) => (print.kind === "file" ? print.changedMs : 0))),
   };
 }
@@ -60,6 +72,15 @@ function nameOf(path: string, directory: string): string | undefined {
     if (!isPageferryError(error)) throw error;
     return;
   }
+}
+
+function namesOf(paths: readonly string[], directory: string): string[] {
+  return paths.flatMap((path) => nameOf(path, directory) ?? []);
+}
+
+/** What was found by a name that is not UTF-8 is not found by what that was read as. */
+function isMisread(path: string, { kind }: Print): boolean {
+  return kind === "gone" && path.includes("\uFFFD");
 }
 
 function textOf(print: Print): string {
@@ -75,7 +96,10 @@ export interface SetReading extends CompanionSet {
 /** Reads what was looked at. */
 export async function readSet(look: SetLook): Promise<SetReading> {
   const files: Companion[] = [];
-  const skipped: SkippedCompanion[] = look.unreadable.map((name) => ({ name, why: "unreadable" }));
+  const skipped: SkippedCompanion[] = [
+    ...look.unreadable.map((name) => ({ name, why: "unreadable" }) as const),
+    ...look.crowded.map((name) => ({ name, why: "too-many" }) as const),
+  ];
   let total = 0;
   const skip = (name: string, why: SkipReason): void => void skipped.push({ name, why });
   for (const { path, name, print } of look.files) {

@@ -132,6 +132,33 @@ suite("a controller", () => {
     assert.equal(host.begins.size, 1);
   });
 
+  test("believes no transaction id that is none, also of pages that are too many to hold", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const times = { mergeBytes: 1024, bytesMax: 2048 };
+    await using bench = await startObserver(host, { directory: directory.path, times });
+    await bench.settled();
+    const seen = new Set<bigint | null | undefined>();
+
+    const [info] = bench.commit(1, false);
+    const frames = [{ id: 9, overflow: 15, data: new Uint8Array(16 * 512) }];
+    for (const txId of [2n ** 70n, -1n, Number.NaN, 2.5])
+      bench.controller.onPageFlush({ ...(info as PageFlushInfo), txId, frames, pageCount: 1 });
+    await until("it is at the host", () => {
+      const status = bench.controller.status();
+      seen.add(status?.seenTxId);
+      return status?.acknowledgedTxId === BigInt(bench.store.newest());
+    });
+
+    assert.equal(bench.observer().refused, 4);
+    assert.equal(bench.observer().letGo, 0);
+    assert.deepEqual(
+      [...seen].filter((txId) => (txId ?? 0n) > 1000n),
+      [],
+    );
+    await assertPoints(host, bench);
+  });
+
   test("takes what one transaction did not tell for what it is: not to be proved, so the database is looked at", async () => {
     await using host = await startTinyHost();
     await using directory = await temporary();

@@ -68,6 +68,18 @@ suite("a line of flushes", () => {
     assert.equal(line.next(txId(6))?.parentTxId, 3n);
   });
 
+  test("of transactions without a page is bounded, too", () => {
+    const line = createFlushLine({ mergeBytes: 2 ** 16, bytesMax: 2 ** 17 });
+
+    for (let id = 5; id <= 5000; id += 1) line.offer(flushOf(id, []));
+
+    assert.ok(line.figures.merged > 4000);
+    assert.equal(line.next(txId(4))?.parentTxId, 4n);
+    const apart = createFlushLine({ mergeBytes: 2 ** 16, bytesMax: 2 ** 17 });
+    for (let id = 5; id <= 5000; id += 2) apart.offer(flushOf(id, []));
+    assert.ok(apart.isLost());
+  });
+
   test("above its first bound merges neighbours, newer pages over older ones", () => {
     const line = createFlushLine({ mergeBytes: 3 * pageSize, bytesMax: 2 ** 21 });
     for (let id = 5; id <= 104; id += 1) line.offer(flushOf(id, [10, 20 + (id % 2)]));

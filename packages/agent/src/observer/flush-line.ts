@@ -58,6 +58,9 @@ export interface FlushLineFigures {
   bytesMax: number;
 }
 
+/** What a transaction takes besides its pages, of which it may have none. */
+const chunkBytes = 512;
+
 interface Chunk {
   readonly parentTxId: TxId;
   readonly txId: TxId;
@@ -121,7 +124,8 @@ export function createFlushLine(bounds: FlushLineBounds): FlushLine {
 }
 
 function offer(state: LineState, flush: Flush): Offered {
-  const { txId, parentTxId, pageSize, tip, frames, stampMs, bytes } = flush;
+  const { txId, parentTxId, pageSize, tip, frames, stampMs } = flush;
+  const bytes = flush.bytes + chunkBytes;
   if (state.done !== undefined && txId <= state.done) return "repeated";
   noteNewest(state, txId);
   if (state.isLost) return "let go";
@@ -209,7 +213,7 @@ function mergedChunk(older: Chunk, newer: Chunk): Chunk {
     },
     oldestMs: Math.min(older.oldestMs, newer.oldestMs),
     held: merge,
-    bytes: merge.heldBytes(),
+    bytes: merge.heldBytes() + chunkBytes,
   };
 }
 

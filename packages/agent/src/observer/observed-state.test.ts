@@ -50,6 +50,20 @@ suite("an observed state", () => {
     });
   }
 
+  test("does not move on by a page that says it is longer than what was told of it", async () => {
+    const store = made({ hasFreelist: false });
+    const state = await scanned(store);
+    const before = state.table.stateHash();
+    const range = rangeOf(state, [store.commit()]);
+    const leaf = range.frames.find(({ data }) => data[8] === 0x02);
+    assert.ok(leaf !== undefined);
+    new DataView(leaf.data.buffer, leaf.data.byteOffset).setUint32(12, 2, true);
+
+    assert.equal(advanceState(state, range), undefined);
+
+    assert.equal(state.table.stateHash(), before);
+  });
+
   test("says which pages are live no more, so that a page table rolls forward by it", async () => {
     const store = made();
     const before = new Set(store.state().pages.keys());

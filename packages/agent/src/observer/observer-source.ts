@@ -1,6 +1,6 @@
 // The observer as a source: what an application tells goes in by `flush`, and comes out as the events of any other source. The
 // consumer's pull drives everything: while it takes nothing, what is told waits in the line, and is merged there.
-import type { MetaFields, TxId } from "@pageferry/format";
+import type { MetaFields } from "@pageferry/format";
 import { readPageTable, writePageTable } from "../page-table-file.ts";
 import { overlayFrames } from "../sources/base-image.ts";
 import type { BoltFileSourceOptions, CaptureEvent, CaptureSource } from "../sources/capture-event.ts";
@@ -20,7 +20,7 @@ import {
   raise,
   wantLook,
 } from "./observer-state.ts";
-import { copyFlush, flushBytes, type PageFlushInfo } from "./page-flush.ts";
+import { copyFlush, flushBytes, flushTxId, type PageFlushInfo } from "./page-flush.ts";
 
 /** What an observer holds and has counted. */
 export interface ObserverStatus extends ObserverFigures, FlushLineFigures {
@@ -136,7 +136,7 @@ function flush(state: ObserverState, info: PageFlushInfo): void {
   try {
     const stampMs = options.now();
     if (flushBytes(info) > times.bytesMax) {
-      line.letGo(BigInt(info.txId) as TxId, stampMs);
+      line.letGo(flushTxId(info), stampMs);
       figures.letGo += 1;
     } else offer(state, info, stampMs);
   } catch (error) {

@@ -63,9 +63,14 @@ export function flushBytes(info: PageFlushInfo): number {
   return info.frames.reduce((sum, frame) => sum + frame.data.length, 0);
 }
 
+/** The transaction that was told. Throws `bad-request` for what is no transaction's id. */
+export function flushTxId(info: PageFlushInfo): TxId {
+  return transactionId(info.txId, "txId");
+}
+
 /** Checks and copies what was told. Throws `bad-request` for what no transaction is, `corrupt` for pages that are none of bolt. */
 export function copyFlush(info: PageFlushInfo, pageSize: number, stampMs: number): Flush {
-  const id = transactionId(info.txId, "txId");
+  const id = flushTxId(info);
   const parentTxId = transactionId(info.parentTxId, "parentTxId");
   if (parentTxId >= id) throw refused(`transaction ${id}: its parent ${parentTxId} is not before it`);
   if (info.pageSize !== pageSize) {

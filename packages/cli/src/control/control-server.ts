@@ -1,11 +1,10 @@
-// The control socket of a running agent: HTTP over a unix socket in its shadow directory, for who may write there. Nothing that a client
+// The control socket of a running agent: HTTP over a unix socket in its shadow directory, for the user who runs it. Nothing that a client
 // does or leaves undone disturbs the agent: bodies, clients and times are bounded.
 
-import { chmod } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { ownSocket } from "@pageferry/agent";
 import { errorTable, PageferryError } from "@pageferry/format";
-import { fromFileSystem, makeDirectoryDurable, openSocketPath } from "@pageferry/format/node";
+import { fromFileSystem, makeDirectoryDurable } from "@pageferry/format/node";
 import type { Log } from "../log.ts";
 import { asPageferryError } from "../many/fleet-words.ts";
 import { controlSocket } from "./control-socket.ts";
@@ -58,21 +57,17 @@ export async function openControl({ shadowDir, handlers, log }: ControlOptions):
 
 async function listen(server: Server, directory: string): Promise<AsyncDisposable> {
   try {
+    // A directory that is there may be another's, such as a volume that is shared by a group: it stays as it is, and the socket is private.
     await makeDirectoryDurable(directory);
-    // What is to be private is private before the socket is there.
-    await chmod(directory, 0o700);
     const owned = await ownSocket(server, {
-      directory,
-      socketName: controlSocket,
-      guardName: "control.guard",
+      ...{ directory, socketName: controlSocket, guardName: "control.guard" },
+      isPrivate: true,
     });
     if ("holder" in owned) {
       throw new PageferryError("locked", `${directory}/${controlSocket}: another agent answers there`, {
         hint: "Stop it first, or give this one a `shadowDir` of its own. To add a database to it: `pageferry register`.",
       });
     }
-    await using socket = await openSocketPath(directory, controlSocket);
-    await chmod(socket.path, 0o600);
     return owned;
   } catch (error) {
     throw fromFileSystem(error, `opening the control socket in ${directory}`);

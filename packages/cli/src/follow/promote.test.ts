@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, suite, test } from "node:test";
@@ -99,6 +99,54 @@ suite("a standby that becomes the database", () => {
     await using again = startCommand(await up("b", standby));
     await until("it runs", () => again.io.said.out);
     assert.doesNotMatch(again.io.said.err, /was a standby/);
+  });
+
+  test("that is gone keeps nothing from being backed up", async () => {
+    await backUp();
+    const follower = following();
+    await until("it is there", () => /at 0/.test(follower.io.said.out));
+    assert.equal(await follower.stop(), 0);
+    await rm(standby);
+
+    await using command = startCommand(await up("b", standby));
+    await until("it runs", () => command.io.said.out);
+
+    assert.match(command.io.said.err, /warning: app: \S+standby\.db was a standby, and is gone/);
+    await rename(join(directory, "app.db"), standby);
+    await until("a generation", async () => (await begun()).length === 2);
+    assert.equal(
+      (await begun()).find(({ reason }) => reason === "restored"),
+      undefined,
+    );
+  });
+
+  test("whose directory cannot be written to is told of, and backed up all the same", async () => {
+    await backUp();
+    const follower = following();
+    await until("it is there", () => /at 0/.test(follower.io.said.out));
+    assert.equal(await follower.stop(), 0);
+    await rm(`${standby}.follow/lock.guard`);
+    await mkdir(`${standby}.follow/lock.guard`);
+
+    await using command = startCommand(await up("b", standby));
+    await until("a generation", async () => (await begun()).length === 2);
+
+    assert.match(
+      command.io.said.err,
+      /warning: app: \S+ was a standby, and what begins will not say so: locking /,
+    );
+    await stat(`${standby}.follow/state.json`);
+  });
+
+  test("whose note cannot be read is told of, and backed up all the same", async () => {
+    await backUp();
+    await rename(join(directory, "app.db"), standby);
+    await mkdir(`${standby}.follow/state.json`, { recursive: true });
+
+    await using command = startCommand(await up("b", standby));
+    await until("a generation", async () => (await begun()).length === 2);
+
+    assert.match(command.io.said.err, /warning: app: reading \S+state\.json: EISDIR/);
   });
 
   test("is not one as long as it is followed", async () => {

@@ -12,7 +12,9 @@ import {
   PageferryError,
   parseStandbyNote,
   type StandbyNote,
+  type StandbyState,
 } from "@pageferry/format";
+import { fromFileSystem } from "@pageferry/format/node";
 import type { Io } from "../io.ts";
 import { formatTime } from "../table.ts";
 import { proveState } from "./prove.ts";
@@ -23,6 +25,9 @@ interface Place {
   readonly shadowDir: string;
   readonly io: Io;
 }
+
+const promoteHint =
+  "Let pageferry write to the directory of the file for one start (`ReadWritePaths` of its unit), or remove its `.follow` directory.";
 
 /** Notes what each configured database that was a standby was restored from, before its backup begins. Errors: `locked` while it is followed. */
 export async function promoteStandbys({ config, shadowDir, io }: Place): Promise<void> {
@@ -39,16 +44,9 @@ async function promote(
   { path, shadowDir, io }: Pick<Place, "shadowDir" | "io"> & { readonly path: string },
 ): Promise<void> {
   const directory = followDirectory(path);
-  const lock = await lockDatabase({ databasePath: path, directory }).catch((cause: unknown) => {
-    if (!isPageferryError(cause, "locked")) throw cause;
-    throw new PageferryError("locked", `${path}: it is a standby that is being followed`, {
-      cause,
-      hint: "Stop `pageferry restore --follow` first: two cannot write one file.",
-    });
-  });
-  // An application that has begun to write left the history at the older one, or after it.
-  const state = (await proveState(path, note.states, io.signal)) ?? note.states.at(-1);
-  await lock.close();
+  const lock = await lockOf(path, { name, io });
+  if (lock === undefined) return;
+  const state = await stateOf(path, note, { name, io }).finally(() => lock.close());
   // The commits of a shadow directory go on from a state of their own.
   if (state !== undefined && shadowDirectory === undefined) {
     await noteRestored(join(shadowDir, name), state);
@@ -57,6 +55,43 @@ async function promote(
     );
   }
   await clear({ path, directory, note, io, name });
+}
+
+/** Undefined: what belonged to following cannot be changed, as on a file system that is read-only. Errors: `locked` while it is followed. */
+async function lockOf(path: string, { name, io }: Pick<Clearing, "name" | "io">) {
+  try {
+    return await lockDatabase({ databasePath: path, directory: followDirectory(path) });
+  } catch (cause) {
+    if (!isPageferryError(cause)) throw cause;
+    if (cause.code === "locked") {
+      throw new PageferryError("locked", `${path}: it is a standby that is being followed`, {
+        cause,
+        hint: "Stop `pageferry restore --follow` first: two cannot write one file.",
+      });
+    }
+    io.err(
+      `warning: ${name}: ${path} was a standby, and what begins will not say so: ${cause.message}\nhint: ${promoteHint}\n`,
+    );
+    return undefined;
+  }
+}
+
+/** The point that a standby was. Undefined: it is gone, and whatever comes in its place did not come from there. */
+async function stateOf(
+  path: string,
+  { states }: StandbyNote,
+  { name, io }: Pick<Clearing, "name" | "io">,
+): Promise<StandbyState | undefined> {
+  try {
+    // An application that has begun to write left the history at the older one, or after it.
+    return (await proveState(path, states, io.signal)) ?? states.at(-1);
+  } catch (error) {
+    io.signal.throwIfAborted();
+    if (!isPageferryError(error)) throw error;
+    const isGone = error.code === "not-found";
+    io.err(`warning: ${name}: ${isGone ? `${path} was a standby, and is gone` : error.message}\n`);
+    return isGone ? undefined : states.at(-1);
+  }
 }
 
 interface Clearing {
@@ -72,7 +107,8 @@ async function clear({ path, directory, note, io, name }: Clearing): Promise<voi
   try {
     await sweepStandby({ path, directory, note, signal: io.signal });
   } catch (error) {
-    if (!isPageferryError(error, "conflict")) throw error;
+    io.signal.throwIfAborted();
+    if (!isPageferryError(error)) throw error;
     io.err(`warning: ${name}: ${error.message}\nhint: ${error.hint}\n`);
     // Without its note it is no standby any more.
     await rm(join(directory, noteFile));
@@ -86,8 +122,11 @@ async function noteOf(path: string, io: Io, { name }: DatabaseConfig): Promise<S
   try {
     return parseStandbyNote(await readFile(file), file);
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     // A backup begins all the same, and then names no parent.
-    if (isPageferryError(error)) io.err(`warning: ${name}: ${error.message}\n`);
+    const failure = fromFileSystem(error, `reading ${file}`);
+    if (!isPageferryError(failure)) throw failure;
+    io.err(`warning: ${name}: ${failure.message}\n`);
     return undefined;
   }
 }

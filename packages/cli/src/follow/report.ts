@@ -11,6 +11,7 @@ import {
 import type { RestoreFileResult } from "@pageferry/format/node";
 import type { Io } from "../io.ts";
 import { formatBytes, formatTime } from "../table.ts";
+import { printable } from "../terminal-text.ts";
 
 /** A state that was published. */
 export interface Published {
@@ -88,7 +89,7 @@ export function createReport(
           ? "there is no standby yet"
           : `the standby is at ${formatTxId(state.txId)}, committed ${ageOf(state, io.now())}`;
       io.err(
-        `waiting: ${message}; ${stays}\nhint: ${isPageferryError(error) ? error.hint : errorTable.unavailable.hint}\n`,
+        `waiting: ${printable(message)}; ${stays}\nhint: ${isPageferryError(error) ? error.hint : errorTable.unavailable.hint}\n`,
       );
     },
     warn(warnings) {

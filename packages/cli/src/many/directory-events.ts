@@ -1,7 +1,7 @@
 // What the file system tells of directories, as far as it may be a database that comes, goes or becomes one. Events may be lost, and some
 // file systems have none: they are only a reason to look sooner.
 
-import { type FSWatcher, watch } from "node:fs";
+import { type FSWatcher, statSync, watch } from "node:fs";
 import { join, matchesGlob } from "node:path";
 import type { DirectoryConfig } from "@pageferry/format";
 
@@ -14,12 +14,27 @@ export interface DirectoryEvents extends Disposable {
 /** One watch for each directory, of which a system has some thousands; what lies in the others is seen by the look each minute. */
 const watchesMax = 1000;
 
+interface Watched {
+  readonly watcher: FSWatcher;
+  readonly id: string;
+}
+
+/** Which directory it is: inodes are used again at once. */
+function idOf(directory: string): string | undefined {
+  try {
+    const { dev, ino, birthtimeNs } = statSync(directory, { bigint: true });
+    return `${dev}:${ino}:${birthtimeNs}`;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Makes the listener of an entry. */
 export function createDirectoryEvents(
   { pattern, recursive }: DirectoryConfig,
   onEvent: () => void,
 ): DirectoryEvents {
-  const watches = new Map<string, FSWatcher>();
+  const watches = new Map<string, Watched>();
   let unfinished: ReadonlySet<string> = new Set();
 
   function take(directory: string, kind: string, name: string | null): void {
@@ -32,14 +47,16 @@ export function createDirectoryEvents(
   }
 
   function end(directory: string): void {
-    watches.get(directory)?.close();
+    watches.get(directory)?.watcher.close();
     watches.delete(directory);
   }
 
   function begin(directory: string): void {
+    const id = idOf(directory);
+    if (id === undefined) return;
     try {
       const watcher = watch(directory, { persistent: false }, (kind, name) => take(directory, kind, name));
-      watches.set(directory, watcher);
+      watches.set(directory, { watcher, id });
       watcher.on("error", () => end(directory));
     } catch {
       // The system's watches are used up, or it has none.
@@ -49,7 +66,9 @@ export function createDirectoryEvents(
   function listen(directories: readonly string[], files: ReadonlySet<string>): void {
     unfinished = files;
     const wanted = new Set(directories.slice(0, watchesMax));
-    for (const directory of [...watches.keys()]) if (!wanted.has(directory)) end(directory);
+    // One that went and came again under its name is another one, of which the watch hears nothing.
+    for (const [directory, { id }] of [...watches])
+      if (!wanted.has(directory) || id !== idOf(directory)) end(directory);
     for (const directory of wanted) if (!watches.has(directory)) begin(directory);
   }
 

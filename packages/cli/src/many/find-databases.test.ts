@@ -36,6 +36,23 @@ suite("a look for databases", () => {
     ]);
   });
 
+  test("says where a name is none that it can be found under", async () => {
+    await write("app.db");
+    await writeFile(
+      Buffer.concat([Buffer.from(`${root}/caf`), Buffer.from([0xe9]), Buffer.from(".db")]),
+      bolt,
+    );
+
+    const { files, problem } = await look();
+
+    assert.deepEqual(
+      files.map(({ name }) => name),
+      ["app"],
+    );
+    assert.match(problem?.message ?? "", /caf\uFFFD\.db: its name is not UTF-8/);
+    assert.equal(problem?.code, "unreadable");
+  });
+
   test("passes over what is no database, and says so", async () => {
     await write("empty", new Uint8Array());
     await write("short", bolt.subarray(0, 50));

@@ -1,6 +1,6 @@
 // Looks for bolt files below a directory. What is no bolt file is passed over; symbolic links are followed only to what lies within.
 
-import type { Dirent } from "node:fs";
+import { constants, type Dirent } from "node:fs";
 import { open, readdir, realpath, stat } from "node:fs/promises";
 import { join, matchesGlob, relative, resolve, sep } from "node:path";
 import { type DirectoryConfig, detectPageSize, metaBytes, PageferryError } from "@pageferry/format";
@@ -116,7 +116,7 @@ async function walk(look: Look, directory: string, depth: number): Promise<void>
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     // One that went while it was looked for, and is not the one that was asked for.
-    if (code === "ENOENT" && depth > 0) return;
+    if (code === "ENOENT" && depth > 0) return void tellUnnamed(look, directory, cause);
     look.problem ??= unreadable(directory, cause);
     return;
   }
@@ -193,7 +193,7 @@ async function examine(look: Look, { path, isLink }: Candidate): Promise<FoundFi
     return { path, id, name: foundName(below, { pattern, prefix }) };
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ELOOP") return;
+    if (code === "ENOENT" || code === "ELOOP") return void tellUnnamed(look, path, cause);
     look.problem ??= unreadable(path, cause);
     return;
   }
@@ -209,7 +209,8 @@ const headBytes = 64 * 1024 + metaBytes;
 
 /** Whether either meta page is valid, for the other may be being written. Only where the first does not tell is more read. */
 async function isBolt(path: string): Promise<boolean> {
-  await using file = await open(path, "r");
+  // What was a file a moment ago may be a pipe, which must not hold the look up.
+  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   for (const length of [metaBytes, headBytes]) {
     const head = new Uint8Array(length);
     const { bytesRead } = await file.read(head, 0, length, 0);
@@ -228,6 +229,15 @@ function unreadable(path: string, cause: unknown): PageferryError {
   return new PageferryError("not-found", `${path}: there is no such directory`, {
     cause,
     hint: "Make it, mount it, or correct `dir`. What was found there before is kept.",
+  });
+}
+
+/** What was found by a name that is not UTF-8 is not found by what that was read as. */
+function tellUnnamed(look: Look, path: string, cause: unknown): void {
+  if (!path.includes("\uFFFD")) return;
+  look.problem ??= new PageferryError("unreadable", `${path}: its name is not UTF-8; it is not backed up`, {
+    cause,
+    hint: "Give it another name.",
   });
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, suite, test } from "node:test";
@@ -19,9 +19,10 @@ suite("the databases of a running agent", () => {
   let calls: string[];
   let told: string[];
   let refused: Set<string>;
+  let stuck: Set<string>;
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), "pageferry-fleet-"));
-    [calls, told, refused] = [[], [], new Set()];
+    [calls, told, refused, stuck] = [[], [], new Set(), new Set()];
   });
   afterEach(() => rm(root, { recursive: true }));
 
@@ -35,6 +36,7 @@ suite("the databases of a running agent", () => {
       calls.push(`+${name}`);
     },
     async unregister(name: string) {
+      if (stuck.has(name)) throw new PageferryError("disk-full", `${name}: its shadow cannot be closed`);
       calls.push(`-${name}`);
     },
     status: (): AgentStatus => ({ queue: "", databases: [] }),
@@ -122,6 +124,57 @@ suite("the databases of a running agent", () => {
     assert.deepEqual(taken(), ["+found"]);
     await fleet.look();
     assert.equal(told.at(-1), "over locked found");
+  });
+
+  test("that cannot be let go are told of and tried again, and keep no other from coming", async () => {
+    stuck.add("old");
+    await using fleet = await fleetOf([at("old.db"), watched()]);
+
+    const change = await fleet.reload(parseConfig({ databases: [at("new.db"), watched()] }));
+
+    assert.deepEqual(taken(), ["+new"]);
+    assert.deepEqual(
+      change.failed.map(({ name }) => name),
+      ["old"],
+    );
+    assert.deepEqual(change.unregistered, []);
+    assert.deepEqual(told, ["disk-full old"]);
+    stuck.clear();
+    while (calls.length === 0) await sleep(5);
+    assert.deepEqual(taken(), ["-old"]);
+    await fleet.look();
+    assert.ok(told.includes("over disk-full old"), told.join());
+  });
+
+  test("that are configured and cannot be had are asked for again by who registers them", async () => {
+    refused.add("more");
+    await using fleet = await fleetOf([watched()]);
+    await fleet.reload(parseConfig({ databases: [at("more.db"), watched()] }));
+    await assert.rejects(fleet.register(at("more.db")), { code: "locked" });
+    refused.clear();
+
+    const { isNew } = await fleet.register(at("more.db"));
+
+    assert.deepEqual([isNew, taken()], [true, ["+more"]]);
+    assert.deepEqual(
+      fleet.members().map(({ name, origin }) => [name, origin]),
+      [["more", "configured"]],
+    );
+  });
+
+  test("come and go by a reload also where a file is left out already for its name", async () => {
+    await mkdir(at("other"));
+    await write("app.db");
+    await write("other/app.db");
+    const entries = [watched(), { dir: at("other") }];
+    await using fleet = await fleetOf([at("old.db"), ...entries]);
+    assert.deepEqual(told.splice(0), ["bad-config app"]);
+    taken();
+
+    const change = await fleet.reload(parseConfig({ databases: [at("new.db"), ...entries] }));
+
+    assert.deepEqual([change.registered, change.unregistered], [["new"], ["old"]]);
+    assert.deepEqual(told, ["let go old"]);
   });
 
   test("stay as they are where a reload would give two of them one name", async () => {

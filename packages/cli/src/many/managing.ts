@@ -7,9 +7,11 @@ import { controlHandlers } from "../control/handlers.ts";
 import type { HostClient } from "../host-client.ts";
 import type { Io } from "../io.ts";
 import { createLog } from "../log.ts";
-import { allDatabases, createFleet, type MemberView, type Reloaded } from "./fleet.ts";
+import { printable } from "../terminal-text.ts";
+import { createFleet, type MemberView, type Reloaded } from "./fleet.ts";
 import { asPageferryError } from "./fleet-words.ts";
 import { openLookers } from "./open-lookers.ts";
+import { allDatabases } from "./reconcile.ts";
 import { reloadedWords } from "./reloaded-words.ts";
 import type { FleetTeller } from "./standing-alarms.ts";
 
@@ -118,6 +120,6 @@ async function reloadAndTell(io: Io, reload: () => Promise<Reloaded>): Promise<v
     io.err(reloadedWords(await reload()));
   } catch (error) {
     const { message, hint } = asPageferryError(error);
-    io.err(`error: reload: ${message}; everything goes on as before\nhint: ${hint}\n`);
+    io.err(`error: reload: ${printable(message)}; everything goes on as before\nhint: ${printable(hint)}\n`);
   }
 }

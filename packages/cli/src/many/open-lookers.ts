@@ -6,7 +6,7 @@ import { replicaDir, shadowDir } from "../data-dir.ts";
 import type { Io } from "../io.ts";
 import { createLog, type Log } from "../log.ts";
 import { createDirectoryLooker, type DirectoryLooker } from "./directory-looker.ts";
-import { allDatabases } from "./fleet.ts";
+import { allDatabases } from "./reconcile.ts";
 
 /** Makes the lookers. What one before knows of the same entry is known to the new one. */
 export function openLookers(

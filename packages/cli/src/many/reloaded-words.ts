@@ -1,5 +1,6 @@
 // What a reload came to, in lines for people.
 
+import { printable } from "../terminal-text.ts";
 import type { Reloaded } from "./fleet.ts";
 
 /** One line for what came and went, and one for each thing that somebody must know. */
@@ -12,7 +13,9 @@ export function reloadedWords({ registered, unregistered, restarted, failed, wai
   const said = parts.flatMap(([word, names]) => (names.length === 0 ? [] : [`${word} ${listed(names)}`]));
   return [
     `note: reload: ${said.length === 0 ? "no database came or went" : said.join("; ")}\n`,
-    ...failed.map(({ name, message }) => `warning: ${name}: ${message}; it is tried again each minute\n`),
+    ...failed.map(
+      ({ name, message }) => `warning: ${name}: ${printable(message)}; it is tried again each minute\n`,
+    ),
     ...(waiting.length === 0 ? [] : [`warning: at the next start take effect: ${waiting.join(", ")}\n`]),
   ].join("");
 }

@@ -19,20 +19,29 @@ export interface StandingAlarms {
   keep(alarms: readonly ToldAlarm[]): void;
 }
 
-/** Makes an empty set of alarms. One of the same code and database stands once, with its newest words. */
+/** Messages that are told of one code and database. */
+const messagesShown = 5;
+
+/** Makes an empty set of alarms. Those of the same code and database stand as one, with the words of all of them. */
 export function createStandingAlarms(teller: FleetTeller, now: () => number = Date.now): StandingAlarms {
   let standing: ReadonlyMap<string, TimedAlarm> = new Map();
   const keyOf = ({ code, database = "" }: ToldAlarm) => `${code}\n${database}`;
   return {
     keep(alarms) {
       const next = new Map<string, TimedAlarm>();
-      for (const alarm of alarms) {
-        const before = standing.get(keyOf(alarm));
-        if (!next.has(keyOf(alarm))) next.set(keyOf(alarm), { ...alarm, sinceMs: before?.sinceMs ?? now() });
+      for (const [key, [first, ...others]] of Map.groupBy(alarms, keyOf)) {
+        if (first === undefined) continue;
+        const message = messageOf([first, ...others].map((one) => one.message));
+        next.set(key, { ...first, message, sinceMs: standing.get(key)?.sinceMs ?? now() });
       }
       for (const [key, alarm] of standing) if (!next.has(key)) teller.cleared(alarm);
       for (const [key, alarm] of next) if (standing.get(key)?.message !== alarm.message) teller.raised(alarm);
       standing = next;
     },
   };
+}
+
+function messageOf(messages: readonly string[]): string {
+  const more = messages.length - messagesShown;
+  return `${messages.slice(0, messagesShown).join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
 }
