@@ -51,7 +51,9 @@ export function observer(
   }
 
   async function closeAll(stop?: StopOptions): Promise<void> {
-    await Promise.all(controllers.map((controller) => controller.close(stop)));
+    const closed = await Promise.allSettled(controllers.map((controller) => controller.close(stop)));
+    const failed = closed.find(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
   }
 
   const close = (stop?: StopOptions): Promise<void> => {
