@@ -2,6 +2,7 @@
 import {
   type DatabaseName,
   type ErrorCode,
+  type Generation,
   isPageferryError,
   type Needs,
   type TxId,
@@ -15,6 +16,7 @@ import type { Gate } from "./gate.ts";
 import type { Range } from "./healing.ts";
 import type { Lag } from "./lag.ts";
 import { isBodyLost, type Queue, type StagedBody } from "./queue.ts";
+import { isUntold, learnEpoch, sendBegin } from "./send-begin.ts";
 import { deliver, sendItems } from "./send-items.ts";
 import type { ReadySnapshot, SnapshotUploads } from "./snapshot-upload.ts";
 import { createWake, type Wake } from "./wake.ts";
@@ -91,6 +93,8 @@ interface SendState extends SendContext {
   readonly hurry: Wake;
   readonly contact: Contact;
   readonly resends: { readonly chapter: Chapter; readonly range: Range }[];
+  /** Generations without anything to send of which the host was told since the start. */
+  readonly told: Set<Generation>;
   /** By the monotonic clock, as all times here. */
   lastBatchMs: number;
   isBehind: boolean;
@@ -114,6 +118,7 @@ export function createSender(context: SendContext): Sender {
     hurry,
     contact: createContact({ ...context, hurry, needsMs, silentMs }),
     resends: [],
+    told: new Set(),
     lastBatchMs: Number.NEGATIVE_INFINITY,
     isBehind: false,
     isDraining: false,
@@ -209,6 +214,7 @@ async function step(state: SendState): Promise<boolean> {
     return true;
   }
   return (
+    (await sendBegin(state, chapter)) ||
     (await sendAgain(state)) ||
     (await sendSnapshot(state, chapter)) ||
     (await sendBatch(state, chapter)) ||
@@ -235,9 +241,8 @@ function isDrained(state: SendState): boolean {
   return chapters.every((chapter) => {
     const isUploading =
       state.uploads.isBusy(chapter.generation) && !state.uploads.isRefused(chapter.generation);
-    return (
-      chapter.cursor().isAbandoned || (!isUploading && (needsBase(chapter) || unsentOf(chapter).length === 0))
-    );
+    const isNothingLeft = needsBase(chapter) || (unsentOf(chapter).length === 0 && !isUntold(state, chapter));
+    return chapter.cursor().isAbandoned || (!isUploading && isNothingLeft);
   });
 }
 
@@ -360,20 +365,4 @@ async function sendHeartbeat(state: SendState, chapter: Chapter): Promise<boolea
   if (!isDue || state.isDraining) return false;
   await deliver(state, chapter, [], []);
   return true;
-}
-
-/** The begin of a generation is completed: one above the highest epoch that anyone knows. */
-async function learnEpoch(state: SendState, chapter: Chapter): Promise<void> {
-  const needs = await state.contact.askNeeds();
-  const { epochMax, generations } = state.cursor.value();
-  const isFirst = generations.every((one) => one.epoch === null);
-  if (needs === undefined) {
-    const hint = "Set `queue.api`, and a token with the scope `needs`, so that gaps are noticed and healed.";
-    const message = `${state.queue.name}: it does not tell what it needs; ${state.database} is sent without healing`;
-    state.alarms.raise("needs", { code: "unavailable", message, hint });
-  }
-  const epoch = needs === undefined && isFirst ? 0 : Math.max(epochMax, needs?.newestEpoch ?? 0) + 1;
-  chapter.update({ epoch });
-  state.cursor.update({ epochMax: epoch });
-  await state.cursor.save();
 }
