@@ -47,11 +47,12 @@ async function promote(
     });
   });
   // An application that has begun to write left the history at the older one, or after it.
-  const state = (await proveState(path, note.states, io.signal)) ?? note.states.at(-1);
+  const proven = await proveState(path, note.states, io.signal);
+  const state = proven ?? note.states.at(-1);
   await lock.close();
   // The commits of a shadow directory go on from a state of their own.
   if (state !== undefined && shadowDirectory === undefined) {
-    await noteRestored(join(shadowDir, name), state);
+    await noteRestored(join(shadowDir, name), state, proven && path);
     io.err(
       `note: ${name}: ${path} was a standby, at transaction ${formatTxId(state.txId)}, committed ${formatTime(state.stampMs)}: a new generation begins\n`,
     );
