@@ -11,8 +11,10 @@ import {
   decodeEnvelope,
   type Envelope,
   encodeEnvelope,
+  formatStateHash,
   formatTxId,
   parseDatabaseName,
+  parseGeneration,
   txId,
 } from "@pageferry/format";
 import { s3Store } from "@pageferry/functions/stores/s3";
@@ -429,6 +431,34 @@ suite("the API of a deployment", { skip: withoutMinistack }, () => {
     assert.deepEqual((await run("compact")).done, ["app"]);
   });
 
+  test("lets a restored database go on from a point that every replica holds, and makes its first snapshot", async () => {
+    const { deployed, line, call, ingest, run } = world;
+    const point = { generation: line.generation, txId: txId(commits) };
+    const { stateHash } = line.model.at(commits);
+    const queue = createHttpQueue({ url: deployed.url, token: deployed.tokens.agent ?? "" });
+    assert.equal(await queue.holds?.("app", { ...point, stateHash }), true);
+    assert.equal(await queue.holds?.("app", { ...point, stateHash: stateHash + 1n }), false);
+    assert.equal(await queue.holds?.("app", { ...point, txId: txId(commits + 1), stateHash }), false);
+    assert.equal((await call("/v1/databases/app/holds", "read,restore")).status, 403);
+    const generation = parseGeneration("00000000000000c3");
+    const restored = { reason: "restored", epoch: 2, parent: point, parentStateHash: stateHash } as const;
+
+    const told = await ingest([], commits, { begin: { ...line.begin, ...restored, generation } });
+    assert.equal(told.status, 202);
+    await world.fanOut();
+    const begun = await namesOf(world, generation);
+    assert.deepEqual((await run("compact", { database: "app" })).failed, []);
+
+    assert.deepEqual(begun, [`${generation}/generation.json`, `${generation}/generation.json`]);
+    const names = await namesOf(world, generation);
+    const isSnapshot = (name: string) => name.endsWith(`-${formatTxId(point.txId)}.snapshot.cbor`);
+    assert.deepEqual([names.length, names.filter(isSnapshot).length], [4, 2], names.join("\n"));
+    // What is asked for every minute may be some minutes old.
+    const image = await call(`/v1/databases/app/restore?generation=${generation}`, "read,restore");
+    assert.equal(image.headers.get("x-pageferry-state-hash"), formatStateHash(stateHash));
+    await image.arrayBuffer();
+  });
+
   test("asks of its buckets what its rights allow, and no more", (t) => {
     const { asked, deployed } = world;
     const { stageBucket, replicaBuckets } = deployed;
@@ -496,6 +526,14 @@ suite("the API of a deployment", { skip: withoutMinistack }, () => {
 /** A key's place: its directory, without what tells one object from another. */
 function placeOf(key: string): string {
   return key.replace(/[0-9a-f]{16}\//, "GENERATION/").replace(/[^/]+$/, "*");
+}
+
+/** Of a generation, in all replicas. */
+async function namesOf(world: World, generation: string): Promise<string[]> {
+  const listed = world.deployed.replicaBuckets.map((bucket) =>
+    Array.fromAsync(bucketOf(world, bucket).list(`app/${generation}/`)),
+  );
+  return (await Promise.all(listed)).flat().map(({ name }) => name.slice("app/".length));
 }
 
 /** Beside the proxy: what a test does itself needs no rights. */

@@ -242,6 +242,11 @@ suite(`a host that was cut off, beside the one that took its place (seed ${luck.
       ],
     );
     assert.equal(told[0]?.parent?.generation, older);
+    // Restored from what both share: nothing of it is sent again.
+    assert.deepEqual(
+      [...newLine.sent.keys()].filter((name) => name.includes("/snapshots/")),
+      [],
+    );
     assert.deepEqual(await alarmsOf(host), ["fork"]);
     const env = { PAGEFERRY_TOKEN: token };
     const text = await pageferryOk(["status", host.url], { env });

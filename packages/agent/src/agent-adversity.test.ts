@@ -34,6 +34,7 @@ function chapterOf(generation: typeof older, { cursor, entries }: Held): Chapter
     epoch: 1,
     pageSize: 512,
     via: "snapshot",
+    parentStateHash: null,
     baseTxId: null,
     baseAtMs: 0,
     baseNeededFrom: null,

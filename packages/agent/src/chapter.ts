@@ -145,6 +145,26 @@ export function reachOf(chapter: Chapter): TxId | null {
   return sent ?? (via === "bridge" ? (parent?.txId ?? null) : null);
 }
 
+/**
+ * The newest transaction that the host has taken. Of a file that was restored, and that nobody has written since, it is the point that
+ * the host said it holds. `null`: it has nothing.
+ */
+export function acknowledgedOf(cursor: GenerationCursor): TxId | null {
+  const { acknowledgedTxId, baseTxId, parent } = cursor;
+  return newest(acknowledgedTxId, baseTxId) ?? (standsOnHeld(cursor) ? (parent?.txId ?? null) : null);
+}
+
+/** Whether a generation begins at a point that the file was restored to, and that the host said it holds. */
+export function standsOnHeld({ via, parentStateHash, epoch }: GenerationCursor): boolean {
+  return via === "bridge" && parentStateHash !== null && epoch !== null;
+}
+
+/** Nothing of a generation is sent before a snapshot: what its bridge would stand on is not there. */
+export function waitForBase(chapter: Chapter): void {
+  const baseNeededFrom = newest(chapter.cursor().baseNeededFrom, 0n as TxId);
+  chapter.update({ via: "snapshot", baseNeededFrom, parentStateHash: null });
+}
+
 /** What is durable here and was not acknowledged, ascending. */
 export function unsentOf(chapter: Chapter): readonly LogEntry[] {
   const entries = chapter.shadow.entries();
@@ -171,8 +191,13 @@ export function needsBase(chapter: Chapter): boolean {
 export function abandon(chapter: Chapter, successor: Chapter | undefined): void {
   chapter.update({ isAbandoned: true });
   const next = successor?.cursor();
-  const standsOnIt = next?.via === "bridge" && next.acknowledgedTxId === null && next.baseTxId === null;
-  if (standsOnIt) successor?.update({ via: "snapshot", baseNeededFrom: 0n as TxId });
+  // Of one that stands on a restored point the host says whether that is there.
+  const standsOnIt =
+    next?.via === "bridge" &&
+    next.parentStateHash === null &&
+    next.acknowledgedTxId === null &&
+    next.baseTxId === null;
+  if (standsOnIt && successor !== undefined) waitForBase(successor);
 }
 
 /** The code under which a hole in the history is told until a snapshot closes it. */

@@ -6,6 +6,7 @@ import type { Cursor } from "./cursor.ts";
 import type { DatabaseState } from "./database-state.ts";
 import { beginGeneration } from "./generation.ts";
 import { forgetRestored } from "./restored-note.ts";
+import { adoptRestoredTable } from "./restored-table.ts";
 import { shadowCompression, shadowPaceMs } from "./settings.ts";
 import { untilRoom } from "./shadow-room.ts";
 import type { BaseEvent, BeginEvent, CaptureEvent, DeltaEvent } from "./sources/capture-event.ts";
@@ -14,6 +15,7 @@ import {
   checkBounds,
   inBackground,
   isWhole,
+  nextTableFile,
   relieve,
   requestCheckpoint,
 } from "./upkeep.ts";
@@ -128,11 +130,25 @@ async function goOnOrBegin(state: DatabaseState, event: BeginEvent): Promise<voi
   };
   const cursor = beginGeneration(state.cursor.value(), event, facts);
   state.cursor.update(cursor);
+  if (cursor.generations.at(-1)?.parentStateHash !== null) await goOnFromRestored(state, event);
   await untilSaved(state);
-  await openBegun(state, cursor, event.txId);
+  await openBegun(state, state.cursor.value(), event.txId);
   if (state.restoredFrom === null || state.abort.signal.aborted) return;
   state.restoredFrom = null;
   await untilDone(state, () => forgetRestored(state.place.directory));
+}
+
+/** What a generation goes on from that begins at a restored point: the table of that, which is its first checkpoint, and its time. */
+async function goOnFromRestored(state: DatabaseState, { parent }: BeginEvent): Promise<void> {
+  const { restoredFrom, place, cursor } = state;
+  const generation = cursor.value().generations.at(-1)?.generation;
+  if (restoredFrom === null || parent === null || generation === undefined) return;
+  // Its commits are no older than the point, whatever clock this machine has.
+  state.stampMs = Math.max(state.stampMs, restoredFrom.stampMs ?? 0);
+  cursor.update({ stampMs: state.stampMs });
+  const file = nextTableFile(state);
+  if (!(await adoptRestoredTable(place.directory, file).catch(() => false))) return;
+  cursor.update({ checkpoint: { generation, txId: parent.txId, stateHash: parent.stateHash, file } });
 }
 
 /** The newest state of a chapter that the archive has or will have; for an empty bridge, the parent's. */
@@ -155,6 +171,9 @@ async function openBegun(state: DatabaseState, cursor: Cursor, found: TxId): Pro
   const { generation, reason, parent } = begun;
   state.shared.logger.info({ database: state.place.name, generation, reason }, "a generation begins");
   state.shared.emitter.emit("begin", { database: state.place.name, generation, reason, parent });
+  // Whoever restored it may have left no page table, which a restart goes on from.
+  const hasTable = cursor.checkpoint?.generation === begun.generation;
+  if (begun.parentStateHash !== null && !hasTable) requestCheckpoint(state, "now");
   state.sender.notify();
 }
 

@@ -2,7 +2,7 @@
 import { type Envelope, encodeEnvelope, isPageferryError, type Needs } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import type { Gate } from "./gate.ts";
-import type { Queue, QueueCallOptions, StagedBody } from "./queue.ts";
+import type { PointState, Queue, QueueCallOptions, StagedBody } from "./queue.ts";
 import { retryForever } from "./retry.ts";
 import type { Wake } from "./wake.ts";
 
@@ -53,6 +53,8 @@ export interface Contact {
   hearNeeds(): Promise<void>;
   /** Asks until there is an answer. */
   askNeeds(): Promise<Needs | undefined>;
+  /** Asks until there is an answer whether the host holds a point; false of a queue that cannot tell. */
+  askHolds(point: PointState): Promise<boolean>;
 }
 
 interface ContactState extends ContactOptions {
@@ -93,6 +95,14 @@ export function createContact(options: ContactOptions): Contact {
     stage: (body, own) => persistently(state, own, (call) => queue.stage(database, body, call), true),
     hearNeeds: () => hearNeeds(state),
     askNeeds: () => persistently(state, signal, (call) => queue.needs(database, call)),
+    async askHolds(point) {
+      if (queue.holds === undefined) return false;
+      return persistently(
+        state,
+        signal,
+        async (call) => (await queue.holds?.(database, point, call)) === true,
+      );
+    },
   };
 }
 

@@ -15,6 +15,7 @@ const cursor: Cursor = {
       epoch: null,
       pageSize: 4096,
       via: "snapshot",
+      parentStateHash: 2n ** 127n + 5n,
       baseTxId: txId(0),
       baseAtMs: 5,
       baseNeededFrom: txId(0),

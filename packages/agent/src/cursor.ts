@@ -28,6 +28,11 @@ export interface GenerationCursor {
   readonly epoch: number | null;
   readonly pageSize: number;
   readonly via: "bridge" | "snapshot";
+  /**
+   * The parent's state, where the bridge stands on the point that the file was restored to: this machine need never have had it, and the
+   * host is asked whether it does before anything is sent. `null`: it stands on what was captured here, or there is no bridge.
+   */
+  readonly parentStateHash: StateHash | null;
   /** The newest snapshot that was acknowledged. */
   readonly baseTxId: TxId | null;
   /** When that was, ms. */
@@ -96,6 +101,7 @@ const generationSchema = z.object({
   epoch: z.int().min(0).nullable(),
   pageSize: z.int().min(1),
   via: z.enum(["bridge", "snapshot"]),
+  parentStateHash: stateHashText.nullable().default(null),
   baseTxId: txIdText.nullable(),
   baseAtMs: z.number(),
   baseNeededFrom: txIdText.nullable(),
@@ -163,6 +169,8 @@ export function formatCursor(cursor: Cursor): string {
     generations: generations.map((generation) => ({
       ...generation,
       parent: generation.parent && { ...generation.parent, txId: formatTxId(generation.parent.txId) },
+      parentStateHash:
+        generation.parentStateHash === null ? null : formatStateHash(generation.parentStateHash),
       baseTxId: textOf(generation.baseTxId),
       baseNeededFrom: textOf(generation.baseNeededFrom),
       acknowledgedTxId: textOf(generation.acknowledgedTxId),

@@ -1,5 +1,5 @@
 // The parts of one database's agent, as its functions share them.
-import type { DatabaseName, GenerationParent, TxId } from "@pageferry/format";
+import type { DatabaseName, TxId } from "@pageferry/format";
 import type { AgentEmitter } from "./agent-events.ts";
 import type { Alarms } from "./alarms.ts";
 import type { Chapter } from "./chapter.ts";
@@ -12,6 +12,7 @@ import type { Logger } from "./logger.ts";
 import type { Queue } from "./queue.ts";
 import type { SegmentSource } from "./range-segment.ts";
 import type { Budget } from "./recent.ts";
+import type { RestoredPoint } from "./restored-note.ts";
 import type { Sender } from "./send.ts";
 import type { AgentSettings } from "./settings.ts";
 import type { SnapshotUploads } from "./snapshot-upload.ts";
@@ -78,7 +79,7 @@ export interface DatabaseState {
   /** The source has found something out about the file: what it holds, or that something is wrong with it. */
   readonly looked: Wake;
   /** What the file was restored from, until the generation that names it has begun. */
-  restoredFrom: GenerationParent | null;
+  restoredFrom: RestoredPoint | null;
   /** What the last look at the whole file found; null: there was none yet. */
   foundTxId: TxId | null;
   /** The newest stamp given. */

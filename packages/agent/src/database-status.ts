@@ -1,7 +1,7 @@
 // What is known of one database right now.
 import type { DatabaseName, Generation, TxId } from "@pageferry/format";
 import type { Alarm } from "./alarms.ts";
-import { type Chapter, newest } from "./chapter.ts";
+import { acknowledgedOf, type Chapter, newest } from "./chapter.ts";
 import type { TableCheckpoint } from "./cursor.ts";
 import type { Lag } from "./lag.ts";
 
@@ -50,7 +50,7 @@ export interface StatusFacts {
 export function statusOf(facts: StatusFacts): DatabaseStatus {
   const chapter = facts.chapters.at(-1);
   const cursor = chapter?.cursor();
-  const acknowledgedTxId = cursor === undefined ? null : newest(cursor.acknowledgedTxId, cursor.baseTxId);
+  const acknowledgedTxId = cursor === undefined ? null : acknowledgedOf(cursor);
   // What was trimmed is in the page table.
   const { checkpoint } = facts;
   const checkpointed = checkpoint?.generation === chapter?.generation ? (checkpoint?.txId ?? null) : null;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { isPageferryError, PageferryError, type TxId } from "@pageferry/format";
 import { isTemporaryPath, makeDirectoryDurable } from "@pageferry/format/node";
 import { type Alarms, createAlarms } from "./alarms.ts";
-import { type Chapter, historyAlarm, lostHint, newest } from "./chapter.ts";
+import { acknowledgedOf, type Chapter, historyAlarm, lostHint } from "./chapter.ts";
 import { beginCompanions } from "./companions/begin.ts";
 import { consume, openChapterOf } from "./consume.ts";
 import { type CursorStore, openCursor } from "./cursor.ts";
@@ -12,16 +12,18 @@ import { type DatabaseLock, lockDatabase } from "./database-lock.ts";
 import type { DatabasePlace, DatabaseState, SharedParts } from "./database-state.ts";
 import { type DatabaseStatus, statusOf } from "./database-status.ts";
 import { stopDatabase } from "./database-stop.ts";
+import { noIdentity } from "./identity.ts";
 import { inspectWhenDue } from "./inspect.ts";
 import { createLag } from "./lag.ts";
 import { acceptNeeds } from "./needs-answered.ts";
 import type { Pulsed } from "./pulse.ts";
 import { openReference } from "./reference.ts";
-import { readRestored } from "./restored-note.ts";
+import { type RestoredPoint, readRestored } from "./restored-note.ts";
+import { restoredTableFile, restoredTablePath } from "./restored-table.ts";
 import { createSender } from "./send.ts";
 import { isSentAsKept } from "./settings.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
-import type { CaptureReference } from "./sources/capture-event.ts";
+import type { BoltFileSourceOptions, CaptureReference } from "./sources/capture-event.ts";
 import { openShadowDirectorySource } from "./sources/shadow-directory.ts";
 import {
   giveReserve,
@@ -231,6 +233,7 @@ async function openChapters(state: DatabaseState): Promise<void> {
   const isRubbish = (name: string) =>
     (/^[0-9a-f]{16}$/.test(name) && !known.has(name)) ||
     isTemporaryPath(name) ||
+    (name === restoredTableFile && state.restoredFrom === null) ||
     (tableNumberOf(name) > 0 && name !== checkpoint?.file);
   await Promise.all(
     names.filter(isRubbish).map((name) => rm(join(directory, name), { recursive: true, force: true })),
@@ -241,13 +244,9 @@ async function openChapters(state: DatabaseState): Promise<void> {
   const stamps = state.chapters.map((chapter) => chapter.shadow.entries().at(-1)?.stampMs ?? 0);
   state.stampMs = Math.max(state.stampMs, ...stamps);
   // What the host acknowledged before this start does not wait for it again.
-  const safe = acknowledgedOf(state.chapters.at(-1));
+  const cursor = state.chapters.at(-1)?.cursor();
+  const safe = cursor === undefined ? null : acknowledgedOf(cursor);
   if (safe !== null) state.lag.safe(safe);
-}
-
-function acknowledgedOf(chapter: Chapter | undefined): TxId | null {
-  const cursor = chapter?.cursor();
-  return cursor === undefined ? null : newest(cursor.acknowledgedTxId, cursor.baseTxId);
 }
 
 /** What the source goes on from; without a reference it begins anew. */
@@ -296,7 +295,7 @@ function capture(state: DatabaseState, { reference }: Past, openSource: OpenSour
     now: shared.now,
     maxReadRate: shared.settings.maxReadRate,
     baseDeadlineMs: shared.settings.baseDeadlineMs,
-    ...(reference === undefined || isPastOver ? {} : { reference }),
+    ...(isPastOver ? restoredReference(place, restoredFrom) : reference && { reference }),
     ...(begin === undefined ? {} : ({ begin } as const)),
   };
   const { shadowDirectory } = place;
@@ -310,6 +309,17 @@ function capture(state: DatabaseState, { reference }: Past, openSource: OpenSour
         });
   state.source = source;
   return consume(state, source.events);
+}
+
+/** What a source goes on from where the file was restored, and it is known to which state. A shadow directory goes on from its own. */
+function restoredReference(
+  { directory, shadowDirectory }: DatabasePlace,
+  point: RestoredPoint | null,
+): Partial<BoltFileSourceOptions> {
+  if (point === null || point.stateHash === null || shadowDirectory !== undefined) return {};
+  const { txId, stateHash } = point;
+  const tablePath = restoredTablePath(directory);
+  return { reference: { txId, stateHash, tablePath, identity: noIdentity }, isReferenceRestored: true };
 }
 
 /** Captures as soon as the disk lets it: to begin anew meanwhile would cost a whole upload. */

@@ -30,6 +30,7 @@ const old: GenerationCursor = {
   epoch: 1,
   pageSize: 4096,
   via: "snapshot",
+  parentStateHash: null,
   baseTxId: txId(2),
   baseAtMs: 0,
   baseNeededFrom: null,
@@ -79,16 +80,38 @@ suite("a generation begins", () => {
   });
 
   test("with the point that the file was restored from as its parent, also on a machine that never had it", () => {
-    const restoredFrom = { generation: parseGeneration("00000000000000cc"), txId: txId(200) };
+    const point = { generation: parseGeneration("00000000000000cc"), txId: txId(200) };
+    const restoredFrom = { ...point, stateHash: 9n, stampMs: 1 };
     const restored: BeginEvent = { ...bridge, reason: "restored", via: "snapshot", parent: null };
     const nobody = { lastTxId: null, isParentWhole: false, restoredFrom };
 
     for (const { begun } of [after([], restored, nobody), after([old], restored, { restoredFrom })]) {
-      assert.deepEqual([begun?.parent, begun?.reason, begun?.via], [restoredFrom, "restored", "snapshot"]);
+      assert.deepEqual([begun?.parent, begun?.reason, begun?.via], [point, "restored", "snapshot"]);
     }
     // One that never came to anything has no say in it.
     const stillborn = { ...old, parent: null, baseTxId: null, acknowledgedTxId: null };
-    assert.deepEqual(after([stillborn], restored, nobody).begun?.parent, restoredFrom);
+    assert.deepEqual(after([stillborn], restored, nobody).begun?.parent, point);
+  });
+
+  test("with a bridge from the point that the file was restored to, whatever this machine had, where it is just that", () => {
+    const point = { generation: parseGeneration("00000000000000cc"), txId: txId(9) };
+    const facts = { restoredFrom: { ...point, stateHash: 9n, stampMs: 1 }, isParentWhole: false };
+    const restored: BeginEvent = { ...bridge, reason: "restored", txId: txId(9), stateHash: 9n };
+    const asked = (begun: GenerationCursor | undefined) => [
+      begun?.parent,
+      begun?.via,
+      begun?.parentStateHash,
+    ];
+
+    assert.deepEqual(asked(after([], restored, { ...facts, lastTxId: null }).begun), [point, "bridge", 9n]);
+    const { begun, kept } = after([old], restored, facts);
+    assert.deepEqual([asked(begun), kept], [[point, "bridge", 9n], [old]]);
+    // What takes its place before anything came of it stands on the same point; what follows it does not.
+    const nothing = { lastTxId: null, isParentWhole: true };
+    const unsent = { ...(begun as GenerationCursor), acknowledgedTxId: null };
+    assert.deepEqual(asked(after([unsent], bridge, nothing).begun), [point, "bridge", 9n]);
+    const [parent, via, stateHash] = asked(after([unsent], bridge).begun);
+    assert.deepEqual([parent, via, stateHash], [{ ...point, generation: unsent.generation }, "bridge", null]);
   });
 
   test("as one that cannot be proved when the source knew nothing of the generation before", () => {

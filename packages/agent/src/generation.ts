@@ -4,10 +4,12 @@ import {
   type GenerationParent,
   generationOf,
   PageferryError,
+  type StateHash,
   type TxId,
   txId,
 } from "@pageferry/format";
 import type { Cursor, GenerationCursor } from "./cursor.ts";
+import type { RestoredPoint } from "./restored-note.ts";
 import type { BeginEvent } from "./sources/capture-event.ts";
 
 /** What is known at a `begin` that is not a `continue`. */
@@ -19,24 +21,29 @@ export interface BeginFacts {
   /** Whether the generation before was ever sent, or can be: it has a snapshot or a bridge, and no hole since. */
   readonly isParentWhole: boolean;
   /** The point of the archive that the file was restored from; it may be one that this machine never had. */
-  readonly restoredFrom: GenerationParent | null;
+  readonly restoredFrom: RestoredPoint | null;
 }
 
 /**
  * The cursor after a generation has begun. One that never came to anything is left out, its successor takes its parent. A
- * bridge from a state that the archive will never hold becomes a generation that waits for a snapshot.
+ * bridge from a state that the archive will never hold becomes a generation that waits for a snapshot. Whether it holds a point that the
+ * file was restored to only the host can say: that bridge stands until it has.
  */
 export function beginGeneration(cursor: Cursor, event: BeginEvent, facts: BeginFacts): Cursor {
   const previous = cursor.generations.at(-1);
   const isStillborn = previous !== undefined && isEmpty(previous, facts);
-  const isBridge = event.via === "bridge" && (isStillborn ? previous.via === "bridge" : facts.isParentWhole);
+  const isAtRestored = event.via === "bridge" && facts.restoredFrom !== null;
+  const isBridge =
+    isAtRestored ||
+    (event.via === "bridge" && (isStillborn ? previous.via === "bridge" : facts.isParentWhole));
   const begun: GenerationCursor = {
     generation: generationOf(facts.random),
-    parent: isStillborn ? (facts.restoredFrom ?? previous.parent) : parentOf(previous, event, facts),
+    parent: isStillborn ? (pointOf(facts.restoredFrom) ?? previous.parent) : parentOf(previous, event, facts),
     reason: reasonOf(event, previous),
     epoch: null,
     pageSize: event.pageSize,
     via: isBridge ? "bridge" : "snapshot",
+    parentStateHash: isBridge ? restoredStateOf(event, isStillborn ? previous : undefined, facts) : null,
     baseTxId: null,
     // Its first own snapshot is due when the next of its parent would have been.
     baseAtMs: isBridge ? (previous?.baseAtMs ?? 0) : 0,
@@ -58,9 +65,23 @@ function parentOf(
   event: BeginEvent,
   facts: BeginFacts,
 ): GenerationParent | null {
-  if (facts.restoredFrom !== null) return facts.restoredFrom;
+  if (facts.restoredFrom !== null) return pointOf(facts.restoredFrom);
   const last = event.parent?.txId ?? facts.lastTxId;
   return previous === undefined || last === null ? null : { generation: previous.generation, txId: last };
+}
+
+function pointOf(restored: RestoredPoint | null): GenerationParent | null {
+  return restored && { generation: restored.generation, txId: restored.txId };
+}
+
+/** The state of the point that a bridge stands on, where the file was restored to it; one that takes another's place takes that, too. */
+function restoredStateOf(
+  event: BeginEvent,
+  replaced: GenerationCursor | undefined,
+  { restoredFrom }: BeginFacts,
+): StateHash | null {
+  if (restoredFrom !== null) return event.parent?.stateHash ?? null;
+  return replaced?.parentStateHash ?? null;
 }
 
 /** Without a reference a source can only say "first"; with a generation before, it is one that nothing could prove. */
@@ -78,6 +99,7 @@ export function beginOf(generation: GenerationCursor, host: string): GenerationB
       `generation ${generation.generation}: its epoch is not known yet`,
     );
   }
+  const { parentStateHash } = generation;
   return {
     generation: generation.generation,
     parent: generation.parent,
@@ -85,5 +107,6 @@ export function beginOf(generation: GenerationCursor, host: string): GenerationB
     epoch: generation.epoch,
     host,
     pageSize: generation.pageSize,
+    ...(parentStateHash === null ? {} : { parentStateHash }),
   };
 }

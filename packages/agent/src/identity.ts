@@ -21,6 +21,15 @@ export interface MachineIdentity {
   readonly machineId: string;
 }
 
+/** Of a file that was read by somebody else: it equals no other. */
+export const noIdentity: FileIdentity = {
+  device: "",
+  inode: "",
+  birthtimeNs: "",
+  bootId: "",
+  machineId: "",
+};
+
 /** How alike two identities are: the most that may be concluded from them. */
 export interface IdentityMatch {
   readonly sameFile: boolean;

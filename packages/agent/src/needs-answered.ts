@@ -1,6 +1,6 @@
 // What the host says it stored, and what it misses: taken to heart, healed, and where it cannot be true, refused.
 import { formatTxId, type Needs, PageferryError, type TxId } from "@pageferry/format";
-import { abandon, type Chapter, lastTxIdOf, newest } from "./chapter.ts";
+import { abandon, acknowledgedOf, type Chapter, lastTxIdOf, newest } from "./chapter.ts";
 import type { DatabaseState } from "./database-state.ts";
 import { planHealing } from "./healing.ts";
 import { inBackground, requestBase, tidy } from "./upkeep.ts";
@@ -22,7 +22,7 @@ export function acceptNeeds(state: DatabaseState, needs: Needs): boolean {
   const facts = state.chapters.map((chapter) => ({
     generation: chapter.generation,
     isCurrent: chapter === state.chapters.at(-1),
-    acknowledgedTxId: chapter.cursor().acknowledgedTxId,
+    acknowledgedTxId: acknowledgedOf(chapter.cursor()),
     baseTxId: chapter.cursor().baseTxId,
     entries: chapter.shadow.entries(),
     sinceAcknowledgedMs: nowMs - state.lastAcknowledgedMs,
@@ -38,7 +38,7 @@ export function acceptNeeds(state: DatabaseState, needs: Needs): boolean {
   }
   inBackground(state, () => tidy(state));
   const [chapter, ...others] = state.chapters;
-  const last = chapter === undefined ? null : lastTxIdOf(chapter);
+  const last = chapter === undefined ? null : newest(lastTxIdOf(chapter), acknowledgedOf(chapter.cursor()));
   const isAllStored = last !== null && chapter?.storedTxId === last;
   return healings.length === 0 && others.length === 0 && isAllStored;
 }

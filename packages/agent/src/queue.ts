@@ -1,5 +1,5 @@
-// The queue as the agent sees it: three calls. What it acknowledged survives the loss of this machine.
-import { type Needs, PageferryError } from "@pageferry/format";
+// The queue as the agent sees it: a few calls. What it acknowledged survives the loss of this machine.
+import { type GenerationParent, type Needs, PageferryError, type StateHash } from "@pageferry/format";
 
 /** A body that is put down before the envelope that points at it. */
 export interface StagedBody {
@@ -13,6 +13,11 @@ export interface StagedBody {
 /** What every call takes. An aborted signal ends the call with the signal's reason. */
 export interface QueueCallOptions {
   readonly signal?: AbortSignal;
+}
+
+/** A point of an archive, by the state that it must have. */
+export interface PointState extends GenerationParent {
+  readonly stateHash: StateHash;
 }
 
 /**
@@ -37,6 +42,11 @@ export interface Queue {
    * healing.
    */
   needs(database: string, options?: QueueCallOptions): Promise<Needs | undefined>;
+  /**
+   * Whether each replica can restore the point, in exactly this state, and the host makes the first snapshot of a generation that begins there.
+   * Absent: this kind of queue cannot tell, and after a restore the whole database is sent again. False also where it is not known.
+   */
+  holds?(database: string, point: PointState, options?: QueueCallOptions): Promise<boolean>;
 }
 
 interface LostBody {

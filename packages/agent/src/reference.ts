@@ -49,8 +49,9 @@ export async function rolledCheckpoint(
 ): Promise<SavedTable | undefined> {
   const from = chapters.findIndex((chapter) => chapter.generation === checkpoint.generation);
   if (from === -1) return;
-  // Nothing leads from the table into a generation that began with a snapshot; its transactions may even be lower.
-  if (chapters.slice(from + 1).some((chapter) => chapter.cursor().via === "snapshot")) return;
+  // Nothing leads from the table into a generation that began with a snapshot, or at a restored point; its transactions may even be lower.
+  const later = chapters.slice(from + 1).map((chapter) => chapter.cursor());
+  if (later.some(({ via, parentStateHash }) => via === "snapshot" || parentStateHash !== null)) return;
   const tablePath = join(directory, checkpoint.file);
   const saved = readPageTable(tablePath);
   if (saved.txId !== checkpoint.txId || saved.stateHash !== checkpoint.stateHash) {

@@ -1,5 +1,6 @@
 // Which of a database's generations is sent next: one after the other, the oldest first.
 import { abandon, type Chapter, needsBase, unsentOf } from "./chapter.ts";
+import { type BeginSender, isUntold } from "./send-begin.ts";
 import type { SnapshotUploads } from "./snapshot-upload.ts";
 
 /** What is looked at. */
@@ -7,6 +8,7 @@ export interface SendOrder {
   /** Oldest first; the last is the one being captured. */
   chapters(): readonly Chapter[];
   readonly uploads: Pick<SnapshotUploads, "isBusy" | "isRefused">;
+  readonly told: BeginSender["told"];
 }
 
 /** The oldest chapter that is not finished. One that can never be sent is passed over, and told to its successor. */
@@ -29,8 +31,7 @@ export function isDrained(state: SendOrder): boolean {
   return chapters.every((chapter) => {
     const isUploading =
       state.uploads.isBusy(chapter.generation) && !state.uploads.isRefused(chapter.generation);
-    return (
-      chapter.cursor().isAbandoned || (!isUploading && (needsBase(chapter) || unsentOf(chapter).length === 0))
-    );
+    const isNothingLeft = needsBase(chapter) || (unsentOf(chapter).length === 0 && !isUntold(state, chapter));
+    return chapter.cursor().isAbandoned || (!isUploading && isNothingLeft);
   });
 }

@@ -2,6 +2,7 @@
 import {
   type DatabaseName,
   type ErrorCode,
+  type Generation,
   isPageferryError,
   type Needs,
   type TxId,
@@ -16,6 +17,7 @@ import type { Range } from "./healing.ts";
 import type { Lag } from "./lag.ts";
 import type { DueHeartbeat, Pulsed } from "./pulse.ts";
 import { isBodyLost, type Queue, type StagedBody } from "./queue.ts";
+import { learnEpoch, sendBegin } from "./send-begin.ts";
 import { deliver, heartbeatOf, sendItems } from "./send-items.ts";
 import { headOf, isDrained } from "./send-order.ts";
 import type { ReadySnapshot, SnapshotUploads } from "./snapshot-upload.ts";
@@ -97,6 +99,8 @@ interface SendState extends SendContext {
   readonly hurry: Wake;
   readonly contact: Contact;
   readonly resends: { readonly chapter: Chapter; readonly range: Range }[];
+  /** Generations without anything to send of which the host was told since the start. */
+  readonly told: Set<Generation>;
   /** By the monotonic clock, as all times here. */
   lastBatchMs: number;
   isBehind: boolean;
@@ -125,6 +129,7 @@ export function createSender(context: SendContext): Sender {
     hurry,
     contact: createContact({ ...context, hurry, needsMs, silentMs }),
     resends: [],
+    told: new Set(),
     lastBatchMs: Number.NEGATIVE_INFINITY,
     isBehind: false,
     isDraining: false,
@@ -225,6 +230,7 @@ async function step(state: SendState): Promise<boolean> {
     return true;
   }
   return (
+    (await sendBegin(state, chapter)) ||
     (await sendAgain(state)) ||
     (await sendSnapshot(state, chapter)) ||
     (await sendBatch(state, chapter)) ||
@@ -369,20 +375,4 @@ function heartbeatBefore(state: SendState, dueMs: number): DueHeartbeat | undefi
   const chapter = headOf(state);
   if (chapter === undefined || chapter.cursor().epoch === null) return;
   return { database, envelope: heartbeatOf(state, chapter), taken: contact.heard };
-}
-
-/** The begin of a generation is completed: one above the highest epoch that anyone knows. */
-async function learnEpoch(state: SendState, chapter: Chapter): Promise<void> {
-  const needs = await state.contact.askNeeds();
-  const { epochMax, generations } = state.cursor.value();
-  const isFirst = generations.every((one) => one.epoch === null);
-  if (needs === undefined) {
-    const hint = "Set `queue.api`, and a token with the scope `needs`, so that gaps are noticed and healed.";
-    const message = `${state.queue.name}: it does not tell what it needs; ${state.database} is sent without healing`;
-    state.alarms.raise("needs", { code: "unavailable", message, hint });
-  }
-  const epoch = needs === undefined && isFirst ? 0 : Math.max(epochMax, needs?.newestEpoch ?? 0) + 1;
-  chapter.update({ epoch });
-  state.cursor.update({ epochMax: epoch });
-  await state.cursor.save();
 }

@@ -192,7 +192,8 @@ export function relieve(state: DatabaseState): void {
   });
 }
 
-function nextTableFile(state: DatabaseState): string {
+/** The name of the next page table. */
+export function nextTableFile(state: DatabaseState): string {
   state.tableNumber += 1;
   return `pages-${state.tableNumber}.table`;
 }

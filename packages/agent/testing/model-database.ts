@@ -196,17 +196,20 @@ function emit(state: SourceState, event: CaptureEvent): void {
 const machine = { device: "1", birthtimeNs: "1", bootId: "boot", machineId: "machine" };
 
 function begin(state: SourceState): void {
-  const { reference, begin: forced } = state.options;
+  const { reference, begin: forced, isReferenceRestored } = state.options;
   const file = state.file();
   const found = file.model.at(file.newest());
   const identity = { ...machine, inode: file.inode };
-  const saved = reference === undefined ? undefined : readPageTable(reference.tablePath);
-  if (reference !== undefined && saved?.stateHash !== reference.stateHash) {
+  // What a file was restored to may have no table.
+  const hasTable =
+    reference !== undefined && (isReferenceRestored !== true || existsSync(reference.tablePath));
+  const saved = hasTable ? readPageTable(reference.tablePath) : undefined;
+  if (hasTable && saved?.stateHash !== reference.stateHash) {
     throw new RangeError("the reference's table is of another state than it says");
   }
   const { stateHash } = found;
-  const seen = { txId: txId(found.txId), stateHash, identity, isSuspect: false, hasDiff: true };
-  const decision = decideGeneration(reference ?? null, seen, forced);
+  const seen = { txId: txId(found.txId), stateHash, identity, isSuspect: false, hasDiff: hasTable };
+  const decision = decideGeneration(reference ?? null, seen, forced, isReferenceRestored);
   emit(state, {
     type: "begin",
     ...decision,

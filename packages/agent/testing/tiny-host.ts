@@ -15,12 +15,16 @@ import {
   type Generation,
   type GenerationBegin,
   type GenerationNeeds,
+  parseGeneration,
   parseObjectName,
+  parseStateHash,
+  parseTxId,
   type StateHash,
   segmentState,
   type TxId,
   txId,
 } from "@pageferry/format";
+import type { PointState } from "../src/queue.ts";
 import { tableOf } from "./model-database.ts";
 
 /** An answer that is not the usual one. */
@@ -53,6 +57,8 @@ export interface TinyHost extends AsyncDisposable {
     readonly snapshot?: boolean;
     readonly buildsSnapshots?: boolean;
   };
+  /** Whether it has a point that a file was restored to, in that state. Undefined: it does not know the question, as an older host. */
+  holds: ((point: PointState) => Promise<boolean> | boolean) | undefined;
   /** Forgets staged bodies. */
   forgetStaged(): void;
   forget(isForgotten: (name: string) => boolean): void;
@@ -71,6 +77,7 @@ interface HostState {
   takesTogether: TinyHost["takesTogether"];
   delay: () => number;
   needs: TinyHost["needs"];
+  holds: TinyHost["holds"];
 }
 
 /** Starts one; on a port of its own unless told. */
@@ -86,6 +93,7 @@ export async function startTinyHost(port = 0): Promise<TinyHost> {
     takesTogether: () => true,
     delay: () => 0,
     needs: {},
+    holds: undefined,
   };
   const server = createServer((request, response) => {
     handle(state, request, response).catch((error: unknown) => {
@@ -151,6 +159,13 @@ async function answerTo(state: HostState, method: string, url: string, body: Uin
   }
   if (method === "GET" && url.endsWith("/needs")) {
     return { status: 200, body: Buffer.from(await needsOf(state)).toString() };
+  }
+  const asked = /\/holds\?generation=([0-9a-f]{16})&txid=([0-9a-f]{16})&stateHash=([0-9a-f]{32})$/.exec(url);
+  if (method === "GET" && asked !== null && state.holds !== undefined) {
+    const [, generation = "", id = "", stateHash = ""] = asked;
+    const point = { generation: parseGeneration(generation), txId: parseTxId(id) };
+    const holds = await state.holds({ ...point, stateHash: parseStateHash(stateHash) });
+    return { status: 200, body: JSON.stringify({ version: 1, holds }) };
   }
   return { status: 404 };
 }
@@ -313,6 +328,15 @@ function apply(state: HostState, from: Restored, steps: readonly Step[]): Restor
     hash = segmentState(header).post ?? hash;
   }
   return { pages, hash };
+}
+
+/** Makes it a host that looks for the points it is asked for, as one does that builds snapshots. */
+export function holdWhatRestores(host: TinyHost): void {
+  host.holds = ({ generation, txId: id, stateHash }) =>
+    host.restore(generation, id).then(
+      (found) => found === stateHash,
+      () => false,
+    );
 }
 
 /** Restores a point and asserts that its live pages are those of the truth. */

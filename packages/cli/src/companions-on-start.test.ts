@@ -37,12 +37,12 @@ suite("the companion files of a database that is restored on start", () => {
   const upOnce = async (): Promise<string> => {
     await using running = startCommand(["up", "--config", at("pageferry.yml"), "--flush-deadline", "5s"]);
     await until("it is ready", () => running.io.said.out);
-    await until("a snapshot of each generation", async () => {
+    await until("a beginning of each generation", async () => {
       const names = await readdir(archive()).catch(() => []);
       const generations = names.filter((name) => /^[0-9a-f]{16}$/.test(name));
       const isStored = (name: string) =>
-        readdir(join(archive(), name, "snapshots")).then(
-          () => true,
+        readdir(join(archive(), name)).then(
+          (found) => found.includes(starts === 0 ? "snapshots" : "generation.json"),
           () => false,
         );
       return (

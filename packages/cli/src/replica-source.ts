@@ -76,8 +76,9 @@ export async function openReplicaSource(
       tell(timeline.warnings);
       return timeline;
     },
-    async companions({ generation, txId }, { timestampMs }, signal) {
-      return companionsIn(planned ?? (await open(signal)), { generation, txId, notAfterMs: timestampMs });
+    async companions({ generation, heir = generation, txId }, { timestampMs }, signal) {
+      const wanted = { generation: heir, txId, notAfterMs: timestampMs };
+      return companionsIn(planned ?? (await open(signal)), wanted);
     },
     async companionVersions(signal) {
       return companionVersions(await open(signal));

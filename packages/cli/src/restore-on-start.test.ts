@@ -108,6 +108,10 @@ suite("a restore on start", () => {
       [begun.reason, begun.parent.generation, begun.parent.txId],
       ["restored", restoredPoint?.generation, restoredPoint?.txid],
     );
+    // It is that point still, and so it is not sent again.
+    assert.match(begun.parentStateHash, /^[0-9a-f]{32}$/);
+    await second.stop();
+    assert.deepEqual(await readdir(join(archive(), begun.generation)), ["generation.json"]);
   });
 
   test("leaves a sound database alone, however old, and one that a process holds, whatever it looks like", async () => {

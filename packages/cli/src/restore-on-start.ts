@@ -13,6 +13,7 @@ import {
   PageferryError,
   profileOf,
   type RestorePlan,
+  type RestoreResult,
 } from "@pageferry/format";
 import { fromFileSystem, fsyncDirectory, type RestoreFileResult, restoreFile } from "@pageferry/format/node";
 import type { BackupSource } from "./backup-source.ts";
@@ -154,6 +155,7 @@ async function carryOut(
     });
   judge();
   let aside: string | undefined;
+  let checked: RestoreResult | undefined;
   using progress = createProgress(io, `restore of ${name}`, { json: false });
   try {
     const result = await restoreFile({
@@ -163,11 +165,14 @@ async function carryOut(
       force: health.state === "broken",
       onProgress: ({ bytes, total }) => progress.update(bytes, total),
       replan: (without, { generation, txId }) => source.plan({ generation, txId }, io.signal, without),
+      async onChecked(result) {
+        checked = result;
+      },
       async beforePublish(restored) {
         judge(await topBuckets(restored));
         // Before the database: whoever finds it sound at the next start restores nothing.
         await restoreCompanionsOnStart({ database, plan, source, isInPlace, isWanted: files === true }, io);
-        if (isInPlace) await noteRestored(directory, plan);
+        if (isInPlace) await noteRestored(directory, checked ?? plan, restored);
         if (health.state === "broken") aside = await keepAside(output, io.now());
       },
     });

@@ -2,6 +2,7 @@
 // Pure. The few facts that names do not tell (parents, epochs, what is inside a pack) are handed in. See docs/format.md#names.
 
 import { type Generation, parseObjectName } from "./names.ts";
+import type { StateHash } from "./state-hash.ts";
 import { type TxId, txId } from "./txid.ts";
 
 /** An object as a listing gives it. */
@@ -51,6 +52,8 @@ export interface GenerationLink {
   readonly epoch: number;
   /** When the first of it came, by the clock of the host that took it; absent where nobody knows. */
   readonly receivedAtMs?: number;
+  /** The state of the parent's point, where the generation begins at exactly that state; absent: it is not said to. */
+  readonly parentStateHash?: StateHash | undefined;
 }
 
 /** One generation of an archive. */

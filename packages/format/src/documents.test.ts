@@ -36,9 +36,22 @@ suite("generation.json", () => {
         epoch: fc.nat(),
         host: fc.string({ maxLength: 40, unit: "grapheme" }),
         pageSize: fc.constantFrom(4096, 16_384),
+        parentStateHash: fc.bigInt({ min: 0n, max: 2n ** 128n - 1n }),
         receivedAtMs: fc.nat(),
       },
-      plain,
+      {
+        ...plain,
+        requiredKeys: [
+          "version",
+          "generation",
+          "parent",
+          "reason",
+          "epoch",
+          "host",
+          "pageSize",
+          "receivedAtMs",
+        ],
+      },
     );
     fc.assert(
       fc.property(any, (document) => {

@@ -24,8 +24,9 @@ const anyEnvelope: fc.Arbitrary<Envelope> = fc.record(
         epoch: fc.nat(),
         host: fc.string({ maxLength: 40 }),
         pageSize: fc.constantFrom(512, 4096, 65_536),
+        parentStateHash: fc.bigInt({ min: 0n, max: 2n ** 128n - 1n }),
       },
-      plain,
+      { ...plain, requiredKeys: ["generation", "parent", "reason", "epoch", "host", "pageSize"] },
     ),
     sentAtMs: stamp,
     newestTxId: fc.option(u64),
@@ -68,6 +69,18 @@ suite("an envelope", () => {
         );
         assert.deepEqual({ ...found, items }, envelope);
       }),
+    );
+  });
+
+  test("says the state of the parent's point where a host that does not know that passes over it", () => {
+    const begun = { ...sample, begin: { ...sample.begin, parentStateHash: 7n } };
+
+    const map = decodeCbor(encodeEnvelope(begun), "envelope") as Map<string, unknown>;
+
+    assert.equal(map.get("parentStateHash"), `${"0".repeat(31)}7`);
+    assert.deepEqual(
+      map.get("begin"),
+      (decodeCbor(encodeEnvelope(sample), "envelope") as typeof map).get("begin"),
     );
   });
 

@@ -3,9 +3,15 @@
 import { z } from "zod";
 import { decodeCbor, encodeCbor } from "./cbor.ts";
 import { PageferryError } from "./errors.ts";
-import { firstIssue, type GenerationBegin, generationBeginShape } from "./generation-json.ts";
+import {
+  firstIssue,
+  type GenerationBegin,
+  generationBeginShape,
+  parentStateText,
+} from "./generation-json.ts";
 import { envelopeBytesMax, envelopeItemsMax, stampMsMax } from "./limits.ts";
 import { checkObjectName, type DatabaseName, parseDatabaseName } from "./names.ts";
+import { formatStateHash } from "./state-hash.ts";
 import { formatTxId, type TxId, txId } from "./txid.ts";
 
 /** An object that travels in the envelope. `bytes` is a view after decoding. */
@@ -72,6 +78,8 @@ const envelopeSchema = z.preprocess(
       }
     }),
     begin: beginSchema,
+    // Of the beginning, and yet beside it: a host that does not know it refuses no envelope for it.
+    parentStateHash: parentStateText,
     sentAtMs: uint.transform(Number).refine((ms) => ms <= stampMsMax),
     newestTxId: uint.nullable(),
     newestStamp: uint
@@ -93,7 +101,8 @@ function isObjectName(text: string): boolean {
 
 /** Encodes an envelope; `too-large` above 32 MiB. */
 export function encodeEnvelope(envelope: Envelope): Uint8Array {
-  const { begin, items } = envelope;
+  const { items } = envelope;
+  const { parentStateHash, ...begin } = envelope.begin;
   const parent =
     begin.parent === null
       ? null
@@ -102,6 +111,7 @@ export function encodeEnvelope(envelope: Envelope): Uint8Array {
     version: envelopeVersion,
     database: envelope.database,
     begin: { ...begin, parent },
+    ...(parentStateHash === undefined ? {} : { parentStateHash: formatStateHash(parentStateHash) }),
     sentAtMs: envelope.sentAtMs,
     newestTxId: envelope.newestTxId,
     newestStamp: envelope.newestStampMs,
@@ -143,6 +153,11 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
   if (!result.success) {
     throw new PageferryError("corrupt", `envelope: ${firstIssue(result.error)}`, { cause: result.error });
   }
-  const { newestTxId, newestStamp, version: _, ...rest } = result.data;
-  return { ...rest, newestTxId: newestTxId === null ? null : txId(newestTxId), newestStampMs: newestStamp };
+  const { newestTxId, newestStamp, parentStateHash, version: _, ...rest } = result.data;
+  return {
+    ...rest,
+    begin: parentStateHash === undefined ? rest.begin : { ...rest.begin, parentStateHash },
+    newestTxId: newestTxId === null ? null : txId(newestTxId),
+    newestStampMs: newestStamp,
+  };
 }

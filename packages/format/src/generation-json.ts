@@ -3,6 +3,7 @@ import { z } from "zod";
 import { PageferryError } from "./errors.ts";
 import { pageSizeMax, pageSizeMin } from "./limits.ts";
 import { type Generation, parseGeneration } from "./names.ts";
+import { formatStateHash, parseStateHash, type StateHash } from "./state-hash.ts";
 import { formatTxId, parseTxId, type TxId } from "./txid.ts";
 
 /** Why a generation began. */
@@ -23,6 +24,11 @@ export interface GenerationBegin {
   readonly epoch: number;
   readonly host: string;
   readonly pageSize: number;
+  /**
+   * The state of the parent's point, where the generation begins at exactly that state, with no snapshot of its agent's: who has the
+   * point can make the generation's first snapshot of it. Absent: nothing is said of where it begins.
+   */
+  readonly parentStateHash?: StateHash | undefined;
 }
 
 /** The stored document. */
@@ -55,9 +61,17 @@ export const generationBeginShape = {
     .refine((size) => (size & (size - 1)) === 0, "is not a power of two"),
 };
 
+/** `parentStateHash` as JSON and CBOR hold it. Beside the fields above, where a reader that knows nothing of it passes over it. */
+export const parentStateText = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/)
+  .transform(parseStateHash)
+  .optional();
+
 const documentSchema = z.object({
   version: z.literal(1),
   ...generationBeginShape,
+  parentStateHash: parentStateText,
   receivedAtMs: z.int().min(0),
 });
 
@@ -68,10 +82,12 @@ export function parseGenerationJson(bytes: Uint8Array): GenerationJson {
 
 /** Writes the document, always to the same bytes. */
 export function formatGenerationJson(document: GenerationJson): Uint8Array {
-  const { generation, parent, reason, epoch, host, pageSize, receivedAtMs } = document;
+  const { generation, parent, reason, epoch, host, pageSize, parentStateHash, receivedAtMs } = document;
   const parentJson =
     parent === null ? null : { generation: parent.generation, txId: formatTxId(parent.txId) };
-  const json = { version: 1, generation, parent: parentJson, reason, epoch, host, pageSize, receivedAtMs };
+  const state = parentStateHash === undefined ? {} : { parentStateHash: formatStateHash(parentStateHash) };
+  const begin = { generation, parent: parentJson, reason, epoch, host, pageSize, ...state };
+  const json = { version: 1, ...begin, receivedAtMs };
   return Buffer.from(`${JSON.stringify(json)}\n`);
 }
 

@@ -229,10 +229,10 @@ export {
   snapshotName,
   stateName,
 } from "./names.ts";
-export { formatNeeds, type GenerationNeeds, type Needs, parseNeeds } from "./needs.ts";
+export { formatNeeds, type GenerationNeeds, type Needs, parseHolds, parseNeeds } from "./needs.ts";
 export { decodePack, decodePackIndex, encodePack, type PackEntry } from "./pack.ts";
 export { type OpenPointOptions, openPointPages, type PointPages } from "./point-pages.ts";
-export { type Point, points, pointsOf, type Reach, reachOf } from "./points.ts";
+export { type Point, pointAt, points, pointsOf, type Reach, reachOf } from "./points.ts";
 export { type EndJson, type PointJson, pointJson, type TimelineJson, timelineJson } from "./points-json.ts";
 export {
   checkRestoreInPlace,

@@ -73,3 +73,10 @@ export function formatNeeds(needs: Needs): Uint8Array {
   };
   return Buffer.from(`${JSON.stringify(json)}\n`);
 }
+
+const holdsSchema = z.object({ version: z.literal(1), holds: z.boolean() });
+
+/** Reads the answer to `GET …/holds`; `corrupt` or `unsupported-version`. */
+export function parseHolds(bytes: Uint8Array): boolean {
+  return parseDocument(bytes, holdsSchema, "holds").holds;
+}

@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { type ArchiveFacts, indexArchive, type ListedObject, type PackPoint } from "./archive-listing.ts";
-import { type Generation, packName, parseGeneration, segmentName, snapshotName } from "./names.ts";
+import {
+  type Generation,
+  generationJsonName,
+  packName,
+  parseGeneration,
+  segmentName,
+  snapshotName,
+} from "./names.ts";
 import { points } from "./points.ts";
 import { missingFacts } from "./restore-facts.ts";
 import { planRestore, type RestorePlan } from "./restore-plan.ts";
@@ -284,6 +291,41 @@ suite("a generation that begins with a bridge", () => {
       plan.steps.map((step) => step.generation),
       [first, second, third],
     );
+  });
+
+  test("is its parent's point until it has something of its own, where it is said to be just that state", () => {
+    const begun = (generation: Generation): ListedObject => ({
+      name: generationJsonName(generation),
+      size: 1,
+    });
+    const parts = [...objects.slice(0, 3), begun(second)];
+    const links = new Map([...(bridged.links ?? [])].filter(([generation]) => generation !== third));
+    const said = { parent: { generation: first, txId: txId(5) }, epoch: 2, parentStateHash: 5n };
+    const listing = indexArchive(parts, { links: new Map([...links, [second, said]]) });
+    const asked = (plan: RestorePlan) => [
+      plan.generation,
+      Number(plan.txId),
+      plan.heir,
+      plan.warnings.length,
+    ];
+
+    assert.deepEqual(asked(planRestore(listing)), [first, 5, second, 0]);
+    assert.deepEqual(asked(planRestore(listing, { txId: txId(5) })), [first, 5, second, 0]);
+    // It is told of what the parent holds after it, in another history.
+    assert.deepEqual(asked(planRestore(listing, { timestampMs: 9000 })), [first, 5, second, 1]);
+    // Not what lies before, nor where only the parent was asked for, nor where it does not say so.
+    assert.deepEqual(asked(planRestore(listing, { txId: txId(2) })), [first, 2, undefined, 0]);
+    assert.deepEqual(asked(planRestore(listing, { txId: txId(5), generation: first })), [
+      first,
+      5,
+      undefined,
+      0,
+    ]);
+    assert.deepEqual(asked(planRestore(indexArchive(parts, { links }))), [first, 5, undefined, 1]);
+    // One that has something which cannot be reached is told of.
+    const late = [...parts, range(7, 9, { generation: second })];
+    const lacking = planRestore(indexArchive(late, { links: new Map([...links, [second, said]]) }));
+    assert.deepEqual(asked(lacking), [first, 5, second, 1]);
   });
 
   test("gives the parent's point where a time falls after it was left and before the child's first point", () => {

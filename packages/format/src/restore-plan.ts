@@ -45,6 +45,11 @@ export interface RestorePlan {
   readonly txId: TxId;
   /** Its commit stamp; null where nothing read tells it. */
   readonly stampMs: number | null;
+  /**
+   * The generation that goes on from here by being this very state, as after a restore: what belongs to the newest of it that is no page, its
+   * companion files, is there. Absent: none does, on the way that was asked for.
+   */
+  readonly heir?: Generation | undefined;
   /** Of the generation: higher is newer. Absent where nothing read tells it. */
   readonly epoch?: number | undefined;
   /** The state it must have, where the plan came with one (a manifest's); else the objects themselves tell it. */
@@ -90,7 +95,7 @@ export function planRestore(
 function planTransaction(listing: ArchiveListing, ancestors: readonly Ancestor[], id: TxId): RestorePlan {
   const holding = ancestors.filter(({ index }) => endsAt(listing, index, id));
   const [own] = holding.filter((ancestor) => isInHistory(ancestor, id));
-  if (own !== undefined) return planPoint(listing, own.index, id, []);
+  if (own !== undefined) return withHeir(planPoint(listing, own.index, id, []), ancestors);
   const [other] = holding;
   // Who names the very transaction may have it; it is said that it is not of the history that goes on.
   if (other !== undefined) return planPoint(listing, other.index, id, [otherHistory(other, id)]);
@@ -120,7 +125,7 @@ function planTime(listing: ArchiveListing, ancestors: readonly Ancestor[], times
       );
       if (edge !== undefined && edge.txId > point.txId)
         warnings.push(beyond(listing, index, reach, edge.txId));
-      return planPoint(listing, index, point.txId, warnings);
+      return withHeir(planPoint(listing, index, point.txId, warnings), ancestors);
     }
     oldestMs = points.find((candidate) => candidate.stampMs !== null)?.stampMs ?? oldestMs;
   }
@@ -154,7 +159,11 @@ function planNewest(listing: ArchiveListing, ancestors: readonly Ancestor[]): Re
     if (newest !== undefined) {
       const highest = highestTxId(index) as TxId;
       if (leftAt === null && highest > newest) warnings.push(beyond(listing, index, reach, highest));
-      return planPoint(listing, index, newest, warnings);
+      const plan = withHeir(planPoint(listing, index, newest, warnings), ancestors);
+      const [first] = ancestors;
+      // Nothing is lacking where the point is all that the newest generation is so far.
+      const isAll = first !== undefined && plan.heir === first.index.generation && isEmpty(first.index);
+      return isAll ? { ...plan, warnings: [] } : plan;
     }
     warnings.push(`generation ${index.generation} has nothing that can be restored yet: its parent is taken`);
   }
@@ -163,6 +172,22 @@ function planNewest(listing: ArchiveListing, ancestors: readonly Ancestor[]): Re
   if (highest === null)
     throw new PageferryError("gap", `generation ${index.generation} holds no snapshot and no segment`);
   return planPoint(listing, index, highest, []);
+}
+
+function isEmpty({ ranges, snapshots }: GenerationIndex): boolean {
+  return ranges.length === 0 && snapshots.length === 0;
+}
+
+/** The plan with the youngest of those that are its very point. */
+function withHeir(plan: RestorePlan, ancestors: readonly Ancestor[]): RestorePlan {
+  let at = ancestors.findIndex(({ index }) => index.generation === plan.generation);
+  let heir: Generation | undefined;
+  for (; at > 0 && ancestors[at]?.leftAt === plan.txId; at -= 1) {
+    const child = ancestors[at - 1]?.index;
+    if (child?.link?.parentStateHash === undefined) break;
+    heir = child.generation;
+  }
+  return heir === undefined ? plan : { ...plan, heir };
 }
 
 function planPoint(

@@ -45,6 +45,7 @@ function apiOf(grants: Readonly<Record<string, Grant>>, more: Partial<ApiOptions
       return { replayed: [], forks: 0 };
     },
     needs: reach("needs"),
+    holds: reach("holds"),
     databases: async () => ["app", "other"].map(parseDatabaseName),
     status: async (name) => {
       reached.push("status");
@@ -121,6 +122,7 @@ const expected: Readonly<Record<string, readonly Scope[]>> = {
   "GET /v1/databases": ["read"],
   "GET /v1/databases/:database": ["read", "restore"],
   "GET /v1/databases/:database/needs": ["needs"],
+  "GET /v1/databases/:database/holds": ["needs"],
   "GET /v1/databases/:database/points": ["read", "restore"],
   "GET /v1/databases/:database/manifest": ["restore"],
   "GET /v1/databases/:database/objects/:name{.+}": ["restore"],

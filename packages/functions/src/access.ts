@@ -56,6 +56,7 @@ const rules: Readonly<Record<string, Rule>> = {
   "PUT /v1/stage/:digest": { scopes: ["ingest"], database: "query" },
   "GET /v1/stage/:digest/place": { scopes: ["ingest"], database: "query" },
   [`GET ${database}/needs`]: { scopes: ["needs"], database: "path" },
+  [`GET ${database}/holds`]: { scopes: ["needs"], database: "path", atOnce: "plans" },
   "GET /v1/databases": { scopes: ["read"], database: "inside" },
   [`GET ${database}`]: { scopes: ["read", "restore"], database: "path" },
   [`GET ${database}/points`]: { scopes: ["read", "restore"], database: "path", atOnce: "plans" },

@@ -225,15 +225,17 @@ export function oldestBase(holdings: Holdings, generation: Generation): TxId | n
 }
 
 /**
- * The parent's transaction that the generation begins at, if its ranges begin there and the parent can be restored to
- * exactly it: inside a merged range there is no point to stand on.
+ * The parent's transaction that the generation begins at, if its ranges begin there, or it is said to begin there, and the parent can be
+ * restored to exactly it: inside a merged range there is no point to stand on.
  */
 function bridgeOf(holdings: Holdings, index: GenerationHoldings, seen: Set<Generation>): TxId | null {
   const parent = index.begin?.parent ?? null;
   if (parent === null || seen.has(index.generation)) return null;
   seen.add(index.generation);
   const from = holdings.generations.get(parent.generation);
-  if (from === undefined || index.coverage.reachFrom(parent.txId) === parent.txId) return null;
+  const beginsThere =
+    index.begin?.parentStateHash !== undefined || index.coverage.reachFrom(parent.txId) !== parent.txId;
+  if (from === undefined || !beginsThere) return null;
   if (!from.mayHold(parent.txId)) return null;
   const isReached = (base: TxId) => base <= parent.txId && from.coverage.reachFrom(base) >= parent.txId;
   if (from.snapshots.some(isReached)) return parent.txId;

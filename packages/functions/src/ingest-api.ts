@@ -12,7 +12,15 @@ import {
 } from "@pageferry/format";
 import type { Context, Hono } from "hono";
 import { grantOfCall } from "./access.ts";
-import { heartbeatsRoute, ingestRoute, needsRoute, stagePlaceRoute, stageRoute } from "./ingest-schema.ts";
+import type { Holds } from "./holds.ts";
+import {
+  heartbeatsRoute,
+  holdsRoute,
+  ingestRoute,
+  needsRoute,
+  stagePlaceRoute,
+  stageRoute,
+} from "./ingest-schema.ts";
 import { formatTime } from "./replica-state.ts";
 import { chunksOf, createBodyReader, declaredLength } from "./request-body.ts";
 import { requireDatabase } from "./scopes.ts";
@@ -35,6 +43,7 @@ export interface IngestApiOptions {
   /** Where bodies go that are too large for `stage`; without it none are. Errors: `too-large`. */
   readonly stagePlace?: (digest: string, size: number, database: DatabaseName) => Promise<StagePlace>;
   readonly needs: (database: DatabaseName, call: CallOptions) => Promise<Needs>;
+  readonly holds: Holds;
 }
 
 export function addIngestRoutes(app: Hono, options: IngestApiOptions): void {
@@ -75,6 +84,11 @@ export function addIngestRoutes(app: Hono, options: IngestApiOptions): void {
     const needs = await options.needs(database, { signal });
     const headers = { "content-type": "application/json", "cache-control": "no-store" };
     return new Response(Buffer.from(formatNeeds(needs)), { headers });
+  });
+  addRoute(app, holdsRoute, async ({ context, query: { generation, txid, stateHash }, signal }) => {
+    const database = parseDatabaseName(context.req.param("database") ?? "");
+    const point = { generation, txId: txid, stateHash };
+    return { version: 1 as const, holds: await options.holds(database, point, { signal }) };
   });
 }
 

@@ -1,6 +1,6 @@
 // The routes between an agent and its host: what they take and answer. CONTRACTS of both are in docs/format.md.
 
-import { parseDatabaseName } from "@pageferry/format";
+import { parseDatabaseName, parseGeneration, parseStateHash, parseTxId } from "@pageferry/format";
 import { z } from "zod";
 import { countJson, databaseText, parsedBy, route, txIdJson } from "./route.ts";
 
@@ -100,5 +100,36 @@ export const needsRoute = route({
   summary: "What the host misses",
   description: "A database that nobody knows yet needs nothing: its agent asks before it begins.",
   answers: { 200: needsSchema },
+  errors: ["bad-name"],
+});
+
+const holdsSchema = z.object({ version: z.literal(1), holds: z.boolean() }).meta({
+  id: "Holds",
+  description: "Whether a generation may begin at a point.",
+  examples: [{ version: 1, holds: true }],
+});
+
+export const holdsRoute = route({
+  ...{ method: "get", path: "/v1/databases/:database/holds", tag: "agent" },
+  summary: "Whether a generation may begin at a point that the replicas hold",
+  description:
+    "True where each replica can restore the point, alone and in this very state, and the host makes the generation's first snapshot of it. An agent whose file was restored then sends only what is committed after it.",
+  query: z.strictObject({
+    generation: parsedBy(parseGeneration, { pattern: "^[0-9a-f]{16}$", example: "9f86d081884c7d65" }).meta({
+      description: "The point's generation: 16 hex digits.",
+    }),
+    txid: parsedBy(parseTxId, { pattern: "^[0-9a-f]{16}$", example: "00000000000004d2" }).meta({
+      description: "Its transaction: 16 hex digits.",
+    }),
+    stateHash: z
+      .string()
+      .regex(/^[0-9a-f]{32}$/, "32 lower-case hex digits are expected")
+      .meta({
+        description: "The state hash that it must have: 32 hex digits.",
+        examples: ["9f86d081884c7d659a2feaa0c55ad015"],
+      })
+      .transform(parseStateHash),
+  }),
+  answers: { 200: holdsSchema },
   errors: ["bad-name"],
 });

@@ -22,7 +22,7 @@ import type { StageDoor } from "./stage.ts";
 export interface IngestOptions {
   readonly queue: Pick<DurableQueue, "send">;
   readonly stage: Pick<StageDoor, "touch" | "body">;
-  readonly sources: Pick<Sources, "heard">;
+  readonly sources: Pick<Sources, "heard" | "get">;
   readonly room: Room;
   /** Throws where a database may not be backed up here. */
   readonly admit: (database: DatabaseName) => Promise<void>;
@@ -60,10 +60,16 @@ export async function ingest(
     stagedBytes += item.size;
   }
   // A heartbeat has nothing to keep, and a thousand idle databases send fifty a second.
-  if (items.length > 0 || options.queuesHeartbeats === true)
+  if (items.length > 0 || options.queuesHeartbeats === true || tellsOfBegin(envelope, options))
     await keep({ database, body: bytes, receivedAtMs, digests, stagedBytes }, options);
   options.sources.heard(envelope, receivedAtMs);
   return envelope;
+}
+
+/** Whether replicas must hear of a generation that has nothing yet: it stands on a point of another, which is to stay. Once is enough. */
+function tellsOfBegin({ database, begin }: Envelope, { sources }: IngestOptions): boolean {
+  if (begin.parentStateHash === undefined) return false;
+  return sources.get(database)?.generations.has(begin.generation) !== true;
 }
 
 async function keep(message: NewMessage, { room, queue, onNoRoom }: IngestOptions): Promise<void> {

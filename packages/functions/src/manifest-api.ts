@@ -63,8 +63,8 @@ async function answerManifest(
   const without = new Set(query.without ?? []);
   const target = targetOf(query);
   const { plan, ends } = await archive.plan(place, target, { signal, without });
-  const { generation, txId } = plan;
-  const wanted = { generation, txId, notAfterMs: target.timestampMs };
+  const { generation, heir = generation, txId } = plan;
+  const wanted = { generation: heir, txId, notAfterMs: target.timestampMs };
   const besides = await archive.companions(place, wanted, { signal });
   const issuedAtMs = now();
   const leased = await lease(place.database, plan);

@@ -155,6 +155,32 @@ suite("an agent is asked", () => {
     assert.equal(later.newestEpoch, 2);
   });
 
+  test("for nothing of a generation that has nothing yet, and begins at a point that is there", () => {
+    const empty = historyOf("c3", "", {
+      ...child.begin,
+      ...historyOf("c3").begin,
+      epoch: 2,
+      parent: child.begin.parent,
+      parentStateHash: history.stateHash(6),
+    });
+    const unsaid = historyOf("c3", "", { epoch: 2, parent: child.begin.parent });
+    const needed = (begun: History, last: number) =>
+      settled([holdingsOf([history, [2], [[2, last]]], [begun, [], []])]).later.generations[begun.generation];
+
+    assert.deepEqual(needed(empty, 6), { storedTxId: 6n, missing: [], snapshot: false });
+    // The point is gone, or was never there.
+    assert.deepEqual(needed(empty, 5), { storedTxId: null, missing: [], snapshot: true });
+    assert.deepEqual(needed(empty, 8), { storedTxId: null, missing: [], snapshot: true });
+    assert.deepEqual(needed(unsaid, 6), { storedTxId: null, missing: [], snapshot: true });
+    // What was lost of it is missed from the point on.
+    const lost = settled([holdingsOf([history, [2], [[2, 6]]], [empty, [], [[8, 9]]])]).later;
+    assert.deepEqual(lost.generations[empty.generation], {
+      storedTxId: 6n,
+      missing: [[6n, 8n]],
+      snapshot: false,
+    });
+  });
+
   test("for a snapshot where the bridge begins inside a merged range, which is no point", () => {
     const { later } = settled([holdingsOf([history, [2], [[2, 8]]], [child, [], [[6, 9]]])]);
 

@@ -3,6 +3,7 @@ import { suite, test } from "node:test";
 import {
   type Generation,
   type GenerationLink,
+  generationJsonName,
   indexArchive,
   indexCompanions,
   parseGeneration,
@@ -65,6 +66,18 @@ suite("the prune plan for companion files", () => {
     const gone = doomed([...names, ...old, ofOldest, ...young], { retentionHours: 3, nowHour: 12 });
 
     assert.deepEqual(gone, [...old, ofOldest]);
+  });
+
+  test("keeps those of a restored file that nobody has written yet, and those of the point it was restored to", () => {
+    const begin = { epoch: 2, parent: { generation: first, txId: txId(12) }, parentStateHash: 12n };
+    const names = [snapshot(first, 2), segment(first, 2, 12), generationJsonName(second)];
+    const own = [files(second, 12, 30), files(second, 12, 31)];
+
+    const gone = doomed([...names, files(first, 12, 12), ...own], {
+      ...{ retentionHours: 1, nowHour: 99, links: [[second, begin]] },
+    });
+
+    assert.deepEqual(gone, own.slice(0, 1));
   });
 
   test("keeps the newest of a generation, though its commit is not stored yet", () => {

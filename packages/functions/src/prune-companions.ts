@@ -8,6 +8,7 @@ import {
   companionsAt,
   type Generation,
   type GenerationLink,
+  generationJsonName,
 } from "@pageferry/format";
 import { graceMsDefault, type PlannedRemoval, type PrunePlan, type PrunePolicy } from "./prune-plan.ts";
 
@@ -50,8 +51,10 @@ export function planCompanions({ index, listing, plan, policy, nowMs }: Companio
 function generationsLeft(listing: ArchiveListing, doomed: PrunePlan["doomed"]): Set<Generation> {
   const gone = new Set(doomed.map(({ name }) => name));
   const left = new Set<Generation>();
-  for (const { generation, ranges, snapshots } of listing.generations.values()) {
-    const isThere = [...ranges, ...snapshots].some(({ name }) => !gone.has(name));
+  for (const { generation, link, ranges, snapshots } of listing.generations.values()) {
+    // One that begins at a point of its parent has its companions before it has anything else.
+    const isBegun = link?.parentStateHash !== undefined && !gone.has(generationJsonName(generation));
+    const isThere = isBegun || [...ranges, ...snapshots].some(({ name }) => !gone.has(name));
     if (isThere) left.add(generation);
   }
   return left;

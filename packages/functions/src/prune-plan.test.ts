@@ -4,6 +4,7 @@ import {
   type ArchiveListing,
   type Generation,
   type GenerationLink,
+  generationJsonName,
   indexArchive,
   isPageferryError,
   parseGeneration,
@@ -97,6 +98,26 @@ suite("a prune plan", () => {
     assert.equal(doomedBy(listingOf(names.slice(0, 4)), policy(1), 100 * hourMs).length, 3);
     // Where its generation.json is gone, it may begin there all the same.
     assert.deepEqual(doomedBy(listingOf(names), policy(1), 100 * hourMs), [segment(first, 5, 8)]);
+  });
+
+  test("keeps the point that a restored file is, as long as its generation has nothing of its own", () => {
+    const names = [snapshot(first, 2), segment(first, 2, 5), segment(first, 5, 8), snapshot(first, 8)];
+    const begin = { epoch: 2, parent: { generation: first, txId: txId(5) }, receivedAtMs: 50 * hourMs };
+    const restored = [second, { ...begin, parentStateHash: 5n }] as const;
+    const begun = generationJsonName(second);
+    type Begun = readonly [Generation, GenerationLink];
+    const at = (hour: number, link: Begun, ...more: readonly string[]) =>
+      doomedBy(listingOf([...names, ...more, begun], [link]), policy(1), hour * hourMs);
+
+    assert.deepEqual(at(100_000, restored), [segment(first, 5, 8)]);
+    // Without it, and where another generation says that it began there and not that it is the same, all that is old goes.
+    const older = [segment(first, 2, 5), segment(first, 5, 8), snapshot(first, 2)];
+    assert.deepEqual(doomedBy(listingOf(names), policy(1), 100 * hourMs), older);
+    assert.deepEqual(at(100, [second, begin]), older);
+    // From its own snapshot on it stands by itself.
+    assert.deepEqual(at(100, restored, snapshot(second, 5)), older);
+    // What it lacks may still come.
+    assert.deepEqual(at(100, restored, segment(second, 7, 9)), [segment(first, 5, 8)]);
   });
 
   test("keeps a point that somebody reads", () => {

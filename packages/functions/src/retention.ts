@@ -113,8 +113,10 @@ export function keepPoints(
   for (const { generation, txId } of options.leased) keepPoint(lines.get(generation), txId, "leased");
   for (const line of lines.values()) {
     const { supersededMs } = line;
-    if (line.isTop || supersededMs === null) keepLast(line, "newest");
-    else if (options.nowMs - supersededMs < policy.supersededRetentionMs) keepLast(line, "superseded");
+    const isNewest = line.isTop || supersededMs === null;
+    const isWanted = isNewest || options.nowMs - supersededMs < policy.supersededRetentionMs;
+    if (isWanted) keepLast(line, isNewest ? "newest" : "superseded");
+    if (isWanted) keepBeginning(line, lines);
     keepNewest(line);
   }
   return lines;
@@ -157,6 +159,13 @@ function mark(line: Line, at: number, reason: KeepReason): void {
 
 function keepLast(line: Line, reason: KeepReason): void {
   if (line.points.length > 0) mark(line, line.points.length - 1, reason);
+}
+
+/** What a restored file is until somebody writes it is a point of the parent: it stays as a point of the generation's own would. */
+function keepBeginning({ index: { link }, points }: Line, lines: ReadonlyMap<Generation, Line>): void {
+  const { parent = null, parentStateHash } = link ?? {};
+  if (points.length > 0 || parent === null || parentStateHash === undefined) return;
+  keepPoint(lines.get(parent.generation), parent.txId, "parent");
 }
 
 function positionOf(points: readonly Point[], txId: TxId): number {

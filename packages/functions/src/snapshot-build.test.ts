@@ -131,6 +131,58 @@ suite("a snapshot that nobody sends", () => {
     ok(holdsState(await restoreImage(again, { txId: txId(6) }), child.model, 6));
   });
 
+  test("gives a restored file that nobody has written one of the point that it is, and then its commits lead on from that", async (t) => {
+    const { replica, store, build } = await open(t);
+    const parent = lineOf(4, 1000);
+    await replica.putAll(parent.generation, [await snapshotItem(parent, 1)]);
+    await send(replica, parent, 1, 5);
+    const whole = lineOf(2, 1000, "b2", parent);
+    const model = parent.model.fork(4);
+    for (const letter of [1, 2]) model.commit([{ key: letter, letter, overflow: 1 }]);
+    const point = { generation: parent.generation, txId: txId(4) };
+    const begin = { ...whole.begin, parent: point, parentStateHash: model.at(4).stateHash };
+    const child = { ...whole, begin, model };
+    await replica.begin(child.begin, beginMs);
+
+    const [built, ...more] = await build();
+
+    deepEqual([built?.due, built?.failure, more], ["the generation has none", null, []]);
+    ok(built?.name.startsWith(child.generation) && built.name.endsWith("-0000000000000004.snapshot.cbor"));
+    deepEqual(await build(), [], "once");
+    await send(replica, child, 4, 6);
+    await store.remove(
+      (await Array.fromAsync(store.list(`app/${parent.generation}/`))).map(({ name }) => name),
+    );
+    const again = createReplica(store, { root: "app" });
+    for (const id of [4, 6]) {
+      const image = await restoreImage(again, { generation: child.generation, txId: txId(id) });
+      ok(holdsState(image, child.model, id), `${id}`);
+    }
+  });
+
+  test("gives none of a point that is another state, that is gone, or whose generation is not the newest", async (t) => {
+    const { replica, build } = await open(t);
+    const parent = lineOf(4, 1000);
+    await replica.putAll(parent.generation, [await snapshotItem(parent, 1)]);
+    await send(replica, parent, 1, 5);
+    const { begin } = lineOf(1, 1000, "b2", parent);
+    const at = (id: number) => ({ generation: parent.generation, txId: txId(id) });
+    const parentStateHash = parent.model.at(4).stateHash;
+    const begun = (hex: string, epoch: number, parentPoint: ReturnType<typeof at>, state: bigint) => ({
+      ...{ ...begin, generation: parseGeneration(hex.padStart(16, "0")), epoch },
+      ...{ parent: parentPoint, parentStateHash: state },
+    });
+
+    await replica.begin(begun("b2", 2, at(7), parentStateHash), beginMs);
+    deepEqual(await build(), [], "gone");
+    await replica.begin(begun("b3", 3, at(4), parentStateHash + 1n), beginMs);
+    const [other, ...more] = await build();
+    deepEqual([other?.failure?.slice(0, 7), more], ["corrupt", []]);
+    await replica.begin({ ...begin, generation: parseGeneration("b4".padStart(16, "0")), epoch: 4 }, beginMs);
+    deepEqual(await build(), [], "not the newest");
+    equal((await snapshotsOf(replica)).length, 1);
+  });
+
   test("is not stored when what it would be made of does not hold", async (t) => {
     const { replica, store, build, scratchDir } = await open(t);
     const line = lineOf(8, hourMs);

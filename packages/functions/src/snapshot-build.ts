@@ -91,14 +91,16 @@ async function buildOne(
   due: SnapshotDue,
   options: BuildSnapshotOptions,
 ): Promise<SnapshotBuild> {
-  const { generation, plan, why } = due;
+  const { generation, plan, why, stateHash } = due;
   const start = performance.now();
   const stampMs = plan.stampMs ?? plan.snapshot.stampMs;
   const name = snapshotName({ generation, txId: plan.txId, stampMs });
   const report = { replica: replica.name, name, due: why };
   try {
     await using scratch = await openScratch(options.scratchDir);
-    const bytes = await build(replica, name, { ...plan, stampMs }, scratch, options);
+    // The engine restores that state or none.
+    const wanted = stateHash === undefined ? plan : { ...plan, stateHash };
+    const bytes = await build(replica, name, { ...wanted, stampMs }, scratch, options);
     return { ...report, bytes, ms: performance.now() - start, failure: null };
   } catch (error) {
     options.signal?.throwIfAborted();
@@ -134,7 +136,7 @@ async function build(
   await using handle = await open(file, "r");
   const parsed = parseObjectName(name) as StateObjectName;
   const [outcome] = await replica.putAll(
-    plan.generation,
+    parsed.generation,
     [{ name: parsed, body: bodyOf(file, handle, encoded) }],
     {
       signal,

@@ -7,8 +7,10 @@ import {
   type GenerationIndex,
   type Point,
   planRestore,
+  pointAt,
   pointsOf,
   type RestorePlan,
+  type StateHash,
 } from "@pageferry/format";
 import { endsWindow, isWindowOver } from "./windows.ts";
 
@@ -25,6 +27,8 @@ export interface SnapshotDue {
   readonly generation: Generation;
   /** How to restore the point that it is made of. */
   readonly plan: RestorePlan;
+  /** The state that it must be, where the point is another generation's. */
+  readonly stateHash?: StateHash;
   readonly why: "the generation has none" | "the newest is old" | "the way from the newest is long";
 }
 
@@ -44,6 +48,7 @@ export function snapshotDue(
   policy: SnapshotPolicy,
 ): SnapshotDue | undefined {
   const points = pointsOf(listing, index);
+  if (points.length === 0) return beginningDue(listing, index);
   const point = windowEnd(points, policy) ?? (index.snapshots.length === 0 ? points.at(-1) : undefined);
   const newest = index.snapshots.findLast(({ txId }) => point !== undefined && txId <= point.txId);
   if (point === undefined || newest?.txId === point.txId) return undefined;
@@ -56,6 +61,24 @@ export function snapshotDue(
   const isLong = wayBytes > Math.max(wayBytesMin, wayBytesFactor * plan.snapshot.size);
   if (isLong || plan.steps.length > wayObjectsMax) return due("the way from the newest is long");
   return undefined;
+}
+
+/**
+ * A file that was restored, and that nobody has written since, is the point it was restored to: its generation gets a snapshot of that, and
+ * stands by itself from then on. Only the newest: another has taken the place of the others.
+ */
+function beginningDue(
+  listing: ArchiveListing,
+  { generation, link, snapshots }: GenerationIndex,
+): SnapshotDue | undefined {
+  const { parent = null, parentStateHash: stateHash, epoch = 0 } = link ?? {};
+  if (parent === null || stateHash === undefined || snapshots.length > 0) return undefined;
+  for (const other of listing.generations.values()) if ((other.link?.epoch ?? 0) > epoch) return undefined;
+  const from = listing.generations.get(parent.generation);
+  if (from === undefined || pointAt(listing, from, parent.txId) === undefined) return undefined;
+  const { generation: parentGeneration, txId } = parent;
+  const plan = planRestore(listing, { generation: parentGeneration, txId });
+  return { generation, plan, stateHash, why: "the generation has none" };
 }
 
 /** The newest point after which a window of the finest level has ended: by the point that follows, or by the clock where the database rests. */

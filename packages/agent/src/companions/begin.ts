@@ -1,6 +1,6 @@
 // Begins to look at a database's companion files, where it has some and is being captured itself.
 import { join } from "node:path";
-import { newest } from "../chapter.ts";
+import { acknowledgedOf, newest } from "../chapter.ts";
 import type { DatabaseState } from "../database-state.ts";
 import { beginOf } from "../generation.ts";
 import { type Companions, type CompanionsChapter, openCompanions } from "./companions.ts";
@@ -33,8 +33,8 @@ function chapterOf(state: DatabaseState): CompanionsChapter | undefined {
   const chapter = state.chapters.at(-1);
   const cursor = chapter?.cursor();
   if (chapter === undefined || cursor === undefined) return;
-  const { epoch, baseTxId, acknowledgedTxId, isAbandoned } = cursor;
-  const sentTxId = newest(baseTxId, acknowledgedTxId);
+  const { epoch, isAbandoned } = cursor;
+  const sentTxId = acknowledgedOf(cursor);
   // Before the file was looked at it may be another history that begins: what is seen now would be said of the last one.
   if (state.foundTxId === null) return;
   if (epoch === null || isAbandoned || sentTxId === null || state.sender.isHalted()) return;

@@ -3,12 +3,14 @@ import {
   type ErrorCode,
   encodeHeartbeats,
   errorTable,
+  formatStateHash,
+  formatTxId,
   isPageferryError,
-  type Needs,
   PageferryError,
+  parseHolds,
   parseNeeds,
 } from "@pageferry/format";
-import { type Queue, type QueueCallOptions, type StagedBody, throttled } from "../queue.ts";
+import { type PointState, type Queue, type QueueCallOptions, type StagedBody, throttled } from "../queue.ts";
 import { type Answer, type Exchange, exchange } from "./exchange.ts";
 import { StalledError } from "./limit.ts";
 import { parsePlace, putInPlace } from "./place.ts";
@@ -108,7 +110,21 @@ export function createHttpQueue(options: HttpQueueOptions): Queue {
         unseenMsMax: unseenMs,
         answerBytesMax: needsBytesMax,
       });
-      return needsOf(answer, `${name}: needs of ${database}`);
+      return documentOf(parseNeeds, answer, `${name}: needs of ${database}`);
+    },
+    async holds(database: string, point: PointState, { signal }: QueueCallOptions = {}) {
+      const { generation, txId, stateHash } = point;
+      const query = `generation=${generation}&txid=${formatTxId(txId)}&stateHash=${formatStateHash(stateHash)}`;
+      const path = `/v1/databases/${encodeURIComponent(database)}/holds?${query}`;
+      const limits = { stallMs: timeoutMs, unseenMsMax: unseenMs, answerBytesMax: problemBytesMax };
+      try {
+        const answer = await call({ method: "GET", path, expected: [200], headers: {}, signal, ...limits });
+        return documentOf(parseHolds, answer, `${name}: whether it holds a point of ${database}`);
+      } catch (error) {
+        // A host that does not know the question.
+        if (isPageferryError(error, "not-found")) return false;
+        throw error;
+      }
     },
   };
 }
@@ -330,9 +346,13 @@ function retryAfterMs(header: string | undefined, nowMs: number): number {
 }
 
 /** A proxy's page instead of the document passes; a later version does not. */
-function needsOf(answer: Uint8Array, what: string): Needs {
+function documentOf<Document>(
+  parse: (bytes: Uint8Array) => Document,
+  answer: Uint8Array,
+  what: string,
+): Document {
   try {
-    return parseNeeds(answer);
+    return parse(answer);
   } catch (cause) {
     if (!isPageferryError(cause, "corrupt")) {
       throw cause;

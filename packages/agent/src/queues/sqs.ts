@@ -8,7 +8,7 @@ import {
   type StagingAddress,
   sqsBytesMax,
 } from "@pageferry/format";
-import type { Queue, QueueCallOptions, StagedBody } from "../queue.ts";
+import type { PointState, Queue, QueueCallOptions, StagedBody } from "../queue.ts";
 import { createHttpQueue } from "./http.ts";
 import { createBatcher } from "./sqs-batcher.ts";
 import { attributeBytesOf, createSqsRequest } from "./sqs-client.ts";
@@ -71,6 +71,9 @@ export function createSqsQueue(options: SqsQueueOptions): Queue {
     stage: (database: string, body: StagedBody, call: QueueCallOptions = {}) => staging(database, body, call),
     async needs(database: string, call: QueueCallOptions = {}): Promise<Needs | undefined> {
       return api?.needs(database, call);
+    },
+    async holds(database: string, point: PointState, call: QueueCallOptions = {}) {
+      return (await api?.holds?.(database, point, call)) === true;
     },
   };
 }

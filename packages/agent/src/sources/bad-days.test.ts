@@ -140,6 +140,55 @@ suite("a restart", () => {
   });
 });
 
+suite("a file that was restored", () => {
+  /** Started over a file at a state, told that it was restored to 50. */
+  function restored(of: RecordedHistory, id: number, changes: { readonly table?: null } = {}) {
+    const known = { ...knownAt(50), ...changes };
+    const simulated = restarted(known, of, id, { forced: "restored", isKnownRestored: true });
+    if (of === history && (id === 50 || changes.table !== null)) simulated.consumer.adopt(history, 50);
+    return simulated;
+  }
+
+  test("begins by a bridge where it is what it was restored to, and is not read a second time", () => {
+    for (const changes of [{}, { table: null }]) {
+      const simulated = restored(history, 50, changes);
+      simulated.drain();
+      assert.deepEqual(told(simulated), ["begin restored by bridge from 50"]);
+
+      simulated.world.file.commitTo(51);
+      simulated.drain();
+      simulated.world.file.commitTo(90);
+      simulated.drain();
+
+      assert.deepEqual(told(simulated).slice(1), ["delta 50 to 51", "delta 51 to 90"]);
+      assert.equal(simulated.tailer.figures.bases, 0);
+      simulated.tailer.isBaseWanted = true;
+      simulated.until(() => simulated.tailer.figures.bases === 1);
+      assert.equal(told(simulated).at(-1), "base 90");
+    }
+  });
+
+  test("begins by a bridge where somebody wrote it before it was looked at: its table tells what is new", () => {
+    const simulated = restored(history, 53);
+    simulated.drain();
+    assert.deepEqual(told(simulated), ["begin restored by bridge from 50", "delta 50 to 53"]);
+  });
+
+  test("begins with a snapshot where there is no table to tell", () => {
+    const simulated = restored(history, 53, { table: null });
+    simulated.drain();
+    assert.deepEqual(told(simulated), ["begin restored by snapshot from 50", "base 53"]);
+  });
+
+  test("begins with a snapshot where the same transaction is another state, or an earlier one is there", () => {
+    const lie = withOtherData(history, 50);
+    const [other, earlier] = [restored(lie, 50), restored(history, 49)];
+    for (const simulated of [other, earlier]) simulated.drain();
+    assert.deepEqual(told(other), ["begin restored by snapshot from 50", "base 50"]);
+    assert.deepEqual(told(earlier), ["begin restored by snapshot from 50", "base 49"]);
+  });
+});
+
 suite("a break", () => {
   test("becomes one delta, whatever came between", () => {
     const simulated = following(50);

@@ -113,6 +113,7 @@ export function openThreadSource(options: BoltFileSourceOptions, shadow: OpenOrd
       reference: options.reference ?? null,
       shadow,
       forced: options.begin,
+      isReferenceRestored: options.isReferenceRestored ?? false,
       maxReadRate: options.maxReadRate ?? maxReadRateDefault,
       baseDeadlineMs: options.baseDeadlineMs ?? baseDeadlineMsDefault,
       consumedKib,

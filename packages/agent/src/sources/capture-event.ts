@@ -23,7 +23,8 @@ export type BeginReason = "continue" | "first" | "restored" | "replaced" | "unpr
 /**
  * Comes first, and again whenever a new generation must begin (reason other than `continue`).
  * - `continue`: the reference's generation goes on. If the state moved, a delta with the reference as parent follows.
- * - `bridge`: a new generation; the next delta is its bridge, its parent state is in the parent generation.
+ * - `bridge`: a new generation; the next delta is its bridge, its parent state is in the parent generation. It may be long in coming: a
+ *   file that was restored is at the parent's very state until somebody commits.
  * - `snapshot`: a new generation; a `base` follows. Deltas may come before it: only those above the base's txid count.
  */
 export interface BeginEvent {
@@ -130,6 +131,11 @@ export interface BoltFileSourceOptions {
   readonly reference?: CaptureReference;
   /** Forces a new generation although the reference would go on: after a restore, or when a fork was reported. */
   readonly begin?: "restored" | "fork";
+  /**
+   * The reference is what the file was restored to, with `begin: "restored"`: where the file is that very state, the generation begins by a
+   * bridge from it all the same, and its first delta comes with the first commit. Its table need not be there then. Default false.
+   */
+  readonly isReferenceRestored?: boolean;
   readonly now: () => number;
   /** Bytes a second for scans and bases; deltas are not limited. Default 256 MiB. */
   readonly maxReadRate?: number;

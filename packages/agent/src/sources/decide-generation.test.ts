@@ -99,6 +99,20 @@ suite("a restart", () => {
     );
   });
 
+  test("bridges from what a file was restored to, also where it is just that", () => {
+    const same = { txId: txId(100), stateHash: 7n };
+    const decide = (changes: Partial<FoundState>, forced: "restored" | "fork" = "restored") =>
+      decideGeneration(known, found(changes), forced, true);
+
+    assert.deepEqual(decide(same), { reason: "restored", via: "bridge", parent: same });
+    assert.deepEqual(decide({ ...same, hasDiff: false }).via, "bridge");
+    assert.equal(decide({}).via, "bridge");
+    assert.equal(decide({ hasDiff: false }).via, "snapshot");
+    assert.equal(decide({ ...same, stateHash: 8n }).via, "snapshot");
+    assert.equal(decide({ txId: txId(99) }).via, "snapshot");
+    assert.equal(decide(same, "fork").via, "snapshot");
+  });
+
   test("begins with a snapshot where nothing is known", () => {
     assert.deepEqual(decideGeneration(null, found({})), { reason: "first", via: "snapshot", parent: null });
   });

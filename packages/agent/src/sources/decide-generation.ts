@@ -25,19 +25,23 @@ export interface GenerationDecision {
 /**
  * Decides by content where content can decide: an equal txid and state hash on the same machine is the same state, whatever
  * happened to the file. A later state continues only where nothing can have rewritten the past: same file, boot and machine.
+ * With `isKnownRestored` what is known is what the file was restored to, wherever that was.
  */
 export function decideGeneration(
   known: KnownState | null,
   found: FoundState,
   forced?: "restored" | "fork",
+  isKnownRestored = false,
 ): GenerationDecision {
   if (known === null) return { reason: forced ?? "first", via: "snapshot", parent: null };
   const parent = { txId: known.txId, stateHash: known.stateHash };
   const isLater = found.txId > known.txId;
   const via = found.hasDiff && isLater ? "bridge" : "snapshot";
+  const isSameState = found.txId === known.txId && found.stateHash === known.stateHash;
+  if (forced === "restored" && isKnownRestored && isSameState)
+    return { reason: forced, via: "bridge", parent };
   if (forced !== undefined) return { reason: forced, via, parent };
   const { sameFile, sameBoot, sameMachine } = matchIdentities(known.identity, found.identity);
-  const isSameState = found.txId === known.txId && found.stateHash === known.stateHash;
   if (isSameState && sameMachine) return { reason: "continue", via: "continue", parent };
   if (isLater && sameFile && sameBoot && sameMachine && !found.isSuspect) {
     return { reason: "continue", via: "continue", parent };

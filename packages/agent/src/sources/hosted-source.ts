@@ -95,6 +95,7 @@ export function hostSource(id: number, order: OpenOrder, share: HostShare): Host
       path: order.path,
       known: order.reference === null ? null : knownOf(order.reference),
       forced: order.forced,
+      isKnownRestored: order.isReferenceRestored,
       maxReadRate: order.maxReadRate,
       baseDeadlineMs: order.baseDeadlineMs,
       environment:

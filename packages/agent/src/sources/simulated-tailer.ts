@@ -74,7 +74,9 @@ export interface SimulatedTailer {
 }
 
 export interface SimulatedOptions
-  extends Partial<Pick<TailerOptions, "known" | "forced" | "maxReadRate" | "baseDeadlineMs">> {
+  extends Partial<
+    Pick<TailerOptions, "known" | "forced" | "isKnownRestored" | "maxReadRate" | "baseDeadlineMs">
+  > {
   readonly seed?: number;
   /** 0: the writer writes only when told. */
   readonly mean?: Mean;
@@ -117,6 +119,7 @@ export function simulateTailer(history: RecordedHistory, options: SimulatedOptio
     path: "simulated",
     known: options.known ?? null,
     forced: options.forced,
+    isKnownRestored: options.isKnownRestored,
     maxReadRate: options.maxReadRate ?? 1e9,
     baseDeadlineMs: options.baseDeadlineMs ?? 600_000,
     environment: environmentOf(world, consumer, options, random, emit),

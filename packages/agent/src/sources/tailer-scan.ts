@@ -200,8 +200,9 @@ function judgeScan(tailer: Tailer, session: Session, walk: Walk): Found {
   const hasDiff = outcome?.frames != null && !tailer.isMuted;
   const { isSuspect } = tailer;
   const { identity } = session.file;
-  const forced = tailer.isBegun ? undefined : tailer.options.forced;
-  const decision = decideGeneration(known, { txId, stateHash, identity, isSuspect, hasDiff }, forced);
+  const told = tailer.isBegun ? undefined : tailer.options;
+  const seen = { txId, stateHash, identity, isSuspect, hasDiff };
+  const decision = decideGeneration(known, seen, told?.forced, told?.isKnownRestored);
   return { txId, stateHash, outcome, decision };
 }
 
@@ -218,8 +219,10 @@ function tellFound(tailer: Tailer, session: Session, walk: Walk, found: Found): 
   const parent = decision.parent;
   const isSameState = parent?.txId === txId && parent.stateHash === stateHash;
   if (decision.via === "snapshot") tailer.isMuted = true;
-  if (tailer.isMuted || (decision.via === "continue" && isSameState)) {
+  if (tailer.isMuted || isSameState) {
     tailer.isBaseWanted ||= tailer.isMuted;
+    // What is committed next leads on from there.
+    if (!tailer.isMuted) tailer.emitted = { txId, stateHash };
     return;
   }
   if (outcome?.frames == null || parent === null) {

@@ -70,6 +70,8 @@ export interface TailerOptions {
   readonly environment: TailerEnvironment;
   readonly known: (KnownState & { readonly table: PageTable | null }) | null;
   readonly forced?: "restored" | "fork" | undefined;
+  /** `known` is what the file was restored to; see `BoltFileSourceOptions`. */
+  readonly isKnownRestored?: boolean | undefined;
   /** Bytes a second. */
   readonly maxReadRate: number;
   readonly baseDeadlineMs: number;
@@ -194,7 +196,8 @@ export function createTailer(options: TailerOptions): Tailer {
     isMuted: false,
     isSuspect: false,
     image: undefined,
-    isBaseWanted: options.known?.table == null,
+    // A file that is what it was restored to needs none; one that is not wants it as soon as that is known.
+    isBaseWanted: options.known?.table == null && options.isKnownRestored !== true,
     isCheckingImage: false,
     alarms: new Set(),
     fall: undefined,

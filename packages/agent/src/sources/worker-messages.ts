@@ -12,6 +12,7 @@ export interface OpenOrder {
   /** Set: `path` is not read; the transactions come from the shadow directory of the Go implementation. */
   readonly shadow: ShadowPlace | null;
   readonly forced: "restored" | "fork" | undefined;
+  readonly isReferenceRestored: boolean;
   readonly maxReadRate: number;
   readonly baseDeadlineMs: number;
   /** One counter: KiB of events that the consumer is done with, modulo 2^32. */

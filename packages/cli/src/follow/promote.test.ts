@@ -76,6 +76,9 @@ suite("a standby that becomes the database", () => {
     assert.match(command.io.said.err, /app: \S+standby\.db was a standby, at transaction /);
     const born = (await begun()).find(({ reason }) => reason === "restored");
     assert.deepEqual(born?.parent, { generation: point?.generation, txId: point?.txid });
+    // It is that point still, and so it is not sent again.
+    assert.equal(await command.stop(), 0);
+    assert.deepEqual(await readdir(join(archive(), born?.generation ?? "")), ["generation.json"]);
     await assert.rejects(stat(`${standby}.follow`), { code: "ENOENT" });
   });
 

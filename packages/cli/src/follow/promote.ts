@@ -46,10 +46,10 @@ async function promote(
   const directory = followDirectory(path);
   const lock = await lockOf(path, { name, io });
   if (lock === undefined) return;
-  const state = await stateOf(path, note, { name, io }).finally(() => lock.close());
+  const { state, isProven } = await stateOf(path, note, { name, io }).finally(() => lock.close());
   // The commits of a shadow directory go on from a state of their own.
   if (state !== undefined && shadowDirectory === undefined) {
-    await noteRestored(join(shadowDir, name), state);
+    await noteRestored(join(shadowDir, name), state, isProven ? path : undefined);
     io.err(
       `note: ${name}: ${path} was a standby, at transaction ${formatTxId(state.txId)}, committed ${formatTime(state.stampMs)}: a new generation begins\n`,
     );
@@ -76,21 +76,28 @@ async function lockOf(path: string, { name, io }: Pick<Clearing, "name" | "io">)
   }
 }
 
-/** The point that a standby was. Undefined: it is gone, and whatever comes in its place did not come from there. */
+interface Standing {
+  /** The point that a standby was. Undefined: it is gone, and whatever comes in its place did not come from there. */
+  readonly state: StandbyState | undefined;
+  /** The file is that state, page by page. */
+  readonly isProven: boolean;
+}
+
 async function stateOf(
   path: string,
   { states }: StandbyNote,
   { name, io }: Pick<Clearing, "name" | "io">,
-): Promise<StandbyState | undefined> {
+): Promise<Standing> {
   try {
+    const proven = await proveState(path, states, io.signal);
     // An application that has begun to write left the history at the older one, or after it.
-    return (await proveState(path, states, io.signal)) ?? states.at(-1);
+    return { state: proven ?? states.at(-1), isProven: proven !== undefined };
   } catch (error) {
     io.signal.throwIfAborted();
     if (!isPageferryError(error)) throw error;
     const isGone = error.code === "not-found";
     io.err(`warning: ${name}: ${isGone ? `${path} was a standby, and is gone` : error.message}\n`);
-    return isGone ? undefined : states.at(-1);
+    return { state: isGone ? undefined : states.at(-1), isProven: false };
   }
 }
 

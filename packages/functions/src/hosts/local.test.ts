@@ -7,6 +7,7 @@ import { suite, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import {
+  formatStateHash,
   formatTxId,
   type Generation,
   type Needs,
@@ -108,6 +109,41 @@ suite("the local host", () => {
       await namesIn(join(dataDir, "replica/app")),
       [`${history.generation}/generation.json`, ...items.map(({ name }) => name)].sort(),
     );
+  });
+
+  test("brings to the replica that a generation has begun which has nothing yet, where it stands on a point that is there", async (t) => {
+    const { host, dataDir, call } = await start(t, undefined, { snapshotIntervalMs: 6 * 3_600_000 });
+    await post(call, history.envelope([history.snapshot(4), history.segment(4, 6)]));
+    await until(isStored(dataDir, history.segment(4, 6).name));
+    const point = { generation: history.generation, txId: id(6) };
+    const asked = (state: bigint) =>
+      `/v1/databases/app/holds?generation=${point.generation}&txid=${formatTxId(point.txId)}&stateHash=${formatStateHash(state)}`;
+    const holds = async (state: bigint) => (await call("GET", asked(state))).json();
+    assert.deepEqual(await holds(history.stateHash(6)), { version: 1, holds: true });
+    assert.deepEqual(await holds(history.stateHash(4)), { version: 1, holds: false });
+    assert.equal((await call("GET", asked(1n).slice(0, -1))).status, 400);
+    assert.equal((await call("GET", "/v1/databases/app/holds")).status, 400);
+    const begin = { ...history.begin, epoch: 2, parent: point };
+    const silent = historyOf("b2", "", { ...begin, generation: historyOf("b2").generation });
+    const restored = historyOf("c3", "", {
+      ...{ ...begin, generation: historyOf("c3").generation, epoch: 3 },
+      parentStateHash: history.stateHash(6),
+    });
+
+    const beats = [silent, restored, restored].map((of) => of.envelope([], { newestTxId: id(6) }));
+    for (const beat of beats) assert.equal((await post(call, beat)).status, 202);
+
+    await until(isStored(dataDir, `${restored.generation}/generation.json`));
+    const { generations } = await host.queue.needs("app");
+    assert.deepEqual(generations[restored.generation], { storedTxId: 6n, missing: [], snapshot: false });
+    const { generation, replicas } = await host.status("app");
+    assert.equal(generation, restored.generation);
+    assert.deepEqual(
+      replicas.map(({ txid, lagMs, lagTransactions }) => [txid, lagMs, lagTransactions]),
+      [[formatTxId(id(6)), 0, 0]],
+    );
+    const names = await namesIn(join(dataDir, "replica/app"));
+    assert.ok(!names.some((name) => name.startsWith(silent.generation)), "of the others nothing is kept");
   });
 
   test("takes large bodies staged, and collects nothing that is still needed", async (t) => {

@@ -18,6 +18,7 @@ import { createRepairs, type Repairs } from "../behind.ts";
 import { startConsumer } from "../consumer.ts";
 import { createDatabases, type Databases } from "../databases.ts";
 import { createForks } from "../forks.ts";
+import { createHolds, type Holds, type PointState } from "../holds.ts";
 import { ingest } from "../ingest.ts";
 import { startMaintenance } from "../maintenance.ts";
 import type { Observe } from "../measured-store.ts";
@@ -108,6 +109,7 @@ export interface HostQueue {
     options?: CallOptions,
   ): Promise<void>;
   needs(database: string, options?: CallOptions): Promise<Needs>;
+  holds(database: string, point: PointState, options?: CallOptions): Promise<boolean>;
 }
 
 export interface LocalHost extends AsyncDisposable, Omit<LocalPage, "page"> {
@@ -161,6 +163,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const standing = { queue, sources, targets, alarms, repairs, upkeep, counts, verified: createVerified() };
   const asked = { snapshotIntervalMs: config.snapshotIntervalMs, ...settle(options) };
   const databases = createDatabases({ ...standing, known, now, ...asked });
+  const holds = createHolds({ targets, snapshotIntervalMs: config.snapshotIntervalMs });
   const relief = startRelief({ ...standing, options });
   undo.defer(() => relief.stop());
   const door = {
@@ -187,7 +190,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const api = createApi({
     ...{ images, signer, now, authenticate, stage, ingest: take, metrics: told.metricsText },
     replay: (request) => replay(request, { queue, targets, forks }),
-    ...{ ...databases, repair: repairer.repair, verify: time.verifier.verify },
+    ...{ ...databases, holds, repair: repairer.repair, verify: time.verifier.verify },
     ...{ ...time.timekeeper, pins: time.pins, lease: time.lease },
     ...watch.routes({ ...standing, databases }),
     alarms: () => alarms.list().map(alarmStatus),
@@ -200,7 +203,7 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   return {
     url: server?.url,
     ...{ token, madeTokenFile, ...forPeople },
-    queue: queuePort(server?.url ?? `queue in ${dataDir}`, { take, stage, databases }),
+    queue: queuePort(server?.url ?? `queue in ${dataDir}`, { take, stage, databases, holds }),
     status: (database) => databases.status(parseDatabaseName(database)),
     databases: databases.databases,
     ...byHand(repairer, time),
@@ -307,10 +310,11 @@ interface DoorParts {
   readonly take: Take;
   readonly stage: Stage;
   readonly databases: Databases;
+  readonly holds: Holds;
 }
 
 /** The host's door for an agent in the same process: what HTTP does, without it. */
-function queuePort(name: string, { take, stage, databases }: DoorParts): HostQueue {
+function queuePort(name: string, { take, stage, databases, holds }: DoorParts): HostQueue {
   return {
     name,
     async send(envelope, { signal } = {}) {
@@ -321,6 +325,7 @@ function queuePort(name: string, { take, stage, databases }: DoorParts): HostQue
       await stage.put(body.digest, body.open(), { size: body.size, signal });
     },
     needs: (database, call = {}) => databases.needs(parseDatabaseName(database), call),
+    holds: (database, point, call = {}) => holds(parseDatabaseName(database), point, call),
   };
 }
 

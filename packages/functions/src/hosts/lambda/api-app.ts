@@ -7,6 +7,7 @@ import { type DatabaseName, PageferryError, parseDatabaseName } from "@pageferry
 import { type ApiOptions, createApi } from "../../api.ts";
 import { createAuthenticate } from "../../auth.ts";
 import { createFailureLimit } from "../../failures.ts";
+import { createHolds } from "../../holds.ts";
 import { ingest } from "../../ingest.ts";
 import { createLeases } from "../../leases.ts";
 import { manifestSigner } from "../../manifest-key.ts";
@@ -93,18 +94,20 @@ function callers({
 }
 
 /** What agents send goes into the queue; who takes from there tells of it. */
-function incoming(standing: Standing): Pick<ApiOptions, "stage" | "stagePlace" | "ingest" | "needs"> {
-  const { environment, queues, store, databases, forks, holes, now } = standing;
-  const { queueUrl, deployStage } = environment;
+function incoming(
+  standing: Standing,
+): Pick<ApiOptions, "stage" | "stagePlace" | "ingest" | "needs" | "holds"> {
+  const { environment, queues, store, databases, forks, holes, targets, now } = standing;
+  const { queueUrl, deployStage, config } = environment;
   const upload = createUpload({ store, now });
   const door = {
     ...{ stage: upload, now, admit: databases.admit, checkFork: forks.check, queuesHeartbeats: true },
     queue: queueUrl === undefined ? nowhere : forwardQueue({ queues, queueUrl, deployStage }),
-    ...{ sources: { heard: () => undefined }, room: { check: async () => undefined } },
+    ...{ sources: { heard: () => undefined, get: () => undefined }, room: { check: async () => undefined } },
     onNoRoom: () => undefined,
   };
-  const { databases: configured } = environment.config;
-  const known = new Set<string>(configured.map(({ name }) => name));
+  const known = new Set<string>(config.databases.map(({ name }) => name));
+  const holds = createHolds({ targets, snapshotIntervalMs: config.snapshotIntervalMs });
   return {
     stage: upload,
     stagePlace: upload.place,
@@ -120,6 +123,10 @@ function incoming(standing: Standing): Pick<ApiOptions, "stage" | "stagePlace" |
       const needs = await databases.needs(database, call);
       holes.keep(database);
       return needs;
+    },
+    async holds(database, point, call) {
+      await standing.relist(database, shownAgeMs, call);
+      return holds(database, point, call);
     },
   };
 }
