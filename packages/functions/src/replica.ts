@@ -107,6 +107,8 @@ export interface Replica extends AsyncDisposable {
   holdingsNow(): Holdings | undefined;
   /** Lists again: others may have removed or added objects. */
   refresh(options?: CallOptions): Promise<Holdings>;
+  /** How long ago it was listed, ms; infinite until it was. */
+  listedAgoMs(): number;
 }
 
 export interface ReplicaOptions {
@@ -183,6 +185,7 @@ export function createReplica(store: Store, options: ReplicaOptions): Replica {
     holdings: (call) => index.ready(call),
     holdingsNow: () => index.current(),
     refresh: (call) => index.refresh(call),
+    listedAgoMs: () => index.ageMs(),
     [Symbol.asyncDispose]: close,
   };
 }

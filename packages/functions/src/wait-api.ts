@@ -19,10 +19,16 @@ export function addWaitRoutes(
   { known }: Pick<Parsed, "known">,
 ): void {
   addRoute(app, waitRoute, async ({ context, query, signal: hungUp }) => {
-    const { txid, timeout: timeoutMs, ...more } = query;
+    const { txid, timeout: timeoutMs, listedWithin: listedWithinMs, ...more } = query;
     keepLineFor(context, timeoutMs);
     const signal = AbortSignal.any([hungUp, closing]);
-    const state = await waitFor(await known(context), { ...more, txId: txid, timeoutMs, signal });
+    const state = await waitFor(await known(context), {
+      ...more,
+      listedWithinMs,
+      txId: txid,
+      timeoutMs,
+      signal,
+    });
     return context.json(state, 200, { "cache-control": "no-store" });
   });
 }

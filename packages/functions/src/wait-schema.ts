@@ -26,6 +26,10 @@ const waitQuerySchema = z.strictObject({
     .refine((ms) => ms <= waitMsMax, { message: "at most 5m" })
     .default(30_000)
     .meta({ description: "How long to wait, such as 30s; at most 5m." }),
+  listedWithin: durationSchema("0s").optional().meta({
+    description:
+      "A replica counts only once it was listed, so long before the call at most: `0s` lists each anew. Default: what is remembered of it counts.",
+  }),
 });
 
 /** How far it is. */
@@ -38,6 +42,9 @@ export const waitSchema = z
       z.object({
         ...{ name: z.string(), hasIt: z.boolean(), txid: txIdJson.nullable() },
         lagMs: z.number().min(0).nullable(),
+        listedAgoMs: countJson.nullable().optional().meta({
+          description: "How old its listing is; what was stored since is added to it. Null: none yet.",
+        }),
       }),
     ),
   })
@@ -46,7 +53,8 @@ export const waitSchema = z
 export const waitRoute = route({
   ...{ method: "get", path: "/v1/databases/:database/wait", tag: "databases" },
   summary: "Waits until replicas can restore a transaction",
-  description: "It forces nothing, and asks no replica. 504 has the state so far in `state`.",
+  description:
+    "It forces nothing, and asks no replica but with `listedWithin`. 504 has the state so far in `state`.",
   query: waitQuerySchema,
   answers: { 200: waitSchema },
   errors: ["not-found", "timeout"],

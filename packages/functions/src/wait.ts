@@ -1,5 +1,5 @@
-// Waits until so many replicas can restore a transaction or a later one. Nothing is asked of a store and nothing is sent for it: what fan-out
-// stores wakes those who wait.
+// Waits until so many replicas can restore a transaction or a later one. Nothing is sent for it, and no store is asked unless that is wanted:
+// what fan-out stores wakes those who wait.
 
 import { type DatabaseName, formatTxId, type Generation, PageferryError, type TxId } from "@pageferry/format";
 import type { Changes } from "./changes.ts";
@@ -20,6 +20,8 @@ export interface WaitRequest extends CallOptions {
   readonly generation?: Generation | undefined;
   /** How many replicas must have it; default: all. */
   readonly replicas?: number | undefined;
+  /** A replica counts only once it was listed, so long before the call at most: what is remembered of it others may have removed. Default: ever. */
+  readonly listedWithinMs?: number | undefined;
   readonly timeoutMs: number;
 }
 
@@ -42,11 +44,16 @@ interface WaitReplica {
   readonly hasIt: boolean;
   readonly txid: string | null;
   readonly lagMs: number | null;
+  /** How old its listing is, ms; what was stored since is added to it. Null: none yet. */
+  readonly listedAgoMs: number | null;
 }
+
+/** A replica that could not be listed is tried again after this, or when something changed. */
+const lookAgainMs = 2000;
 
 export interface WaitingOptions {
   readonly sources: Pick<Sources, "get">;
-  readonly targets: readonly Pick<Target, "name" | "set">[];
+  readonly targets: readonly Pick<Target, "name" | "set" | "ask">[];
   readonly databases: Pick<Databases, "status" | "standing">;
   readonly changes: Pick<Changes, "wait">;
 }
@@ -54,8 +61,10 @@ export interface WaitingOptions {
 export type WaitFor = (database: DatabaseName, request: WaitRequest) => Promise<WaitState>;
 
 /** Errors: `timeout`, with the state so far; `bad-request`; `unavailable` where the signal ends it. */
-export function createWaiting({ sources, targets, databases, changes }: WaitingOptions): WaitFor {
-  return async (database, { txId, generation, replicas: wanted = targets.length, timeoutMs, signal }) => {
+export function createWaiting(options: WaitingOptions): WaitFor {
+  const { sources, targets, databases, changes } = options;
+  return async (database, request) => {
+    const { txId, generation, replicas: wanted = targets.length, timeoutMs, signal } = request;
     if (wanted > targets.length) {
       throw new PageferryError("bad-request", `replicas is ${wanted}, and ${targets.length} are configured`);
     }
@@ -65,31 +74,83 @@ export function createWaiting({ sources, targets, databases, changes }: WaitingO
       txId: txId ?? atCall?.newestTxId ?? null,
       generation: generation ?? atCall?.generation,
     };
-    // Listed here, if at all, and not again: from then on what is stored is known.
+    // Listed here, if at all, and not again unless that is wanted: from then on what is stored is known.
     await databases.status(database);
     for (;;) {
       endIfOver(signal);
-      const current = sources.get(database)?.generation;
-      const rows = databases.standing(database).replicas.map(({ name, txid, lagMs }): WaitReplica => {
-        const target = targets.find((one) => one.name === name);
-        const holdings = target?.set.opened().get(database)?.holdingsNow();
-        return { name, hasIt: holdings !== undefined && canRestore(holdings, goal, current), txid, lagMs };
-      });
+      const elapsedMs = performance.now() - begunMs;
+      const agoMsMax = elapsedMs + (request.listedWithinMs ?? Number.POSITIVE_INFINITY);
+      const { rows, stale } = look({ database, goal, agoMsMax }, options);
       const state: WaitState = {
         database,
-        generation: goal.generation ?? current ?? null,
+        generation: goal.generation ?? sources.get(database)?.generation ?? null,
         txid: goal.txId === null ? null : formatTxId(goal.txId),
         wanted,
         isReached: rows.filter(({ hasIt }) => hasIt).length >= wanted,
-        waitedMs: Math.round(performance.now() - begunMs),
+        waitedMs: Math.round(elapsedMs),
         replicas: rows,
       };
       if (state.isReached) return state;
-      const leftMs = begunMs + timeoutMs - performance.now();
-      if (leftMs <= 0) throw notInTime(wordsOf(state), { state });
-      await changes.wait(database, leftMs, signal);
+      const leftMs = timeoutMs - elapsedMs;
+      if (leftMs <= 0) throw notInTime(wordsOf(state, stale), { state });
+      if (await listAnew(stale, { database, leftMs, signal })) continue;
+      await changes.wait(database, stale.length > 0 ? Math.min(leftMs, lookAgainMs) : leftMs, signal);
     }
   };
+}
+
+interface Looked {
+  readonly rows: readonly WaitReplica[];
+  /** Those that have it, as far as is remembered, and must be listed first. */
+  readonly stale: readonly WaitTarget[];
+}
+
+interface LookAt {
+  readonly database: DatabaseName;
+  readonly goal: Goal;
+  /** How old a listing may be. */
+  readonly agoMsMax: number;
+}
+
+/** Which replicas have it. */
+function look({ database, goal, agoMsMax }: LookAt, { sources, targets, databases }: WaitingOptions): Looked {
+  const current = sources.get(database)?.generation;
+  const stale: WaitTarget[] = [];
+  const rows = databases.standing(database).replicas.map(({ name, txid, lagMs }): WaitReplica => {
+    const target = targets.find((one) => one.name === name);
+    const replica = target?.set.opened().get(database);
+    const holdings = replica?.holdingsNow();
+    if (target === undefined || replica === undefined || holdings === undefined)
+      return { name, hasIt: false, txid, lagMs, listedAgoMs: null };
+    const agoMs = replica.listedAgoMs();
+    const isKnown = canRestore(holdings, goal, current);
+    if (isKnown && agoMs > agoMsMax) stale.push(target);
+    return { name, hasIt: isKnown && agoMs <= agoMsMax, txid, lagMs, listedAgoMs: Math.round(agoMs) };
+  });
+  return { rows, stale };
+}
+
+type WaitTarget = WaitingOptions["targets"][number];
+
+interface Listing extends CallOptions {
+  readonly database: DatabaseName;
+  readonly leftMs: number;
+}
+
+/** Lists replicas, all at once, and tells whether one of them could be. */
+async function listAnew(
+  targets: readonly WaitTarget[],
+  { database, leftMs, signal }: Listing,
+): Promise<boolean> {
+  if (targets.length === 0) return false;
+  const over = AbortSignal.timeout(Math.max(1, Math.ceil(leftMs)));
+  const until = signal === undefined ? over : AbortSignal.any([signal, over]);
+  const listed = await Promise.allSettled(
+    targets.map(({ ask, set }) =>
+      ask(async (call) => (await set.of(database)).refresh({ signal: call }), until),
+    ),
+  );
+  return listed.some(({ status }) => status === "fulfilled");
 }
 
 /** What is waited for. */
@@ -140,11 +201,17 @@ function endIfOver(signal: AbortSignal | undefined): void {
   });
 }
 
-function wordsOf({ database, txid, wanted, replicas }: WaitState): string {
+function wordsOf(
+  { database, txid, wanted, replicas }: WaitState,
+  stale: readonly Pick<WaitTarget, "name">[],
+): string {
   const have = replicas.filter(({ hasIt }) => hasIt).length;
+  const unlisted = new Set(stale.map(({ name }) => name));
   const lacking = replicas
     .filter(({ hasIt }) => !hasIt)
-    .map((replica) => `${replica.name} has ${replica.txid ?? "nothing"}`);
+    .map(({ name, txid: held }) =>
+      unlisted.has(name) ? `${name} had it, and cannot be listed now` : `${name} has ${held ?? "nothing"}`,
+    );
   const what = txid === null ? `anything of ${database}` : `${txid} of ${database}, or later`;
   return `${have} of ${wanted} replicas can restore ${what}: ${lacking.join(", ")}`;
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -124,6 +124,56 @@ suite("waiting for a transaction", () => {
       waitSchema.parse(body).replicas.map((one) => one.txid),
       [hex(4), hex(4)],
     );
+  });
+
+  test("counts a replica only when it was listed since, where that is asked for", async (t) => {
+    const dataDir = await temporaryDirectory(t);
+    const places = ["one", "two"].map((name) => join(dataDir, name));
+    const replicas = places.map((path) => ({ type: "file", path }) as const);
+    const host = await start(t, dataDir, replicas);
+    await host.queue.send(history.envelope([history.snapshot(4)], newest(4)));
+    const sound = waitSchema.parse((await wait(host, "timeout=20s&listedWithin=0s")).body);
+    // Somebody removes what the host remembers.
+    await rm(places[1] ?? "", { recursive: true });
+
+    const remembered = waitSchema.parse((await wait(host, "timeout=20s&listedWithin=1h")).body);
+    const looked = await wait(host, "timeout=2s&listedWithin=0s");
+    const one = waitSchema.parse((await wait(host, "timeout=20s&listedWithin=0s&replicas=1")).body);
+
+    for (const { hasIt, listedAgoMs } of sound.replicas)
+      assert.ok(hasIt && (listedAgoMs ?? Number.NaN) <= sound.waitedMs + 1);
+    assert.deepEqual(
+      remembered.replicas.map(({ hasIt }) => hasIt),
+      [true, true],
+    );
+    assert.equal(looked.status, 504);
+    const { state, detail } = looked.body as { state: unknown; detail: string };
+    const rows = waitSchema.parse(state).replicas;
+    assert.deepEqual(
+      rows.map(({ hasIt }) => hasIt),
+      [true, false],
+    );
+    assert.match(detail, /1 of 2 replicas can restore .*two has nothing/);
+    assert.equal(one.isReached, true);
+  });
+
+  test("a replica that cannot be listed does not count, and is listed when it is back", async (t) => {
+    const dataDir = await temporaryDirectory(t);
+    const path = join(dataDir, "deep/one");
+    const host = await start(t, dataDir, [{ type: "file", path }]);
+    await host.queue.send(history.envelope([history.snapshot(4)], newest(4)));
+    assert.equal((await wait(host, "timeout=20s")).status, 200);
+    await rename(path, `${path}.away`);
+    await writeFile(path, "no directory");
+
+    const away = await wait(host, "timeout=1s&listedWithin=0s");
+    const back = wait(host, "timeout=60s&listedWithin=0s");
+    await rm(path);
+    await rename(`${path}.away`, path);
+
+    assert.equal(away.status, 504);
+    assert.match((away.body as { detail: string }).detail, /one had it, and cannot be listed now/);
+    assert.equal((await back).status, 200);
   });
 
   test("refuses what cannot be, and does not know what is not backed up", async (t) => {
