@@ -12,7 +12,8 @@ import {
   parseDuration,
 } from "@pageferry/format";
 import { type FilePageSource, openPageSource } from "@pageferry/format/node";
-import { type CommandSpec, dataOption, jsonOption } from "../command.ts";
+import { type CommandSpec, jsonOption } from "../command.ts";
+import { agentFlags } from "../control/control-socket.ts";
 import { checkEndToEnd, type EndToEndFlags } from "../end-to-end.ts";
 import type { Io } from "../io.ts";
 import { createProgress } from "../progress.ts";
@@ -48,7 +49,7 @@ export const checkCommand: CommandSpec<CheckFlags> = {
   options: [
     {
       flags: "--end-to-end",
-      description: "wait until every replica can restore the newest transaction that is in the file now",
+      description: "send what is in the file now, and wait until every replica can restore it",
     },
     {
       flags: "--timeout <duration>",
@@ -57,9 +58,13 @@ export const checkCommand: CommandSpec<CheckFlags> = {
     },
     {
       flags: "--host <url>",
-      description: "with --end-to-end: http://HOST:PORT (default: the host that runs on DIR)",
+      description:
+        "with --end-to-end: http://HOST:PORT (default: the host that runs on DIR, else the agent's)",
     },
-    dataOption,
+    ...agentFlags.map(({ flags, description }) => ({
+      flags,
+      description: `with --end-to-end: ${description}`,
+    })),
     jsonOption,
   ],
   examples: `
@@ -72,9 +77,11 @@ Examples:
 The file is only read, and no lock is taken. While an application writes it, pages of several transactions may be seen
 together and reported as damage: check a restored file, or a copy.
 
---end-to-end checks no pages. A commit can only be made by the application, so the newest that is in the file is what must arrive: through
-capture, host and queue in every replica. With a name instead of a file it is what the agent has captured. It needs a token with the scope read or
-restore (PAGEFERRY_RESTORE_TOKEN, else PAGEFERRY_TOKEN), and ends with 11 when the time is over.`,
+--end-to-end checks no pages. Where the agent of the database runs on this machine (it is found as \`pageferry sync\` finds it) it sends at once
+what is in the file now; elsewhere that goes at the agent's own pace. Then every replica is listed anew, and must be able to restore it: what the
+host remembers does not count. Only the application can commit. Where it committed nothing since the last acknowledgement nothing has to be sent,
+and the answer says what that proves and what not. It needs a token with the scope read or restore (PAGEFERRY_RESTORE_TOKEN, else
+PAGEFERRY_TOKEN), and ends with 11 when the time is over.`,
   async run([path], flags, io) {
     const { json = false } = flags;
     if (flags.endToEnd) return checkEndToEnd(path, flags, io);
