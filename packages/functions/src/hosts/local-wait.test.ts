@@ -21,7 +21,8 @@ async function temporaryDirectory(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "pageferry-wait-"));
   t.after(async () => {
     await Promise.all((hosts.get(t) ?? []).map((host) => host.close({ deadlineMs: 0 })));
-    await rm(directory, { recursive: true, force: true });
+    // A host that is closed without a deadline may still be putting something.
+    await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   });
   return directory;
 }
