@@ -90,6 +90,7 @@ async function take(state: DatabaseState, event: CaptureEvent): Promise<void> {
     case "alarm": {
       const { code, message, hint } = event;
       state.alarms.raise("source", { code, message, hint });
+      if (code === "disk-full") relieve(state);
       return state.looked.notify();
     }
     case "cleared":
@@ -159,7 +160,7 @@ async function openBegun(state: DatabaseState, cursor: Cursor, found: TxId): Pro
 
 /** Nothing of a new generation may be captured before its begin is durable; a full disk is waited for. */
 async function untilSaved(state: DatabaseState): Promise<void> {
-  await untilDone(state, () => state.cursor.save());
+  await untilDone(state, () => state.cursor.save("reserved"));
 }
 
 /** What `act` gives as soon as the disk lets it; `undefined` when everything ends before. */
@@ -175,6 +176,7 @@ async function untilDone<Result>(
       return result;
     } catch (error) {
       state.alarms.raiseError("shadow", error);
+      if (isPageferryError(error, "disk-full")) relieve(state);
       await pause.wait(retryMs, state.abort.signal);
     }
   }

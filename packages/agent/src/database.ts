@@ -22,12 +22,12 @@ import { isSentAsKept } from "./settings.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
 import type { CaptureReference } from "./sources/capture-event.ts";
 import { openShadowDirectorySource } from "./sources/shadow-directory.ts";
+import { keepReserves, tableNumberOf } from "./table-files.ts";
 import {
-  giveReserve,
   inBackground,
   requestBase,
   requestCheckpoint,
-  tableNumberOf,
+  rollCheckpoint,
   tick,
   tidy,
   untilTable,
@@ -61,7 +61,7 @@ export async function openDatabase(shared: SharedParts, place: DatabasePlace): P
   try {
     const state = await openState(shared, place, lock);
     const consuming = await beginCapture(state);
-    state.companions = await beginCompanions(state);
+    state.companions = beginCompanions(state);
     return agentOf(state, consuming.ended, state.sender.run());
   } catch (error) {
     await lock.close();
@@ -234,6 +234,7 @@ async function openChapters(state: DatabaseState): Promise<void> {
   await Promise.all(
     names.filter(isRubbish).map((name) => rm(join(directory, name), { recursive: true, force: true })),
   );
+  if (checkpoint !== null) await keepReserves(directory, checkpoint.file);
   for (const { generation } of generations) {
     state.chapters = [...state.chapters, await openChapterOf(state, generation)];
   }
@@ -259,14 +260,12 @@ interface Past {
  * it is to be asked again.
  */
 async function readPast(state: DatabaseState): Promise<Past | undefined> {
-  const { directory } = state.place;
   try {
-    return { reference: await openReference(directory, state.cursor.value(), state.chapters) };
+    return { reference: await referenceOf(state) };
   } catch (error) {
     if (!isPageferryError(error)) throw error;
     if (error.remedy === "retry") {
       state.alarms.raiseError("shadow", error);
-      if (error.code === "disk-full") await giveReserve(directory);
       return;
     }
     state.shared.logger.warn(
@@ -274,6 +273,18 @@ async function readPast(state: DatabaseState): Promise<Past | undefined> {
       "the past cannot be proved, a generation begins",
     );
     return { reference: undefined };
+  }
+}
+
+async function referenceOf(state: DatabaseState): Promise<CaptureReference | undefined> {
+  const open = () => openReference(state.place.directory, state.cursor.value(), state.chapters);
+  try {
+    return await open();
+  } catch (error) {
+    if (!isPageferryError(error, "disk-full")) throw error;
+    // As a checkpoint it has the room of the reserve, and what it was rolled forward by can go as soon as it is stored.
+    await rollCheckpoint(state);
+    return await open();
   }
 }
 

@@ -5,26 +5,21 @@ import type { DatabaseState } from "../database-state.ts";
 import { beginOf } from "../generation.ts";
 import { type Companions, type CompanionsChapter, openCompanions } from "./companions.ts";
 
-/** Begins; what keeps it from beginning is an alarm, and the database is backed up all the same. */
-export async function beginCompanions(state: DatabaseState): Promise<Companions | undefined> {
+/** Begins, where there are files to look at. */
+export function beginCompanions(state: DatabaseState): Companions | undefined {
   const { shared, place, alarms } = state;
   // A database that is only sent is being restored: its files may not be there yet, and that is no deletion.
   if (place.files.length === 0 || shared.openSource === null) return;
   const { queue, callGate, readGate, now, random, settings } = shared;
-  try {
-    return await openCompanions({
-      ...{ database: place.name, databasePath: place.path, patterns: place.files },
-      ...{ queue, callGate, readGate, alarms, now, random },
-      directory: join(place.directory, "files"),
-      compression: settings.compression,
-      intervalMs: settings.filesMs,
-      refusedMs: settings.refusedMs,
-      chapter: () => chapterOf(state),
-    });
-  } catch (error) {
-    alarms.raiseError("files-kept", error);
-    return;
-  }
+  return openCompanions({
+    ...{ database: place.name, databasePath: place.path, patterns: place.files },
+    ...{ queue, callGate, readGate, alarms, now, random },
+    directory: join(place.directory, "files"),
+    compression: settings.compression,
+    intervalMs: settings.filesMs,
+    refusedMs: settings.refusedMs,
+    chapter: () => chapterOf(state),
+  });
 }
 
 /** The present generation, once the host has something of it: a version alone must not begin one there. */

@@ -77,12 +77,15 @@ const idleMs = 60_000;
 /** After a failure that has no retrying of its own, such as a full disk. */
 const afterFailureMs = 2000;
 
-interface State extends CompanionsOptions {
+interface Options extends CompanionsOptions {
+  readonly ending: AbortController;
+}
+
+interface State extends Options {
   readonly outbox: Outbox;
   readonly work: ReturnType<typeof createWake>;
   readonly hurry: ReturnType<typeof createWake>;
   readonly abort: AbortController;
-  readonly ending: AbortController;
   /** What the last look that was taken in saw, and of which generation. */
   taken: string;
   looks: number;
@@ -91,15 +94,42 @@ interface State extends CompanionsOptions {
   isOver: boolean;
 }
 
-/** Begins to look. Errors: those of the disk. */
-export async function openCompanions(options: CompanionsOptions): Promise<Companions> {
+/** Begins to look; what keeps it from beginning is an alarm, and is tried again. */
+export function openCompanions(given: CompanionsOptions): Companions {
+  const ending = new AbortController();
+  const options = { ...given, ending };
+  const beginning = begin(options);
+  return {
+    async stop(signal) {
+      ending.abort();
+      await (await beginning)?.(signal);
+    },
+  };
+}
+
+/** Makes the outbox as soon as the disk lets it; `undefined` where the end comes first. */
+async function outboxOf({ directory, alarms, intervalMs, ending }: Options): Promise<Outbox | undefined> {
+  const pause = createWake();
+  for (;;) {
+    try {
+      return await openOutbox(directory);
+    } catch (error) {
+      alarms.raiseError("files-kept", error);
+    }
+    if (ending.signal.aborted) return;
+    await pause.wait(intervalMs, ending.signal);
+  }
+}
+
+async function begin(options: Options): Promise<Companions["stop"] | undefined> {
+  const outbox = await outboxOf(options);
+  if (outbox === undefined) return;
   const state: State = {
     ...options,
-    outbox: await openOutbox(options.directory),
+    outbox,
     work: createWake(),
     hurry: createWake(),
     abort: new AbortController(),
-    ending: new AbortController(),
     taken: "",
     looks: 0,
     notBeforeMs: 0,
@@ -107,20 +137,17 @@ export async function openCompanions(options: CompanionsOptions): Promise<Compan
   };
   const looking = lookAround(state);
   const sending = sendAll(state);
-  return {
-    async stop(signal) {
-      const end = () => state.abort.abort();
-      signal.addEventListener("abort", end, { once: true });
-      if (signal.aborted) end();
-      state.ending.abort();
-      await looking;
-      if (!state.abort.signal.aborted) await lookSafely(state, true);
-      state.isOver = true;
-      state.work.notify();
-      state.hurry.notify();
-      await sending;
-      signal.removeEventListener("abort", end);
-    },
+  return async (signal) => {
+    const end = () => state.abort.abort();
+    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
+    await looking;
+    if (!state.abort.signal.aborted) await lookSafely(state, true);
+    state.isOver = true;
+    state.work.notify();
+    state.hurry.notify();
+    await sending;
+    signal.removeEventListener("abort", end);
   };
 }
 

@@ -67,7 +67,21 @@ const entryPattern = /^([0-9a-f]{12})-([0-9a-f]{64})\.envelope$/;
 export async function openOutbox(directory: string): Promise<Outbox> {
   await makeDirectoryDurable(directory);
   let waiting = await readWaiting(directory);
-  let noted = later(await readNoted(directory), await notedBy(directory, waiting.at(-1)));
+  let saved = await readNoted(directory);
+  let noted = later(saved, await notedBy(directory, waiting.at(-1)));
+
+  /** A version that waits says what the note says: that a full disk takes none does not matter before it was sent. */
+  async function saveNote(): Promise<void> {
+    if (noted === saved) return;
+    const next = noted;
+    const json = Buffer.from(`${JSON.stringify({ version: 1, ...next })}\n`);
+    await writeFileDurable(join(directory, noteName), json, { overwrite: true }).then(
+      () => {
+        saved = next;
+      },
+      () => {},
+    );
+  }
 
   async function remove(files: readonly string[]): Promise<void> {
     for (const file of files) await rm(join(directory, file), { force: true });
@@ -86,11 +100,8 @@ export async function openOutbox(directory: string): Promise<Outbox> {
       await remove(over);
       await writeFileDurable(join(directory, file), bytes, { overwrite: true });
       waiting = [...waiting.filter((one) => one.file !== file), { file, bytes: bytes.length }];
-      const json = { version: 1, ...next };
-      await writeFileDurable(join(directory, noteName), Buffer.from(`${JSON.stringify(json)}\n`), {
-        overwrite: true,
-      });
       noted = next;
+      await saveNote();
       return over.length;
     },
     async oldest(bytesMax) {
@@ -110,7 +121,10 @@ export async function openOutbox(directory: string): Promise<Outbox> {
       }
       return entries;
     },
-    remove: (entries) => remove(entries.map(({ file }) => file)),
+    async remove(entries) {
+      await remove(entries.map(({ file }) => file));
+      await saveNote();
+    },
   };
 }
 

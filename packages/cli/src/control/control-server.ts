@@ -72,7 +72,10 @@ async function listen(server: Server, directory: string): Promise<AsyncDisposabl
       });
     }
     await using socket = await openSocketPath(directory, controlSocket);
-    await chmod(socket.path, 0o600);
+    // On a full disk it is made later; its directory is private.
+    await chmod(socket.path, 0o600).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
     return owned;
   } catch (error) {
     throw fromFileSystem(error, `opening the control socket in ${directory}`);
