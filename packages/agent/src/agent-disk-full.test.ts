@@ -1,16 +1,24 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { appendFile, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
-import { movableFile, startBench, temporary, until } from "../testing/agent-bench.ts";
+import { suite, test } from "node:test";
+import { type Bench, type MovableFile, movableFile, startBench, until } from "../testing/agent-bench.ts";
 import { openModelSource } from "../testing/model-database.ts";
-import { assertRestores, startTinyHost } from "../testing/tiny-host.ts";
+import { fillDisk, inChild, runOnSmallDisk } from "../testing/small-disk.ts";
+import { assertRestores, startTinyHost, type TinyHost } from "../testing/tiny-host.ts";
 
-/** Fills a small disk that holds the shadow while the agent is stopped, and frees it later. Runs in the child. */
-async function startOnFullDisk(directory: string): Promise<void> {
-  await using host = await startTinyHost();
-  const file = movableFile();
+interface Disk {
+  readonly directory: string;
+  readonly host: TinyHost;
+  readonly file: MovableFile;
+  /** The database's own directory, on the disk. */
+  readonly own: string;
+}
+
+const isFull = ({ status }: Bench) => status().alarms.some(({ code }) => code === "disk-full");
+
+/** An agent that has a page table, and in its shadow what a restart rolls it forward by. Its source writes no other. */
+async function startWithTable({ host, directory, file }: Disk): Promise<Bench> {
   let tables = 0;
   const bench = await startBench(host, directory, file, {
     openSource(options) {
@@ -25,51 +33,116 @@ async function startOnFullDisk(directory: string): Promise<void> {
   });
   await bench.settled();
   await until("a checkpoint", () => bench.status().snapshotTxId !== null);
-  // Beyond the checkpoint: the next start has to write what it goes on from.
   file.commit(5);
   await bench.settled();
-  const generation = bench.generation();
-  await bench.agent.stop({ deadlineMs: 1 });
-  await rm(join(directory, "shadow", "app", "reserve"), { force: true });
-  const filler = join(directory, "filler");
-  const fill = (bytes: number): Promise<void> =>
-    appendFile(filler, Buffer.alloc(bytes, 1)).then(() => fill(bytes));
-  for (const bytes of [65_536, 4096, 1]) await assert.rejects(fill(bytes), { code: "ENOSPC" });
-  file.source = undefined;
-
-  await using again = await startBench(host, directory, file);
-  await until("an alarm", () => again.status().alarms.some(({ code }) => code === "disk-full"));
-  assert.equal(file.source, undefined, "nothing is captured from an unknown state");
-  file.set(9);
-  await rm(filler);
-  await until("a source", () => file.source !== undefined);
-  await again.settled();
-
-  assert.deepEqual([again.generation(), host.begins.size], [generation, 1]);
-  await assertRestores(host, generation, file.model.at(9));
-  await until("no alarm", () => again.status().alarms.length === 0);
+  return bench;
 }
 
-const inChild = process.env.PAGEFERRY_SMALL_DISK;
+async function removeReserves(own: string): Promise<void> {
+  for (const name of await readdir(own))
+    if (name.startsWith("reserve")) await rm(join(own, name), { recursive: true });
+}
 
-if (inChild !== undefined) await startOnFullDisk(inChild);
-else {
-  test("a disk that is full at the start is waited for, and costs no new generation", async () => {
-    await using directory = await temporary();
-    const flags = process.execArgv.filter((flag) => !flag.startsWith("--test"));
-    // A file system of its own, in name spaces of its own: nothing is left of it when the child ends.
-    const mount = 'mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@"';
-    const spaces = ["--user", "--map-root-user", "--mount", "sh", "-c", mount, directory.path];
-    const child = spawn("unshare", [...spaces, process.execPath, ...flags, import.meta.filename], {
-      env: { ...process.env, PAGEFERRY_SMALL_DISK: directory.path, NODE_TEST_CONTEXT: undefined },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let output = "";
-    for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding("utf8").on("data", (text) => (output += text));
+const scenarios: Readonly<Record<string, (disk: Disk) => Promise<void>>> = {
+  "at the start is waited for where no room was kept, and costs no new generation": async (disk) => {
+    const { host, directory, file, own } = disk;
+    const bench = await startWithTable(disk);
+    const generation = bench.generation();
+    await bench.agent.stop({ deadlineMs: 1 });
+    await removeReserves(own);
+    const filler = join(directory, "filler");
+    await fillDisk(filler);
+    file.source = undefined;
 
-    const code = await new Promise((resolve) => child.once("close", resolve));
+    await using again = await startBench(host, directory, file);
+    await until("an alarm", () => isFull(again));
+    assert.equal(file.source, undefined, "nothing is captured from an unknown state");
+    file.set(9);
+    await rm(filler);
+    await until("a source", () => file.source !== undefined);
+    await again.settled();
 
-    assert.equal(code, 0, output);
+    assert.deepEqual([again.generation(), host.begins.size], [generation, 1]);
+    await assertRestores(host, generation, file.model.at(9));
+    await until("no alarm", () => again.status().alarms.length === 0);
+  },
+
+  "at the start is gone on from in the room that was kept": async (disk) => {
+    const { host, directory, file } = disk;
+    const bench = await startWithTable(disk);
+    const generation = bench.generation();
+    await bench.agent.stop({ deadlineMs: 1 });
+    await fillDisk(join(directory, "filler"));
+    file.source = undefined;
+
+    await using again = await startBench(host, directory, file);
+    await until("a source", () => file.source !== undefined);
+    file.commit(3);
+    await again.settled();
+
+    assert.deepEqual([again.generation(), host.begins.size], [generation, 1]);
+    await assertRestores(host, generation, file.model.at(file.newest()));
+    await until("no alarm", () => again.status().alarms.length === 0);
+  },
+
+  "that the shadow fills while the host is away is freed by itself when the host is back, also over a restart":
+    async (disk) => {
+      const { host, directory, file } = disk;
+      const bench = await startWithTable(disk);
+      const generation = bench.generation();
+      host.intercept = () => ({ status: 502 });
+      while (!isFull(bench)) {
+        file.commit(20);
+        await until("the disk", () => isFull(bench) || bench.status().shadowedTxId === BigInt(file.newest()));
+      }
+      await bench.agent.stop({ deadlineMs: 1 });
+      file.source = undefined;
+
+      await using again = await startBench(host, directory, file);
+      await until("a source", () => file.source !== undefined);
+      file.commit(20);
+      host.intercept = () => undefined;
+      await again.settled();
+
+      assert.deepEqual([again.generation(), host.begins.size], [generation, 1]);
+      await assertRestores(host, generation, file.model.at(file.newest()));
+      await until("no alarm", () => again.status().alarms.length === 0);
+    },
+
+  "that the shadow fills is freed of what is stored, also where no room was kept": async (disk) => {
+    const { host, directory, file, own } = disk;
+    await using bench = await startBench(host, directory, file);
+    file.commit(1);
+    await bench.settled();
+    await until("a checkpoint", () => bench.status().snapshotTxId !== null);
+    const generation = bench.generation();
+    host.intercept = () => ({ status: 502 });
+    while (!isFull(bench)) {
+      await removeReserves(own);
+      // What is in their place cannot be written over.
+      await mkdir(join(own, "reserve"), { recursive: true });
+      file.commit(20);
+      await until("the disk", () => isFull(bench) || bench.status().shadowedTxId === BigInt(file.newest()));
+    }
+    await fillDisk(join(directory, "filler"));
+    file.commit(20);
+    host.intercept = () => undefined;
+    await bench.settled();
+
+    assert.deepEqual([bench.generation(), host.begins.size], [generation, 1]);
+    await assertRestores(host, generation, file.model.at(file.newest()));
+  },
+};
+
+if (inChild !== undefined) {
+  const { directory, scenario } = inChild;
+  const run = scenarios[scenario];
+  assert.ok(run);
+  await using host = await startTinyHost();
+  await run({ directory, host, file: movableFile(), own: join(directory, "shadow", "app") });
+} else {
+  suite("a disk that is full", () => {
+    for (const name of Object.keys(scenarios))
+      test(name, () => runOnSmallDisk(import.meta.filename, name, "2m"));
   });
 }

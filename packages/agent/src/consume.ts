@@ -93,6 +93,7 @@ async function take(state: DatabaseState, event: CaptureEvent): Promise<void> {
     case "alarm": {
       const { code, message, hint } = event;
       state.alarms.raise("source", { code, message, hint });
+      if (code === "disk-full") relieve(state);
       return state.looked.notify();
     }
     case "cleared":
@@ -179,7 +180,7 @@ async function openBegun(state: DatabaseState, cursor: Cursor, found: TxId): Pro
 
 /** Nothing of a new generation may be captured before its begin is durable; a full disk is waited for. */
 async function untilSaved(state: DatabaseState): Promise<void> {
-  await untilDone(state, () => state.cursor.save());
+  await untilDone(state, () => state.cursor.save("reserved"));
 }
 
 /** What `act` gives as soon as the disk lets it; `undefined` when everything ends before. */
@@ -195,6 +196,7 @@ async function untilDone<Result>(
       return result;
     } catch (error) {
       state.alarms.raiseError("shadow", error);
+      if (isPageferryError(error, "disk-full")) relieve(state);
       await pause.wait(retryMs, state.abort.signal);
     }
   }

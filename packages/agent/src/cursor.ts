@@ -18,6 +18,7 @@ import {
 import { fromFileSystem, makeDirectoryDurable, writeFileDurable } from "@pageferry/format/node";
 import { z } from "zod";
 import type { FileIdentity } from "./identity.ts";
+import { writeWithReserve } from "./reserve.ts";
 
 /** One generation, from its begin until it is all sent and stored. */
 export interface GenerationCursor {
@@ -191,31 +192,37 @@ export interface CursorStore {
   /** Changes one generation; nothing if it is no longer there. */
   updateGeneration(generation: Generation, change: Partial<GenerationCursor>): void;
   isSaved(): boolean;
-  /** Makes the present value durable. */
-  save(): Promise<void>;
+  /** Makes the present value durable; `reserved`: on a full disk in the room that is kept for it. */
+  save(how?: "reserved"): Promise<void>;
   /** Writes the file again if somebody removed it. */
   mend(): Promise<void>;
 }
 
-const fileName = "cursor.json";
+/** The cursor's file in a database's directory. */
+export const cursorFile = "cursor.json";
+
+/** Room for the next, on a full disk. */
+export const cursorReserve = "reserve-cursor";
 
 /** Opens the cursor of the database whose directory this is. A missing one is empty. */
 export async function openCursor(directory: string): Promise<CursorStore> {
-  const path = join(directory, fileName);
+  const path = join(directory, cursorFile);
   let value = await readCursor(path);
   let saved = value;
   let saving: Promise<void> = Promise.resolve();
 
-  async function write(): Promise<void> {
+  async function write(how: "reserved" | undefined): Promise<void> {
     const written = value;
     if (written === saved) return;
-    await writeFileDurable(path, Buffer.from(formatCursor(written)), { overwrite: true });
+    const bytes = Buffer.from(formatCursor(written));
+    if (how === "reserved") await writeWithReserve(path, bytes, join(directory, cursorReserve));
+    else await writeFileDurable(path, bytes, { overwrite: true });
     saved = written;
   }
 
-  const save = (): Promise<void> => {
+  const save = (how?: "reserved"): Promise<void> => {
     // One after the other, each with what is newest by then; a failed one must not stop the next.
-    saving = saving.catch(() => {}).then(write);
+    saving = saving.catch(() => {}).then(() => write(how));
     return saving;
   };
 

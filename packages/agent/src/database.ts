@@ -16,25 +16,17 @@ import { noIdentity } from "./identity.ts";
 import { inspectWhenDue } from "./inspect.ts";
 import { createLag } from "./lag.ts";
 import { acceptNeeds } from "./needs-answered.ts";
+import { type Past, readPast } from "./past.ts";
 import type { Pulsed } from "./pulse.ts";
-import { openReference } from "./reference.ts";
 import { type RestoredPoint, readRestored } from "./restored-note.ts";
 import { restoredTableFile, restoredTablePath } from "./restored-table.ts";
 import { createSender } from "./send.ts";
 import { isSentAsKept } from "./settings.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
-import type { BoltFileSourceOptions, CaptureReference } from "./sources/capture-event.ts";
+import type { BoltFileSourceOptions } from "./sources/capture-event.ts";
 import { openShadowDirectorySource } from "./sources/shadow-directory.ts";
-import {
-  giveReserve,
-  inBackground,
-  requestBase,
-  requestCheckpoint,
-  tableNumberOf,
-  tick,
-  tidy,
-  untilTable,
-} from "./upkeep.ts";
+import { keepReserves, tableNumberOf } from "./table-files.ts";
+import { inBackground, requestBase, requestCheckpoint, tick, tidy, untilTable } from "./upkeep.ts";
 import { createWake } from "./wake.ts";
 import { watchLag } from "./watch-lag.ts";
 import { createStoredWatch } from "./watch-stored.ts";
@@ -64,7 +56,7 @@ export async function openDatabase(shared: SharedParts, place: DatabasePlace): P
   try {
     const state = await openState(shared, place, lock);
     const consuming = await beginCapture(state);
-    state.companions = await beginCompanions(state);
+    state.companions = beginCompanions(state);
     return agentOf(state, consuming.ended, state.sender.run());
   } catch (error) {
     await lock.close();
@@ -238,6 +230,7 @@ async function openChapters(state: DatabaseState): Promise<void> {
   await Promise.all(
     names.filter(isRubbish).map((name) => rm(join(directory, name), { recursive: true, force: true })),
   );
+  if (checkpoint !== null) await keepReserves(directory, checkpoint.file);
   for (const { generation } of generations) {
     state.chapters = [...state.chapters, await openChapterOf(state, generation)];
   }
@@ -247,34 +240,6 @@ async function openChapters(state: DatabaseState): Promise<void> {
   const cursor = state.chapters.at(-1)?.cursor();
   const safe = cursor === undefined ? null : acknowledgedOf(cursor);
   if (safe !== null) state.lag.safe(safe);
-}
-
-/** What the source goes on from; without a reference it begins anew. */
-interface Past {
-  readonly reference: CaptureReference | undefined;
-}
-
-/**
- * Where the past cannot be proved a generation begins, and that is told. A disk that is full says nothing of the past: `undefined`,
- * it is to be asked again.
- */
-async function readPast(state: DatabaseState): Promise<Past | undefined> {
-  const { directory } = state.place;
-  try {
-    return { reference: await openReference(directory, state.cursor.value(), state.chapters) };
-  } catch (error) {
-    if (!isPageferryError(error)) throw error;
-    if (error.remedy === "retry") {
-      state.alarms.raiseError("shadow", error);
-      if (error.code === "disk-full") await giveReserve(directory);
-      return;
-    }
-    state.shared.logger.warn(
-      { database: state.place.name, err: error },
-      "the past cannot be proved, a generation begins",
-    );
-    return { reference: undefined };
-  }
 }
 
 type OpenSource = NonNullable<SharedParts["openSource"]>;

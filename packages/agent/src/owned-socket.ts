@@ -28,6 +28,9 @@ export interface HeldSocket {
 const guardTimeoutMs = 10_000;
 const guardPollMs = 10;
 
+/** Between attempts to make the socket on a full disk. */
+const listenAgainMs = 1000;
+
 /** How long a holder may take to say who it is, which is for the message only. */
 const askTimeoutMs = 500;
 
@@ -42,14 +45,19 @@ export async function ownSocket(
   await using held = new AsyncDisposableStack();
   const path = held.use(await openSocketPath(directory, socketName)).path;
   // Two starts at once must not both find a dead holder and replace each other: SQLite's lock lasts for this moment only.
-  using guard = new DatabaseSync(join(directory, guardName));
+  await using guarded = new AsyncDisposableStack();
+  const guard = guarded.use(new DatabaseSync(join(directory, guardName)));
   await takeGuard(guard, directory);
   const holder = await askHolder(path);
   if (holder !== undefined) return { holder };
   await rm(join(directory, socketName), { force: true });
-  const listening = isPrivate ? privately(() => listenAt(server, path)) : listenAt(server, path);
-  if (!(await listening)) return { holder: "" };
+  const listen = () => (isPrivate ? privately(() => listenAt(server, path)) : listenAt(server, path));
+  const isListening = await listen().catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOSPC") throw error;
+  });
+  if (isListening === false) return { holder: "" };
   held.adopt(server, closeServer);
+  if (isListening === undefined) held.use(listenLater(listen, guarded.move()));
   return held.move();
 }
 
@@ -61,6 +69,29 @@ function privately<Result>(listen: () => Result): Result {
   } finally {
     process.umask(before);
   }
+}
+
+/**
+ * On some file systems, such as XFS, not even a socket can be made on a full disk. The guard is the lock until there is room: the kernel ends
+ * it with its process, too.
+ */
+function listenLater(listen: () => Promise<boolean>, guarded: AsyncDisposableStack): AsyncDisposable {
+  const ending = new AbortController();
+  const { signal } = ending;
+  const listening = (async () => {
+    for (let isListening = false; !isListening && !signal.aborted; ) {
+      await setTimeout(listenAgainMs, undefined, { signal, ref: false }).catch(() => {});
+      // Nobody else can have it while the guard is held.
+      if (!signal.aborted) isListening = await listen().catch(() => false);
+    }
+    await guarded.disposeAsync();
+  })();
+  return {
+    async [Symbol.asyncDispose]() {
+      ending.abort();
+      await listening;
+    },
+  };
 }
 
 /** Polls instead of letting SQLite wait: that would stop this thread, and with it a holder in this very process. */
@@ -106,17 +137,20 @@ export function askHolder(path: string): Promise<string | undefined> {
 /** Listens, or says false where somebody else does. */
 export function listenAt(server: Server, path: string): Promise<boolean> {
   return new Promise((settle, fail) => {
-    const onError = (error: NodeJS.ErrnoException) => {
-      if (error.code === "EADDRINUSE") settle(false);
-      else fail(error);
-    };
-    server.once("error", onError);
-    server.listen(path, () => {
+    const onListening = () => {
       server.off("error", onError);
       // A connection that could not be taken, as where descriptors are used up, is its client's trouble.
       server.on("error", () => {});
       settle(true);
-    });
+    };
+    const onError = (error: NodeJS.ErrnoException) => {
+      server.off("listening", onListening);
+      if (error.code === "EADDRINUSE") settle(false);
+      else fail(error);
+    };
+    server.once("error", onError);
+    server.once("listening", onListening);
+    server.listen(path);
   });
 }
 

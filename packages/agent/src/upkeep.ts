@@ -1,13 +1,10 @@
 // What is done for a database from time to time: checkpoints, snapshots, trimming, squashing, saving the cursor.
-import { randomBytes } from "node:crypto";
-import { readdir, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { TxId } from "@pageferry/format";
 import { type Chapter, historyAlarm, inspectShadow, lastTxIdOf, needsBase } from "./chapter.ts";
 import type { TableCheckpoint } from "./cursor.ts";
 import type { DatabaseState } from "./database-state.ts";
-import { writePageTable } from "./page-table-file.ts";
-import { referenceFile, rolledCheckpoint } from "./reference.ts";
+import { rolledCheckpoint } from "./reference.ts";
 import {
   giveUpUnsent,
   isFinished,
@@ -19,6 +16,7 @@ import {
 } from "./retention.ts";
 import { shadowCompression } from "./settings.ts";
 import type { CheckpointEvent } from "./sources/capture-event.ts";
+import { keepReserves, retireTables, tableFile, tableNumberOf, writeTable } from "./table-files.ts";
 import { createWake } from "./wake.ts";
 
 /** An acknowledgement that a crash forgets is only sent again; it need not be fsynced each second. */
@@ -97,7 +95,6 @@ export async function acceptCheckpoint(state: DatabaseState, event: CheckpointEv
     const { txId, stateHash } = event;
     await useCheckpoint(state, { generation: chapter.generation, txId, stateHash, file });
     state.bytesSinceCheckpoint -= checkpointing.bytes;
-    await keepReserve(state.place.directory, file);
   } finally {
     if (state.checkpointing === checkpointing) state.checkpointing = undefined;
     state.checkpointDone.notify();
@@ -121,50 +118,13 @@ export async function untilTable(state: DatabaseState, base: TxId, signal: Abort
 }
 
 async function useCheckpoint(state: DatabaseState, checkpoint: TableCheckpoint): Promise<void> {
+  const { directory } = state.place;
   state.cursor.update({ checkpoint });
-  await state.cursor.save();
-  await removeTables(state.place.directory, checkpoint.file);
+  // Without it nothing could be trimmed: it may have the room that other savings have to wait for.
+  await state.cursor.save("reserved");
+  await retireTables(directory, checkpoint.file);
   await tidy(state);
-}
-
-const tablePattern = /^pages-(\d+)\.table$/;
-
-/** The number in the name of a page table's file; 0 for another name. */
-export function tableNumberOf(file: string | undefined): number {
-  return Number(tablePattern.exec(file ?? "")?.[1] ?? 0);
-}
-
-/** Removes the page tables that are older than `kept`, and the one that the start was made from. */
-async function removeTables(directory: string, kept: string | undefined): Promise<void> {
-  const names = await readdir(directory);
-  const doomed = names.filter(
-    (name) =>
-      name === referenceFile || (tablePattern.test(name) && tableNumberOf(name) < tableNumberOf(kept)),
-  );
-  await Promise.all(doomed.map((name) => rm(join(directory, name), { force: true })));
-}
-
-const reserveFile = "reserve";
-
-/** Gives the room of the reserve to a disk that is full. */
-export async function giveReserve(directory: string): Promise<void> {
-  await rm(join(directory, reserveFile), { force: true }).catch(() => {});
-}
-
-/** Room for a page table and a cursor, which a full disk is freed with. */
-async function keepReserve(directory: string, tableFile: string): Promise<void> {
-  const path = join(directory, reserveFile);
-  try {
-    const bytes = Math.ceil((await stat(join(directory, tableFile))).size * 1.25) + 16_384;
-    const isThere = await stat(path).then(
-      ({ size }) => size >= bytes,
-      () => false,
-    );
-    // Not of zeros, which some file systems keep no room for.
-    if (!isThere) await writeFile(path, randomBytes(bytes), { mode: 0o600 });
-  } catch {
-    await rm(path, { force: true });
-  }
+  await keepReserves(directory, checkpoint.file);
 }
 
 /**
@@ -176,26 +136,44 @@ export function relieve(state: DatabaseState): void {
   state.relievedMs = performance.now();
   state.sender.hastenNeeds();
   inBackground(state, async () => {
-    const { directory } = state.place;
-    await giveReserve(directory);
     await tidy(state);
-    const { checkpoint } = state.cursor.value();
-    const chapter = state.chapters.at(-1);
-    const last = chapter?.shadow.entries().at(-1)?.txId;
-    if (checkpoint === null || chapter === undefined || last === undefined || last <= checkpoint.txId) return;
-    const rolled = await rolledCheckpoint(directory, checkpoint, state.chapters);
-    if (rolled === undefined) return;
-    const file = nextTableFile(state);
-    await writePageTable(join(directory, file), rolled);
-    const { txId, stateHash } = rolled;
-    await useCheckpoint(state, { generation: chapter.generation, txId, stateHash, file });
+    await rollCheckpoint(state).catch((error: unknown) => letStoredGo(state, error));
   });
+}
+
+/**
+ * Where even a table has no room, the log goes without one if replicas have all of it; else nothing would ever free the disk. A process
+ * that dies before the source's next table begins a new generation.
+ */
+async function letStoredGo(state: DatabaseState, error: unknown): Promise<void> {
+  const chapter = state.chapters.at(-1);
+  const last = chapter?.shadow.entries().at(-1)?.txId;
+  const stored = chapter === undefined ? null : storedBound(chapter, state.isHealing);
+  const isStored = last !== undefined && stored !== null && stored >= last;
+  if (!isStored || state.source === undefined) throw error;
+  await chapter?.shadow.trim(last);
+  requestCheckpoint(state, "now");
+}
+
+/** Rolls the checkpoint forward to the end of the shadow, so that a restart needs nothing of it. Errors: as `rolledCheckpoint`, `disk-full`. */
+export async function rollCheckpoint(state: DatabaseState): Promise<void> {
+  const { directory } = state.place;
+  const { checkpoint } = state.cursor.value();
+  const chapter = state.chapters.at(-1);
+  const last = chapter?.shadow.entries().at(-1)?.txId;
+  if (checkpoint === null || chapter === undefined || last === undefined || last <= checkpoint.txId) return;
+  const rolled = await rolledCheckpoint(directory, checkpoint, state.chapters);
+  if (rolled === undefined) return;
+  const file = nextTableFile(state);
+  await writeTable(directory, file, rolled);
+  const { txId, stateHash } = rolled;
+  await useCheckpoint(state, { generation: chapter.generation, txId, stateHash, file });
 }
 
 /** The name of the next page table. */
 export function nextTableFile(state: DatabaseState): string {
   state.tableNumber += 1;
-  return `pages-${state.tableNumber}.table`;
+  return tableFile(state.tableNumber);
 }
 
 /** Asks for a base, unless one is on its way. */

@@ -5,27 +5,22 @@ import type { DatabaseState } from "../database-state.ts";
 import { beginOf } from "../generation.ts";
 import { type Companions, type CompanionsChapter, openCompanions } from "./companions.ts";
 
-/** Begins; what keeps it from beginning is an alarm, and the database is backed up all the same. */
-export async function beginCompanions(state: DatabaseState): Promise<Companions | undefined> {
+/** Begins, where there are files to look at. */
+export function beginCompanions(state: DatabaseState): Companions | undefined {
   const { shared, place, alarms } = state;
   if (place.files.length === 0) return;
   // A database that is only sent is being restored: what waits goes, and its files, which may not be there yet, are not looked at.
   const isOnlySent = shared.openSource === null;
   const { queue, callGate, readGate, now, random, settings } = shared;
-  try {
-    return await openCompanions({
-      ...{ database: place.name, databasePath: place.path, patterns: place.files },
-      ...{ queue, callGate, readGate, alarms, now, random },
-      directory: join(place.directory, "files"),
-      compression: settings.compression,
-      intervalMs: settings.filesMs,
-      refusedMs: settings.refusedMs,
-      chapter: () => (isOnlySent ? undefined : chapterOf(state)),
-    });
-  } catch (error) {
-    alarms.raiseError("files-kept", error);
-    return;
-  }
+  return openCompanions({
+    ...{ database: place.name, databasePath: place.path, patterns: place.files },
+    ...{ queue, callGate, readGate, alarms, now, random },
+    directory: join(place.directory, "files"),
+    compression: settings.compression,
+    intervalMs: settings.filesMs,
+    refusedMs: settings.refusedMs,
+    chapter: () => (isOnlySent ? undefined : chapterOf(state)),
+  });
 }
 
 /** The present generation, once the host has something of it: a version alone must not begin one there. */

@@ -55,6 +55,22 @@ suite("companion files", () => {
     assert.deepEqual(alarmCodes(bench), []);
   });
 
+  test("are sent as soon as the outbox can be made, and what hinders it is told", async () => {
+    await using host = await startTinyHost();
+    await using directory = await temporary();
+    const own = join(directory.path, "shadow", "app");
+    await mkdir(own, { recursive: true });
+    await writeFile(join(own, "files"), "in its place");
+    await writeFile(join(directory.path, "key"), "one");
+
+    await using bench = await startFor(host, directory.path);
+    await until("an alarm", () => alarmCodes(bench).length > 0);
+    await rm(join(own, "files"));
+    await until("a version", () => count(host) === 1);
+
+    await until("no alarm", () => alarmCodes(bench).length === 0);
+  });
+
   test("that did not change are not sent again by the next agent, and those that did are", async () => {
     await using host = await startTinyHost();
     await using directory = await temporary();

@@ -14,7 +14,7 @@ import type { AlarmCode, Alarms } from "../alarms.ts";
 import type { Gate } from "../gate.ts";
 import type { Queue } from "../queue.ts";
 import { createWake } from "../wake.ts";
-import { openOutbox } from "./outbox.ts";
+import { type Outbox, openOutbox } from "./outbox.ts";
 import { printOf } from "./read-file.ts";
 import { lookAtSet, readSet, type SetLook, type SetPlace, type SetReading } from "./read-set.ts";
 import { type SendState, sendAll } from "./send-versions.ts";
@@ -67,23 +67,54 @@ const bytesPerMs = 64;
 const missedLooks = 12;
 const slowMsMin = 5000;
 
-interface State extends CompanionsOptions, SendState {
+interface Options extends CompanionsOptions {
   readonly ending: AbortController;
+}
+
+interface State extends Options, SendState {
   /** What the last look that was taken in saw, and what it was taken in as. */
   taken: string;
   looks: number;
   notBeforeMs: number;
 }
 
-/** Begins to look. Errors: those of the disk. */
-export async function openCompanions(options: CompanionsOptions): Promise<Companions> {
+/** Begins to look; what keeps it from beginning is an alarm, and is tried again. */
+export function openCompanions(given: CompanionsOptions): Companions {
+  const ending = new AbortController();
+  const options = { ...given, ending };
+  const beginning = begin(options);
+  return {
+    async stop(signal) {
+      ending.abort();
+      await (await beginning)?.(signal);
+    },
+  };
+}
+
+/** Makes the outbox as soon as the disk lets it; `undefined` where the end comes first. */
+async function outboxOf(options: Options): Promise<Outbox | undefined> {
+  const { directory, alarms, intervalMs, ending } = options;
+  const pause = createWake();
+  for (;;) {
+    try {
+      return await openOutbox(directory, (file) => tellBroken(options, file));
+    } catch (error) {
+      alarms.raiseError("files-kept", error);
+    }
+    if (ending.signal.aborted) return;
+    await pause.wait(intervalMs, ending.signal);
+  }
+}
+
+async function begin(options: Options): Promise<Companions["stop"] | undefined> {
+  const outbox = await outboxOf(options);
+  if (outbox === undefined) return;
   const state: State = {
     ...options,
-    outbox: await openOutbox(options.directory, (file) => tellBroken(options, file)),
+    outbox,
     work: createWake(),
     hurry: createWake(),
     abort: new AbortController(),
-    ending: new AbortController(),
     taken: "",
     looks: 0,
     notBeforeMs: 0,
@@ -92,23 +123,21 @@ export async function openCompanions(options: CompanionsOptions): Promise<Compan
   };
   const looking = lookAround(state);
   const sending = sendAll(state);
-  return {
-    async stop(signal) {
-      const cut = Promise.withResolvers<void>();
-      const end = () => {
-        state.abort.abort();
-        cut.resolve();
-      };
-      signal.addEventListener("abort", end, { once: true });
-      if (signal.aborted) end();
-      // A file system that does not answer may never do.
-      await Promise.race([endSoon(state, looking), cut.promise]);
-      state.isOver = true;
-      state.work.notify();
-      state.hurry.notify();
-      await sending;
-      signal.removeEventListener("abort", end);
-    },
+  return async (signal) => {
+    const cut = Promise.withResolvers<void>();
+    const end = () => {
+      state.abort.abort();
+      cut.resolve();
+    };
+    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
+    // A file system that does not answer may never do.
+    await Promise.race([endSoon(state, looking), cut.promise]);
+    state.isOver = true;
+    state.work.notify();
+    state.hurry.notify();
+    await sending;
+    signal.removeEventListener("abort", end);
   };
 }
 

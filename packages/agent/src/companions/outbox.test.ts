@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import {
@@ -66,6 +66,21 @@ suite("the outbox of companion files", () => {
     await using directory = await temporary();
     await (await openOutbox(directory.path)).put(envelope(5), noted(5));
     await rm(join(directory.path, "noted.json"));
+
+    assert.deepEqual((await openOutbox(directory.path)).noted(), noted(5));
+  });
+
+  test("does without a note that the disk does not take, until it takes it", async () => {
+    await using directory = await temporary();
+    const note = join(directory.path, "noted.json");
+    await mkdir(note);
+    const outbox = await openOutbox(directory.path);
+    await outbox.put(envelope(5), noted(5));
+
+    const entries = await outbox.oldest(1e6);
+    assert.deepEqual([outbox.noted(), stampsOf(entries)], [noted(5), [5]]);
+    await rmdir(note);
+    await outbox.remove(entries);
 
     assert.deepEqual((await openOutbox(directory.path)).noted(), noted(5));
   });

@@ -82,7 +82,19 @@ export async function openOutbox(
   let waiting = await readWaiting(directory);
   /** By file, as far as they were read. */
   const generations = new Map<string, Generation>();
-  let noted = later(await readNoted(directory), await notedBy(directory, waiting.at(-1)));
+  let saved = await readNoted(directory);
+  let noted = later(saved, await notedBy(directory, waiting.at(-1)));
+
+  async function writeNote(): Promise<void> {
+    if (noted === saved) return;
+    const next = noted;
+    const json = Buffer.from(`${JSON.stringify({ version: 1, ...next })}\n`);
+    await writeFileDurable(join(directory, noteName), json, { overwrite: true });
+    saved = next;
+  }
+
+  /** A version that waits says what the note says: that a full disk takes none does not matter before it was sent. */
+  const saveNote = () => writeNote().catch(() => {});
 
   async function remove(files: readonly string[]): Promise<void> {
     for (const file of files) await rm(join(directory, file), { force: true });
@@ -90,18 +102,12 @@ export async function openOutbox(
     for (const file of files) generations.delete(file);
   }
 
-  async function note(next: Noted): Promise<void> {
-    noted = next;
-    const json = { version: 1, ...next };
-    await writeFileDurable(join(directory, noteName), Buffer.from(`${JSON.stringify(json)}\n`), {
-      overwrite: true,
-    });
-  }
-
   /** What was in a broken file may be the newest there is: then it is to be put in again. */
   async function giveUp(file: string): Promise<void> {
     const [, , digest] = entryPattern.exec(file) ?? [];
-    if (noted !== null && noted.digest === digest) await note({ ...noted, digest: unknownDigest });
+    if (noted !== null && noted.digest === digest) noted = { ...noted, digest: unknownDigest };
+    // Before the file goes: what is not known to be gone would not be put in again.
+    await writeNote();
     await remove([file]);
     onBroken(file);
   }
@@ -118,7 +124,8 @@ export async function openOutbox(
       await remove(over);
       await writeFileDurable(join(directory, file), bytes, { overwrite: true });
       waiting = [...waiting.filter((one) => one.file !== file), { file, bytes: bytes.length }];
-      await note(next);
+      noted = next;
+      await saveNote();
       return over.length;
     },
     async oldest(bytesMax, isResting = () => false) {
@@ -144,7 +151,10 @@ export async function openOutbox(
       }
       return entries;
     },
-    remove: (entries) => remove(entries.map(({ file }) => file)),
+    async remove(entries) {
+      await remove(entries.map(({ file }) => file));
+      await saveNote();
+    },
   };
 }
 

@@ -1,0 +1,58 @@
+// The page tables in a database's directory, `pages-<n>.table`, and the reserves: with a table and a cursor more a full disk can be freed.
+import { readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { cursorFile, cursorReserve } from "./cursor.ts";
+import { encodePageTable, type SavedTable } from "./page-table-file.ts";
+import { referenceFile } from "./reference.ts";
+import { becomeReserve, keepReserve, writeWithReserve } from "./reserve.ts";
+
+const tablePattern = /^pages-(\d+)\.table$/;
+const tableReserve = "reserve";
+
+/** A table grows with its database: what the next has more has room by this, and so has one of a database that was small. */
+const growth = 1.25;
+const tableGrowthBytes = 16_384;
+
+/** A cursor is some hundred bytes for each generation. */
+const cursorGrowthBytes = 4096;
+
+/** The file of the table of this number, from 1. */
+export function tableFile(number: number): string {
+  return `pages-${number}.table`;
+}
+
+/** The number in the name of a page table's file; 0 for another name. */
+export function tableNumberOf(file: string | undefined): number {
+  return Number(tablePattern.exec(file ?? "")?.[1] ?? 0);
+}
+
+/** Writes a table durably, on a full disk in the room of the reserve. */
+export async function writeTable(
+  directory: string,
+  file: string,
+  { table, ...saved }: SavedTable,
+): Promise<void> {
+  const bytes = encodePageTable({ ...saved, pageSize: table.pageSize, dump: table.dump() });
+  await writeWithReserve(join(directory, file), bytes, join(directory, tableReserve));
+}
+
+/** Removes the page tables that are older than `kept`, and the one that the start was made from. A reserve that is missing is made of one. */
+export async function retireTables(directory: string, kept: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (name === referenceFile) await rm(join(directory, name), { force: true });
+    if (tablePattern.test(name) && tableNumberOf(name) < tableNumberOf(kept))
+      await becomeReserve(join(directory, name), join(directory, tableReserve));
+  }
+}
+
+/** Keeps room for a page table and a cursor, as far as there is some. */
+export async function keepReserves(directory: string, tableFile: string): Promise<void> {
+  const sizeOf = (file: string) =>
+    stat(join(directory, file)).then(
+      ({ size }) => size,
+      () => 0,
+    );
+  const tableBytes = Math.ceil((await sizeOf(tableFile)) * growth) + tableGrowthBytes;
+  await keepReserve(join(directory, tableReserve), tableBytes);
+  await keepReserve(join(directory, cursorReserve), (await sizeOf(cursorFile)) + cursorGrowthBytes);
+}
