@@ -125,7 +125,7 @@ function createLevels() {
     },
     count: () => nowCount,
     id: (index: number) => now[index] as number,
-    hasMet: met.has,
+    hasMet: (id: number) => met.has(id),
     meet(id: number): void {
       if (!met.add(id) || nextCount === levelMax) return;
       next[nextCount] = id;
