@@ -72,7 +72,7 @@ export function createDirectoryLooker(entry: DirectoryConfig, options: LookerOpt
       due = undefined;
       tellDue?.();
     };
-    due = { timer: setTimeout(tell, atMs - nowMs()).unref(), atMs };
+    due = { timer: setTimeout(tell, Math.max(1, atMs - nowMs())).unref(), atMs };
   }
 
   return {
