@@ -136,6 +136,8 @@ async function goOnOrBegin(state: DatabaseState, event: BeginEvent): Promise<voi
   await openBegun(state, state.cursor.value(), event.txId);
   if (state.restoredFrom === null || state.abort.signal.aborted) return;
   state.restoredFrom = null;
+  // A base may be asked for from here on.
+  state.sender.notify();
   await untilDone(state, () => forgetRestored(state.place.directory));
 }
 
@@ -148,7 +150,7 @@ async function goOnFromRestored(state: DatabaseState, { parent }: BeginEvent): P
   state.stampMs = Math.max(state.stampMs, restoredFrom.stampMs ?? 0);
   cursor.update({ stampMs: state.stampMs });
   const file = nextTableFile(state);
-  if (!(await adoptRestoredTable(place.directory, file).catch(() => false))) return;
+  if (!(await adoptRestoredTable(place.directory, file))) return;
   cursor.update({ checkpoint: { generation, txId: parent.txId, stateHash: parent.stateHash, file } });
 }
 

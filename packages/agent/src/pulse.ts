@@ -49,7 +49,7 @@ const manyMin = 8;
 /** Of one request; a host takes twice as many. */
 const togetherMax = 500;
 
-/** A database that was not taken with the others sends its own after this much more than a turn. */
+/** A database that was not taken with the others sends its own after so much more than the usual time. */
 const aloneFactor = 1.25;
 
 /** A host that does not know this call may be a newer one after this. */

@@ -1,4 +1,5 @@
 // The queue as the agent sees it: a few calls. What it acknowledged survives the loss of this machine.
+import { createHash } from "node:crypto";
 import { type GenerationParent, type Needs, PageferryError, type StateHash } from "@pageferry/format";
 
 /** A body that is put down before the envelope that points at it. */
@@ -47,6 +48,14 @@ export interface Queue {
    * Absent: this kind of queue cannot tell, and after a restore the whole database is sent again. False also where it is not known.
    */
   holds?(database: string, point: PointState, options?: QueueCallOptions): Promise<boolean>;
+}
+
+/** Bytes in memory as a body. */
+export function bodyOf(bytes: Uint8Array): StagedBody {
+  async function* open(): AsyncGenerator<Uint8Array> {
+    yield bytes;
+  }
+  return { digest: createHash("sha256").update(bytes).digest("hex"), size: bytes.length, open };
 }
 
 interface LostBody {

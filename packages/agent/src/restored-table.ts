@@ -1,6 +1,6 @@
 // The page table of a file that was just restored, made by whoever restored it: with it an agent that comes later, when the application may have
 // committed already, still tells what is new. It becomes the first checkpoint of the generation that begins.
-import { access, rename, rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import {
@@ -75,13 +75,10 @@ async function tableOf(path: string, txId: TxId): Promise<PageTable | undefined>
 
 /** Gives the table the name of a checkpoint, which a cursor then names; false: there is none. */
 export async function adoptRestoredTable(directory: string, name: string): Promise<boolean> {
-  const path = restoredTablePath(directory);
-  const isThere = await access(path).then(
+  return rename(restoredTablePath(directory), join(directory, name)).then(
     () => true,
     () => false,
   );
-  if (isThere) await rename(path, join(directory, name));
-  return isThere;
 }
 
 /** Removes the table. */

@@ -1,12 +1,11 @@
 // Envelopes on their way: bodies that are too large for one are staged first, and while that takes long the host hears that
 // the agent is alive.
-import { createHash } from "node:crypto";
 import { type Envelope, type EnvelopeItem, encodeEnvelope, inlineBytesMax } from "@pageferry/format";
-import type { Batch, BatchItem } from "./batch.ts";
+import type { Batch } from "./batch.ts";
 import type { Chapter } from "./chapter.ts";
 import type { Contact } from "./contact.ts";
 import { beginOf } from "./generation.ts";
-import type { StagedBody } from "./queue.ts";
+import { bodyOf, type StagedBody } from "./queue.ts";
 import type { SendContext } from "./send.ts";
 import { createWake } from "./wake.ts";
 
@@ -27,19 +26,12 @@ export async function sendItems(state: ItemSender, chapter: Chapter, batch: Batc
       items.push(item);
       continue;
     }
-    const body = bodyOf(item);
+    const body = bodyOf(item.bytes);
     await withHeartbeats(state, chapter, () => state.contact.stage(body, state.signal));
     bodies.push(body);
     items.push({ name: item.name, digest: body.digest, size: body.size });
   }
   await deliver(state, chapter, items, bodies);
-}
-
-function bodyOf({ bytes }: BatchItem): StagedBody {
-  async function* open(): AsyncGenerator<Uint8Array> {
-    yield bytes;
-  }
-  return { digest: createHash("sha256").update(bytes).digest("hex"), size: bytes.length, open };
 }
 
 /** Delivers an envelope; without items it is a heartbeat. */

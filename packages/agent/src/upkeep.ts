@@ -181,6 +181,8 @@ export function requestBase(state: DatabaseState): void {
   const chapter = state.chapters.at(-1);
   const nowMs = performance.now();
   if (chapter === undefined || state.source === undefined || nowMs < state.baseAskedMs + baseAgainMs) return;
+  // The file is not that chapter's any more: the base would come into the generation that is about to begin, which may need none.
+  if (state.restoredFrom !== null) return;
   if (state.uploads.isBusy(chapter.generation)) return;
   state.baseAskedMs = nowMs;
   state.source.requestBase();

@@ -42,7 +42,7 @@ export async function waitInTurns(
   const begunMs = performance.now();
   /** What was listed in an earlier turn counts in a later one. */
   const listedWithin = () =>
-    isFresh ? { listedWithin: `${Math.floor((performance.now() - begunMs) / 1000)}s` } : {};
+    isFresh ? { listedWithin: `${Math.floor(performance.now() - begunMs)}ms` } : {};
   const params = { database };
   // Said once: a later turn must not wait for what was committed since.
   const now = await client.call(databaseRoute, { params, signal });

@@ -1,14 +1,10 @@
 // One queue message: what an agent sends of one database, with how its generation began. Both directions.
 // It is the unit of merging and of acknowledging; no items is a heartbeat. See docs/format.md#envelope.
 import { z } from "zod";
-import { decodeCbor, encodeCbor } from "./cbor.ts";
+import { encodeCbor } from "./cbor.ts";
+import { parseCborDocument } from "./cbor-document.ts";
 import { PageferryError } from "./errors.ts";
-import {
-  firstIssue,
-  type GenerationBegin,
-  generationBeginShape,
-  parentStateText,
-} from "./generation-json.ts";
+import { type GenerationBegin, generationBeginShape, parentStateText } from "./generation-json.ts";
 import { envelopeBytesMax, envelopeItemsMax, stampMsMax } from "./limits.ts";
 import { checkObjectName, type DatabaseName, parseDatabaseName } from "./names.ts";
 import { formatStateHash } from "./state-hash.ts";
@@ -65,30 +61,27 @@ const beginSchema = z.preprocess((value) => {
     : begin;
 }, z.strictObject(generationBeginShape));
 
-const envelopeSchema = z.preprocess(
-  fromMap,
-  z.object({
-    version: z.literal(envelopeVersion),
-    database: z.string().transform((text, context) => {
-      try {
-        return parseDatabaseName(text);
-      } catch {
-        context.addIssue("is not a database name");
-        return z.NEVER;
-      }
-    }),
-    begin: beginSchema,
-    // Of the beginning, and yet beside it: a host that does not know it refuses no envelope for it.
-    parentStateHash: parentStateText,
-    sentAtMs: uint.transform(Number).refine((ms) => ms <= stampMsMax),
-    newestTxId: uint.nullable(),
-    newestStamp: uint
-      .transform(Number)
-      .refine((ms) => ms <= stampMsMax)
-      .nullable(),
-    items: z.array(itemSchema).max(envelopeItemsMax),
+const envelopeSchema = z.object({
+  version: z.literal(envelopeVersion),
+  database: z.string().transform((text, context) => {
+    try {
+      return parseDatabaseName(text);
+    } catch {
+      context.addIssue("is not a database name");
+      return z.NEVER;
+    }
   }),
-);
+  begin: beginSchema,
+  // Of the beginning, and yet beside it: a host that does not know it refuses no envelope for it.
+  parentStateHash: parentStateText,
+  sentAtMs: uint.transform(Number).refine((ms) => ms <= stampMsMax),
+  newestTxId: uint.nullable(),
+  newestStamp: uint
+    .transform(Number)
+    .refine((ms) => ms <= stampMsMax)
+    .nullable(),
+  items: z.array(itemSchema).max(envelopeItemsMax),
+});
 
 function isObjectName(text: string): boolean {
   try {
@@ -135,25 +128,16 @@ export function encodeEnvelope(envelope: Envelope): Uint8Array {
  * not one), `too-large`, `unsupported-version`.
  */
 export function decodeEnvelope(bytes: Uint8Array): Envelope {
-  if (bytes.length > envelopeBytesMax) {
-    throw new PageferryError(
-      "too-large",
-      `envelope: ${bytes.length} bytes, at most ${envelopeBytesMax} are taken`,
-    );
-  }
-  const value = decodeCbor(bytes, "envelope");
-  const version: unknown = value instanceof Map ? value.get("version") : undefined;
-  if ((typeof version === "number" || typeof version === "bigint") && version > envelopeVersion) {
-    throw new PageferryError(
-      "unsupported-version",
-      `envelope: version ${version}, this program reads ${envelopeVersion}`,
-    );
-  }
-  const result = envelopeSchema.safeParse(value);
-  if (!result.success) {
-    throw new PageferryError("corrupt", `envelope: ${firstIssue(result.error)}`, { cause: result.error });
-  }
-  const { newestTxId, newestStamp, parentStateHash, version: _, ...rest } = result.data;
+  const {
+    newestTxId,
+    newestStamp,
+    parentStateHash,
+    version: _,
+    ...rest
+  } = parseCborDocument(bytes, {
+    ...{ what: "envelope", version: envelopeVersion, bytesMax: envelopeBytesMax },
+    schema: envelopeSchema,
+  });
   return {
     ...rest,
     begin: parentStateHash === undefined ? rest.begin : { ...rest.begin, parentStateHash },

@@ -1,5 +1,4 @@
 // Sends the versions of companion files that wait in an outbox, oldest first, by the queue that the database's own segments take.
-import { createHash } from "node:crypto";
 import {
   type Envelope,
   type EnvelopeItem,
@@ -9,7 +8,7 @@ import {
   isPageferryError,
   PageferryError,
 } from "@pageferry/format";
-import type { StagedBody } from "../queue.ts";
+import { bodyOf, type StagedBody } from "../queue.ts";
 import { retryForever } from "../retry.ts";
 import type { Wake } from "../wake.ts";
 import type { CompanionsOptions } from "./companions.ts";
@@ -164,11 +163,4 @@ function itemsOf(entries: readonly Entry[]): {
     }),
   );
   return { items, bodies };
-}
-
-function bodyOf(bytes: Uint8Array): StagedBody {
-  async function* open(): AsyncGenerator<Uint8Array> {
-    yield bytes;
-  }
-  return { digest: createHash("sha256").update(bytes).digest("hex"), size: bytes.length, open };
 }

@@ -8,6 +8,7 @@ import { type HostedSource, type HostShare, hostSource } from "./hosted-source.t
 import { createImageChecks } from "./image-checks.ts";
 import { createLinkKeeper } from "./link-keeper.ts";
 import { createLockTable } from "./locks.ts";
+import { longestSleepMs } from "./sleep.ts";
 import type { WorkerOrder, WorkerReport } from "./worker-messages.ts";
 
 /** Orders, notifications and timers are looked at this often while sources are busy. */
@@ -16,11 +17,6 @@ const yieldEveryMs = 10;
 const blockingMs = 2;
 /** The longest sleep: sources that lie still have their own times. */
 const sleepMs = 1000;
-
-/** Looks at files that lie still are at least so far apart, all together: with 1,000 of them each is looked at every 4 s. */
-const lookMs = 4;
-/** What no notification tells, such as a path that names another file, is found within this. */
-const sleepMsMax = 10_000;
 
 const port = parentPort;
 if (port === null) throw new TypeError("this module runs in a worker thread");
@@ -35,7 +31,7 @@ const share: HostShare = {
   checkImage: createImageChecks(),
   keepLinks: createLinkKeeper(clockMs),
   clockMs,
-  sleepMs: () => Math.max(sleepMs, Math.min(sleepMsMax, sources.size * lookMs)),
+  sleepMs: () => longestSleepMs(sources.size),
   report: (report: WorkerReport, transfer) => port.postMessage(report, transfer),
   wake: wake.notify,
 };

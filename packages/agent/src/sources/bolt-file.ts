@@ -161,8 +161,8 @@ async function* eventsOf(inbox: Inbox, abandon: () => void): AsyncGenerator<Capt
 /** Left to the collector, the pages of some hundred commits are a collection of everything; they came from another thread, and are ours alone. */
 function handBack(event: CaptureEvent): void {
   if (event.type !== "delta") return;
-  for (const { buffer } of event.frames.map(({ data }) => data)) {
-    if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
+  for (const { data } of event.frames) {
+    if (data.buffer instanceof ArrayBuffer && !data.buffer.detached) data.buffer.transfer(0);
   }
 }
 
