@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -40,6 +40,11 @@ async function wait(host: LocalHost, query: string, signal?: AbortSignal) {
   });
   const body: unknown = await answer.json();
   return { status: answer.status, headers: answer.headers, body };
+}
+
+async function relink(target: string, path: string): Promise<void> {
+  await symlink(target, `${path}.new`);
+  await rename(`${path}.new`, path);
 }
 
 /** A replica that takes calls and never answers. */
@@ -160,17 +165,23 @@ suite("waiting for a transaction", () => {
 
   test("a replica that cannot be listed does not count, and is listed when it is back", async (t) => {
     const dataDir = await temporaryDirectory(t);
-    const path = join(dataDir, "deep/one");
+    const [path, there, blocked] = ["one", "disk", "blocked"].map((name) => join(dataDir, name)) as [
+      string,
+      string,
+      string,
+    ];
+    await mkdir(there);
+    await writeFile(blocked, "no directory");
+    await symlink(there, path);
     const host = await start(t, dataDir, [{ type: "file", path }]);
     await host.queue.send(history.envelope([history.snapshot(4)], newest(4)));
     assert.equal((await wait(host, "timeout=20s")).status, 200);
-    await rename(path, `${path}.away`);
-    await writeFile(path, "no directory");
+    // What the link leads to changes in one step: a replica that is seen empty in between would be another case.
+    await relink(blocked, path);
 
     const away = await wait(host, "timeout=1s&listedWithin=0s");
     const back = wait(host, "timeout=60s&listedWithin=0s");
-    await rm(path);
-    await rename(`${path}.away`, path);
+    await relink(there, path);
 
     assert.equal(away.status, 504);
     assert.match((away.body as { detail: string }).detail, /one had it, and cannot be listed now/);
