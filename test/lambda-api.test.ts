@@ -32,7 +32,7 @@ import { startHttpProxy } from "./servers/http-proxy.ts";
 import { startLambda, withoutLambdaClient } from "./servers/lambda-runtime.ts";
 import { startMinistack, withoutMinistack } from "./servers/ministack.ts";
 import { startS3, withoutS3Server } from "./servers/s3.ts";
-import { temporaryDirectory } from "./temporary.ts";
+import { temporaryDirectory, until } from "./temporary.ts";
 
 const database = parseDatabaseName("app");
 const hourMs = 3_600_000;
@@ -58,6 +58,8 @@ interface World extends AsyncDisposable {
   ingest(items: Envelope["items"], newest: number, more?: Partial<Envelope>): Promise<Response>;
   run(task: TaskName, event?: object, timeoutMs?: number): Promise<TurnsAnswer>;
   fanOut(): Promise<number>;
+  /** Codes of the alarms that stand after the function's turn, at a time of its own. */
+  compactAt(nowMs: number): Promise<readonly string[]>;
   /** The function for it, with a clock of its own. */
   pruneAt(nowMs: number): Promise<{ readonly clock: { nowMs: number }; prune(): Promise<TurnsAnswer> }>;
 }
@@ -114,6 +116,14 @@ async function startWorld(): Promise<World> {
     fanOut() {
       actor = "fan-out";
       return deployed.fanOut();
+    },
+    async compactAt(nowMs) {
+      const { carryOut, compactTask } = await import("../packages/functions/src/hosts/lambda/schedules.ts");
+      const { openStanding } = await import("../packages/functions/src/hosts/lambda/standing.ts");
+      actor = "compact";
+      const standing = await openStanding("compact", { prefixes: ["turns/", "growth/"], now: () => nowMs });
+      await carryOut(compactTask, standing, compactTask.open(standing), {}, () => 60_000);
+      return standing.telemetry.alarms.list().map(({ code }) => code);
     },
     async pruneAt(nowMs) {
       const { carryOut, pruneTask } = await import("../packages/functions/src/hosts/lambda/schedules.ts");
@@ -406,6 +416,30 @@ suite("the API of a deployment", { skip: withoutMinistack }, () => {
     const pinned = await call("/v1/databases/app/restore?txid=9", "read,restore");
     assert.equal(pinned.status, 200, "and so is what somebody pinned");
     await pinned.arrayBuffer();
+  });
+
+  test("knows at once what was let go on purpose, and calls it silent no more", async () => {
+    const { deployed, ingest, call, compactAt } = world;
+    const status = async () =>
+      (await (await call("/v1/databases/app", "read,restore")).json()) as {
+        readonly lastHeard: string;
+        readonly parted: { readonly by: string } | null;
+      };
+    const silentAt = async (nowMs: number) => (await compactAt(nowMs)).filter((code) => code === "silent");
+    await ingest([], commits);
+    await world.fanOut();
+    const lateMs = Date.now() + 10 * 60_000;
+    assert.deepEqual(await silentAt(lateMs), ["silent"]);
+
+    // What is heard is noted once a minute; this is said once, and may be the last that the function does.
+    await ingest([], commits, { farewell: "unconfigured" });
+    await world.fanOut();
+
+    assert.deepEqual(await silentAt(lateMs), []);
+    // What is shown is some seconds old.
+    await until("it is shown", async () => (await status()).parted !== null);
+    assert.match((await status()).parted?.by ?? "", /^a reload of its configuration on /);
+    await deployed.queues.clear(deployed.queueUrls.ingest);
   });
 
   test("brings back what one replica lost", async () => {

@@ -88,6 +88,22 @@ suite("an envelope", () => {
     assert.deepEqual(decodeEnvelope(encodeEnvelope({ ...sample, items: [] })).items, []);
   });
 
+  test("may be the last one, and says why; that is no key of any other", () => {
+    const last = decodeEnvelope(encodeEnvelope({ ...sample, items: [], farewell: "unregistered" }));
+
+    assert.equal(last.farewell, "unregistered");
+    assert.equal("farewell" in decodeEnvelope(encodeEnvelope(sample)), false);
+  });
+
+  test("is taken with a key that is not known, as a newer agent may send", () => {
+    const map = decodeCbor(encodeEnvelope(sample)) as Map<string, unknown>;
+
+    assert.deepEqual(
+      decodeEnvelope(encodeCbor(map.set("novelty", "x"))),
+      decodeEnvelope(encodeEnvelope(sample)),
+    );
+  });
+
   test("has the keys of the contract", () => {
     const map = decodeCbor(encodeEnvelope(sample)) as Map<string, unknown>;
 
@@ -163,6 +179,7 @@ suite("an envelope", () => {
       broken((map) => map.set("items", [{ name: "a", digest: "x", size: 1 }])),
       "corrupt",
     ],
+    ["a farewell that is no reason", broken((map) => map.set("farewell", "Good-bye!")), "corrupt"],
     ["a negative time", broken((map) => map.set("sentAtMs", -1)), "corrupt"],
     ["a time beyond all", broken((map) => map.set("sentAtMs", 2n ** 63n)), "corrupt"],
     [

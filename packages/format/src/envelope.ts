@@ -4,6 +4,7 @@ import { z } from "zod";
 import { encodeCbor } from "./cbor.ts";
 import { parseCborDocument } from "./cbor-document.ts";
 import { PageferryError } from "./errors.ts";
+import { type Farewell, farewellPattern } from "./farewell.ts";
 import { type GenerationBegin, generationBeginShape, parentStateText } from "./generation-json.ts";
 import { envelopeBytesMax, envelopeItemsMax, stampMsMax } from "./limits.ts";
 import { checkObjectName, type DatabaseName, parseDatabaseName } from "./names.ts";
@@ -37,6 +38,8 @@ export interface Envelope {
   /** The commit stamp of `newestTxId`, milliseconds. */
   readonly newestStampMs: number | null;
   readonly items: readonly EnvelopeItem[];
+  /** The last of its database, which is no longer backed up, on purpose; a host that does not know this takes it for a heartbeat. */
+  readonly farewell?: Farewell | undefined;
 }
 
 const envelopeVersion = 1;
@@ -81,6 +84,7 @@ const envelopeSchema = z.object({
     .refine((ms) => ms <= stampMsMax)
     .nullable(),
   items: z.array(itemSchema).max(envelopeItemsMax),
+  farewell: z.string().regex(farewellPattern, "is not a reason").optional(),
 });
 
 function isObjectName(text: string): boolean {
@@ -113,6 +117,7 @@ export function encodeEnvelope(envelope: Envelope): Uint8Array {
         ? { name: item.name, bytes: item.bytes }
         : { name: item.name, digest: item.digest, size: item.size },
     ),
+    ...(envelope.farewell === undefined ? {} : { farewell: envelope.farewell }),
   });
   if (bytes.length > envelopeBytesMax) {
     throw new PageferryError(

@@ -166,6 +166,7 @@ export {
   type StagedItem,
 } from "./envelope.ts";
 export { type ErrorCode, errorTable, isPageferryError, PageferryError, type Remedy } from "./errors.ts";
+export { type Farewell, farewellPattern, farewellWords } from "./farewell.ts";
 export { type FoldedRange, type FoldOptions, type FoldStep, foldRange } from "./fold-range.ts";
 export {
   formatGenerationJson,

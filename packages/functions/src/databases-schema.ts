@@ -115,6 +115,11 @@ const databaseStatusSchema = z
     txid: txIdJson.nullable().meta({ description: "What its agent has seen." }),
     time: timeJson.nullable(),
     lastHeard: timeJson.nullable(),
+    parted: z
+      .object({ since: timeJson, by: z.string(), reason: z.string() })
+      .nullable()
+      .optional()
+      .meta({ description: "Since when, and by whom, it is no longer backed up, on purpose; null: it is." }),
     lagMs: lagJson.meta({ description: "The data-loss window: the worst replica's lag; null: unknown." }),
     queued: txIdJson.nullable().meta({ description: "The newest that is durable in this host's queue." }),
     lagTransactions: z.number().min(0).nullable(),

@@ -1,7 +1,7 @@
 // The newest of what happened, in memory: of each database so much, and of all together so much. Pure; the clock is the caller's.
 
 export const eventKinds = [
-  ...(["generation", "snapshot", "compacted", "pruned", "repaired", "verified"] as const),
+  ...(["generation", "parted", "snapshot", "compacted", "pruned", "repaired", "verified"] as const),
   ...(["alarm", "cleared", "replica-down", "replica-back", "dead-letter"] as const),
 ] as const;
 

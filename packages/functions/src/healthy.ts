@@ -17,9 +17,10 @@ export interface HealthOptions {
 
 /** What ails a database, as one line; `undefined` while it is healthy. */
 export function ailmentOf(
-  { lastHeard, replicas, alarms }: DatabaseStatus,
+  { lastHeard, parted, replicas, alarms }: DatabaseStatus,
   { nowMs, lagMsMax }: HealthOptions,
 ): string | undefined {
+  if (parted !== null) return "it is no longer backed up";
   if (lastHeard === null || !(nowMs - Date.parse(lastHeard) <= heardMsMax))
     return "its agent is not heard of";
   if (replicas.length === 0) return "it has no replica";

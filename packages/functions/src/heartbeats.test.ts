@@ -7,13 +7,29 @@ import type { DatabaseStatus } from "./status.ts";
 
 const nowMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 
-/** Databases, of which those in `ill` lag. */
-function open(names: readonly string[], ill: readonly string[], more: Partial<HeartbeatsOptions>) {
+const parting = {
+  since: new Date(nowMs).toISOString(),
+  by: "pageferry unregister on vm",
+  reason: "unregistered",
+};
+
+/** Databases, of which those in `ill` lag, and those in `parted` are no longer backed up. */
+function open(
+  names: readonly string[],
+  ill: readonly string[],
+  { parted = [], ...more }: Partial<HeartbeatsOptions> & { readonly parted?: readonly string[] },
+) {
   const told: string[] = [];
   const status = (name: DatabaseName): DatabaseStatus => {
     const replica = { name: "a", lagMs: ill.includes(name) ? 99_000 : 0 };
     const lastHeard = new Date(nowMs).toISOString();
-    return { name, lastHeard, replicas: [replica], alarms: [] } as unknown as DatabaseStatus;
+    return {
+      name,
+      lastHeard,
+      parted: parted.includes(name) ? parting : null,
+      replicas: [replica],
+      alarms: [],
+    } as unknown as DatabaseStatus;
   };
   const heartbeats = createHeartbeats({
     own: [],
@@ -33,7 +49,8 @@ function open(names: readonly string[], ill: readonly string[], more: Partial<He
 suite("heartbeats", () => {
   test("are called for each healthy database, and for no other", async (t) => {
     const { url, received } = await openReceiver(t);
-    const { beat } = open(["a", "b", "c"], ["b"], { pattern: `${url}/ping/{database}?x={database}` });
+    const pattern = `${url}/ping/{database}?x={database}`;
+    const { beat } = open(["a", "b", "c", "gone"], ["b"], { pattern, parted: ["gone"] });
 
     await beat();
 

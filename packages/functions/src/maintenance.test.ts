@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { parseDatabaseName, parseGeneration } from "@pageferry/format";
+import { unknownDatabase } from "../testing/unknown-status.ts";
 import { createAlarms } from "./alarms.ts";
-import { probeIdle, watchQueue } from "./maintenance.ts";
+import { probeIdle, watch, watchQueue } from "./maintenance.ts";
 import { openQueue } from "./queue.ts";
 import { replicaSetOf } from "./replicas.ts";
+import type { Source } from "./sources.ts";
 import { memoryStore } from "./stores/memory.ts";
 import { createTarget } from "./targets.ts";
 
@@ -37,6 +40,36 @@ suite("what waits in the queue", () => {
     watch([]);
 
     assert.deepEqual(codes(), []);
+  });
+});
+
+suite("an agent that is not heard of", () => {
+  const source = (name: string, parting: Source["parting"]): Source => ({
+    ...{
+      database: parseDatabaseName(name),
+      generation: parseGeneration("a".repeat(16)),
+      host: "vm",
+      parting,
+    },
+    ...{ newestTxId: null, newestStampMs: null, lastSeenMs: 1000, generations: new Map() },
+  });
+  const parting = { reason: "unregistered", host: "vm", atMs: 1000, sentAtMs: 1000 };
+
+  test("is an alarm within a minute, unless it said that its database is no longer backed up", () => {
+    const alarms = createAlarms({ now: () => 0 });
+    const sources = [source("app", null), source("gone", null)];
+    const look = (nowMs: number) => {
+      const databases = { standing: () => unknownDatabase, gaps: () => undefined };
+      watch({ alarms, databases, sources: { all: () => sources }, now: () => nowMs, config: {} });
+      return alarms.list().map(({ code, database }) => `${code} ${database}`);
+    };
+
+    assert.deepEqual(look(50_000), []);
+    assert.deepEqual(look(60_000), ["silent app", "silent gone"]);
+    sources[1] = source("gone", parting);
+    assert.deepEqual(look(61_000), ["silent app"]);
+    sources[1] = source("gone", null);
+    assert.deepEqual(look(62_000), ["silent app", "silent gone"]);
   });
 });
 

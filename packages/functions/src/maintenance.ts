@@ -103,13 +103,14 @@ export interface WatchedParts extends Pick<MaintenanceOptions, "alarms" | "now" 
 export function watch(options: WatchedParts): void {
   const { sources, alarms, now, databases, config, silentMs = silentMsDefault } = options;
   for (const source of sources.all()) {
-    const { database, lastSeenMs, host } = source;
+    const { database, lastSeenMs, host, parting } = source;
     const silent = { code: "silent", database };
     const silentForMs = now() - lastSeenMs;
-    if (silentForMs < silentMs) alarms.clear(silent);
+    if (silentForMs < silentMs || parting !== null) alarms.clear(silent);
     else {
       const message = `nothing was heard of ${database} on ${host} for ${Math.round(silentForMs / secondMs)} s`;
-      alarms.raise({ ...silent, message, hint: "See whether its agent runs and reaches this host." });
+      const hint = `See whether its agent runs and reaches this host. If it is to be backed up no longer: \`pageferry unregister ${database}\` where the agent is.`;
+      alarms.raise({ ...silent, message, hint });
     }
     const status = databases.standing(database);
     watchLag(status, config.dataLossWindowThresholdMs || lagMsDefault, alarms);

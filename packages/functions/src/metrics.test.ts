@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseDatabaseName } from "@pageferry/format";
 import { parseOpenMetrics } from "../testing/open-metrics.ts";
-import { unknownReplica } from "../testing/unknown-status.ts";
+import { unknownDatabase, unknownReplica } from "../testing/unknown-status.ts";
 import { createMetrics, type MetricsSources } from "./metrics.ts";
 import type { DatabaseStatus } from "./status.ts";
 import type { ReplicaStatus } from "./status-replica.ts";
@@ -16,7 +16,7 @@ function sourcesOf(status: Partial<ReplicaStatus>, more: Partial<MetricsSources>
     databases: async () => [parseDatabaseName("app")],
     standing: (name) =>
       ({
-        ...{ name, txid: null, lagMs: null, lastHeard: null, waiting: 0 },
+        ...{ name, txid: null, lagMs: null, lastHeard: null, parted: null, waiting: 0 },
         replicas: [{ ...unknown, ...status }],
       }) as unknown as DatabaseStatus,
     gaps: () => 0,
@@ -49,6 +49,18 @@ suite("metrics", () => {
     assert.equal(sampleOf("pageferry_replica_txid", labels), 255);
     assert.equal(sampleOf("pageferry_replica_lag_seconds", labels), 1.5);
     assert.equal(sampleOf("pageferry_replica_last_verified_timestamp_seconds", labels), 7);
+  });
+
+  test("tell when an agent was heard of, but not of a database that was let go on purpose", async () => {
+    const parting = { since: "1970-01-01T00:00:09.000Z", by: "x", reason: "unregistered" };
+    const heard = async (parted: DatabaseStatus["parted"]) => {
+      const standing = (name: string) =>
+        ({ ...unknownDatabase, name, lastHeard: "1970-01-01T00:00:09.000Z", parted }) as DatabaseStatus;
+      const { body } = await open().text(sourcesOf({}, { standing }));
+      return parseOpenMetrics(body).sampleOf("pageferry_last_heard_timestamp_seconds", { database: "app" });
+    };
+
+    assert.deepEqual([await heard(null), await heard(parting)], [9, undefined]);
   });
 
   test("cost one look at the databases however many ask at once", async () => {

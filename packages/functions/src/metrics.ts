@@ -162,7 +162,10 @@ function createGauges(registry: OpenRegistry) {
   return {
     txid: perDatabase("txid", "The newest transaction that the agent has seen."),
     lag: perDatabase("lag_seconds", "The data-loss window: the lag of the replica that is furthest behind."),
-    lastHeard: perDatabase("last_heard_timestamp_seconds", "When the agent was last heard of."),
+    lastHeard: perDatabase(
+      "last_heard_timestamp_seconds",
+      "When the agent was last heard of; none once it is no longer backed up, on purpose.",
+    ),
     gaps: perDatabase("gap_count", "Holes that no replica can fill and that nothing is on its way to fill."),
     queueDepth: perDatabase("queue_depth", "Messages that no replica was offered yet."),
     replicaTxid: perReplica("txid", "The newest transaction that can be restored."),
@@ -212,7 +215,8 @@ function setDatabase(gauges: Gauges, status: DatabaseStatus, gapCount: number): 
   const labels = { database: status.name };
   setKnown(gauges.txid, labels, txIdNumber(status.txid));
   setKnown(gauges.lag, labels, seconds(status.lagMs));
-  setKnown(gauges.lastHeard, labels, timestamp(status.lastHeard));
+  // Nobody waits to hear of one that was let go on purpose.
+  if (status.parted === null) setKnown(gauges.lastHeard, labels, timestamp(status.lastHeard));
   gauges.gaps.set(labels, gapCount);
   gauges.queueDepth.set(labels, status.waiting);
 }

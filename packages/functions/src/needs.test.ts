@@ -33,6 +33,7 @@ function sourceOf(acceptedTxId: number): Source {
     newestTxId: null,
     newestStampMs: null,
     lastSeenMs: 0,
+    parting: null,
     generations: new Map([[generation, { epoch: 1, acceptedTxId: id(acceptedTxId), acceptedAtMs: 0 }]]),
   };
 }

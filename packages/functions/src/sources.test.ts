@@ -3,20 +3,25 @@ import { suite, test } from "node:test";
 import { decodeEnvelope, type Envelope, parseDatabaseName } from "@pageferry/format";
 import { epochMs, historyOf, id } from "../testing/history.ts";
 import { createAlarms } from "./alarms.ts";
-import { createSources, mergeSources } from "./sources.ts";
+import { createSources, mergeSources, type SourcesOptions } from "./sources.ts";
 
 const app = parseDatabaseName("app");
 const history = historyOf("a1");
 const later = historyOf("b2", "", { epoch: 2, host: "elsewhere" });
 
-function open(notes = new Map<string, string>()) {
+function open(notes = new Map<string, string>(), onParting?: SourcesOptions["onParting"]) {
   const clock = { now: epochMs };
   const alarms = createAlarms({ now: () => clock.now });
   const store = {
     setNote: (name: string, value: string) => void notes.set(name, value),
     notes: (prefix: string) => new Map([...notes].filter(([name]) => name.startsWith(prefix))),
   };
-  return { clock, alarms, notes, sources: createSources({ now: () => clock.now, alarms, notes: store }) };
+  return {
+    clock,
+    alarms,
+    notes,
+    sources: createSources({ now: () => clock.now, alarms, notes: store, ...(onParting && { onParting }) }),
+  };
 }
 
 const heartbeat = (newest: number | null, from = history, items: Envelope["items"] = []): Envelope =>
@@ -123,6 +128,41 @@ suite("what agents told", () => {
 
     const lagMs = next.sources.lagMs(app, id(50)) ?? 0;
     assert.ok(Math.abs(lagMs - (200_000 - 51_000)) <= 4000, String(lagMs));
+  });
+
+  test("last, that it is no longer backed up, is noted at once, and holds until they tell of it again", () => {
+    const told: string[] = [];
+    const { sources, notes } = open(new Map(), (database, { reason }) => told.push(`${database} ${reason}`));
+    sources.heard(heartbeat(9), epochMs);
+    sources.heard({ ...heartbeat(9), farewell: "unregistered" }, epochMs + 1000);
+
+    const restarted = open(notes).sources;
+    const parting = restarted.get(app)?.parting;
+    restarted.heard(heartbeat(9), epochMs + 2000);
+
+    assert.deepEqual(told, ["app unregistered"]);
+    assert.deepEqual(parting && { ...parting, sentAtMs: 0 }, {
+      ...{ reason: "unregistered", host: history.begin.host, atMs: epochMs + 1000, sentAtMs: 0 },
+    });
+    assert.equal(restarted.get(app)?.parting, null);
+  });
+
+  test("last is known where another process heard of the database before, and not where it heard of it since", () => {
+    const notes = new Map<string, string>();
+    const [theirs, ours] = [open(notes).sources, open(notes).sources];
+    const merged = () => {
+      const noted = notes.get("source/app") ?? "";
+      ours.save();
+      notes.set("source/app", mergeSources(noted, notes.get("source/app") ?? ""));
+      return open(notes).sources.get(app)?.parting?.reason;
+    };
+    theirs.heard({ ...heartbeat(9), farewell: "unregistered" }, epochMs + 1000);
+    ours.heard(heartbeat(8), epochMs + 500);
+    assert.equal(merged(), "unregistered");
+
+    ours.heard(heartbeat(9), epochMs + 3000);
+
+    assert.equal(merged(), undefined);
   });
 
   test("is not lost with a note that cannot be read", () => {

@@ -16,16 +16,14 @@ import {
 import { z } from "zod";
 import type { Alarms } from "./alarms.ts";
 import type { Notes } from "./notes.ts";
+import { type Parting, partingAfter, partingSchema } from "./parting.ts";
+import { createWriterWatch } from "./writers.ts";
 
 /** Commits remembered for the lag, thinned when they are more: one more than this costs precision, not truth. */
 const seenMax = 512;
 
 /** Of these, those that are noted, so that who reads the note knows how old what is missing is. */
 const seenNotedMax = 32;
-
-/** Two writers take turns; one that began anew never goes back. This many returns within the window are two. */
-const returnsMax = 3;
-const returnsWindowMs = 5 * 60_000;
 
 /** A commit that an agent saw, and when. */
 interface Seen {
@@ -48,6 +46,8 @@ export interface Source {
   newestTxId: TxId | null;
   newestStampMs: number | null;
   lastSeenMs: number;
+  /** It is no longer backed up, on purpose; null: it is. */
+  parting: Parting | null;
   readonly generations: Map<Generation, GenerationSource>;
 }
 
@@ -69,6 +69,8 @@ export interface SourcesOptions {
   readonly alarms: Alarms;
   /** Told of a database that an agent told of, and with which generation, if that one is new. */
   readonly onHeard?: (database: DatabaseName, begun: GenerationBegin | undefined) => void;
+  /** Told of a farewell, which is said once: it is to be durable soon. It is in the notes by then. */
+  readonly onParting?: (database: DatabaseName, parting: Parting) => void;
   readonly notes: Pick<Notes, "setNote" | "notes">;
 }
 
@@ -77,7 +79,7 @@ const notePrefix = "source/";
 export function createSources(options: SourcesOptions): Sources {
   const sources = new Map<DatabaseName, Source>();
   const seen = new Map<DatabaseName, Seen[]>();
-  const returns = new Map<DatabaseName, number[]>();
+  const writers = createWriterWatch(options.alarms);
   const changed = new Set<DatabaseName>();
   const reload = (): void => {
     for (const [, value] of options.notes.notes(notePrefix)) {
@@ -86,6 +88,15 @@ export function createSources(options: SourcesOptions): Sources {
       sources.set(noted.source.database, noted.source);
       seen.set(noted.source.database, noted.seen);
     }
+  };
+  const save = (): void => {
+    for (const database of changed) {
+      const source = sources.get(database);
+      if (source === undefined) continue;
+      const noted = { source, seen: seen.get(database) ?? [] };
+      options.notes.setNote(notePrefix + database, formatSource(noted));
+    }
+    changed.clear();
   };
   reload();
   return {
@@ -98,7 +109,9 @@ export function createSources(options: SourcesOptions): Sources {
       sources.set(database, source);
       const begun = source.generations.has(begin.generation) ? undefined : begin;
       const isSame = source.generation === begin.generation;
-      noteWriter(source, envelope, receivedAtMs);
+      writers.heard(source, begin, receivedAtMs);
+      const before = source.parting;
+      source.parting = partingAfter(source, envelope, receivedAtMs);
       source.host = begin.host;
       source.generation = begin.generation;
       source.lastSeenMs = receivedAtMs;
@@ -107,6 +120,9 @@ export function createSources(options: SourcesOptions): Sources {
       if (!isSame || (envelope.newestTxId ?? 0n) >= (source.newestTxId ?? 0n)) noteNewest(source, envelope);
       changed.add(database);
       options.onHeard?.(database, begun);
+      if (source.parting === null || source.parting === before) return;
+      save();
+      options.onParting?.(database, source.parting);
     },
     lagMs(database, storedTxId) {
       const source = sources.get(database);
@@ -116,35 +132,8 @@ export function createSources(options: SourcesOptions): Sources {
       const sinceMs = waiting?.stampMs ?? source.newestStampMs ?? source.lastSeenMs;
       return Math.max(0, options.now() - sinceMs);
     },
-    save() {
-      for (const database of changed) {
-        const source = sources.get(database);
-        if (source === undefined) continue;
-        options.notes.setNote(
-          notePrefix + database,
-          formatSource({ source, seen: seen.get(database) ?? [] }),
-        );
-      }
-      changed.clear();
-    },
+    save,
   };
-
-  /** An agent that began a generation does not go back to an older one, again and again: somebody else does. */
-  function noteWriter(source: Source, { database, begin }: Envelope, nowMs: number): void {
-    const last = source.generations.get(source.generation);
-    const isReturn =
-      source.generation !== begin.generation && last !== undefined && begin.epoch <= last.epoch;
-    if (!isReturn || !source.generations.has(begin.generation)) return;
-    const recent = [...(returns.get(database) ?? []), nowMs].filter((atMs) => atMs > nowMs - returnsWindowMs);
-    returns.set(database, recent.slice(-returnsMax));
-    if (recent.length < returnsMax) return;
-    options.alarms.raise({
-      code: "fork",
-      database,
-      message: `two agents send ${database}: one on ${source.host}, one on ${begin.host}, generations ${source.generation} and ${begin.generation}`,
-      hint: "Stop one of the two agents; both histories are kept, choose with --generation.",
-    });
-  }
 
   function noteNewest(source: Source, { newestTxId, newestStampMs }: Envelope): void {
     if (newestTxId === null) return;
@@ -174,6 +163,7 @@ function newSource({ database, begin }: Envelope): Source {
     newestTxId: null,
     newestStampMs: null,
     lastSeenMs: 0,
+    parting: null,
     generations: new Map(),
   };
 }
@@ -204,6 +194,7 @@ const sourceSchema = z.object({
   newestTxId: txIdSchema,
   newestStampMs: z.number().nullable(),
   lastSeenMs: z.number(),
+  parting: partingSchema.nullable().default(null),
   generations: z.array(
     z.object({
       generation: z.string().transform((text) => parseGeneration(text)),

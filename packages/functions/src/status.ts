@@ -7,6 +7,7 @@ import { ingestLane } from "./consumer.ts";
 import type { Stretch } from "./coverage.ts";
 import { type HistoryStatus, historiesOf } from "./histories.ts";
 import type { OperationCounter } from "./operation-counts.ts";
+import { type PartingStatus, partingStatus } from "./parting.ts";
 import type { DurableQueue } from "./queue.ts";
 import { formatTime } from "./replica-state.ts";
 import type { Sources } from "./sources.ts";
@@ -30,6 +31,8 @@ export interface DatabaseStatus {
   /** The newest that is durable here, in the queue or beyond it. */
   readonly queued: string | null;
   readonly lastHeard: string | null;
+  /** It is no longer backed up, on purpose; null: it is. What follows is what is left of it. */
+  readonly parted: PartingStatus | null;
   /** The data-loss window: the worst replica's lag. */
   readonly lagMs: number | null;
   /** The worst replica's, likewise. */
@@ -86,6 +89,7 @@ export function databaseStatus(database: DatabaseName, options: StatusOptions): 
     time: time(source?.newestStampMs ?? null),
     queued: hex(current?.acceptedTxId ?? null),
     lastHeard: time(source?.lastSeenMs ?? null),
+    parted: source?.parting ? partingStatus(source.parting) : null,
     lagMs: worst(replicas.map((replica) => replica.lagMs)),
     lagTransactions: worst(replicas.map((replica) => replica.lagTransactions)),
     ...(options.gaps === undefined ? { gaps: [], gapCount: null } : gapStatus(options.gaps)),

@@ -20,6 +20,14 @@ export const unknownReplica: ReplicaStatus = {
 
 export const unknownDatabase: DatabaseStatus = {
   ...{ name: "app", generation: null, host: null, epoch: null, txid: null, time: null, queued: null },
-  ...{ lastHeard: null, lagMs: null, lagTransactions: null, gaps: [], gapCount: null, waiting: 0 },
+  ...{
+    lastHeard: null,
+    parted: null,
+    lagMs: null,
+    lagTransactions: null,
+    gaps: [],
+    gapCount: null,
+    waiting: 0,
+  },
   ...{ generations: [], generationCount: 0, replicas: [], alarms: [] },
 };

@@ -2,7 +2,7 @@
 // are open for as long as it goes on.
 
 import { setImmediate } from "node:timers/promises";
-import { type DatabaseName, type GenerationBegin, parseDatabaseName } from "@pageferry/format";
+import { type DatabaseName, farewellWords, type GenerationBegin, parseDatabaseName } from "@pageferry/format";
 import type { Alarm } from "../alarms.ts";
 import { type Changes, createChanges } from "../changes.ts";
 import type { Databases } from "../databases.ts";
@@ -10,6 +10,7 @@ import { createEventLog, type EventKind, type Happening, type LoggedEvent } from
 import type { EventsApiOptions } from "../events-api.ts";
 import { createLagHistories, type LagHistories } from "../lag-history.ts";
 import { createOperationCounter, type OperationCounter } from "../operation-counts.ts";
+import type { Parting } from "../parting.ts";
 import { createUpkeep, targetName, type Upkeep, type UpkeepOptions } from "../upkeep.ts";
 import { createWaiting, type WaitingOptions } from "../wait.ts";
 import type { WaitApiOptions } from "../wait-api.ts";
@@ -33,6 +34,8 @@ export interface Watch {
   /** Notes how far behind each replica is; to be called once a minute. */
   sampleLag(databases: Pick<Databases, "databases" | "standing">): Promise<void>;
   heard(database: DatabaseName, begun: GenerationBegin | undefined): void;
+  /** A database is no longer backed up, on purpose. */
+  parted(database: DatabaseName, parting: Parting): void;
   /** An alarm was raised, or is over. */
   alarmed(alarm: Alarm, isOver: boolean): void;
   /** What the page shows of it. */
@@ -75,6 +78,13 @@ export function createWatch({ now, notes }: WatchOptions): Watch {
       if (begun === undefined) return;
       const message = `generation ${begun.generation} begins (${begun.reason}), sent by ${begun.host}`;
       happened({ kind: "generation", database, message });
+    },
+    parted(database, { reason, host }) {
+      happened({
+        kind: "parted",
+        database,
+        message: `no longer backed up, by ${farewellWords(reason, host)}`,
+      });
     },
     alarmed(alarm, isOver) {
       happened(happeningOf(alarm, isOver));

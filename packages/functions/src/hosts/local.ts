@@ -151,7 +151,10 @@ export async function localHost(config: LocalHostConfig, options: LocalHostOptio
   const signals = undo.use(await createSignals({ config, logger, watch, now, random: Math.random }));
   const { alarms, metrics } = signals;
   const { token, madeTokenFile, authenticate, sessions } = await openAuth(config, options, { alarms, now });
-  const sources = createSources({ now, alarms, notes: queue, onHeard: watch.heard });
+  const sources = createSources({
+    ...{ now, alarms, notes: queue },
+    ...{ onHeard: watch.heard, onParting: watch.parted },
+  });
   const forks = createForks({ alarms, notes: queue });
   const sets = await openReplicaSets({ config, options, queue, metrics, watch }, undo);
   const waiting = (lane: string) => queue.load(lane).messages;

@@ -115,6 +115,7 @@ const levelWords: Readonly<Record<Level, string>> = {
   look: "needs a look",
   unknown: "looking",
   safe: "safe",
+  ended: "no longer backed up",
 };
 
 /** The level in words and colour. */

@@ -60,6 +60,21 @@ suite("a database", () => {
     assert.equal(levelOf({ replicas: [] }), "unsafe");
   });
 
+  test("that was let go on purpose is neither safe nor unsafe, unless what it has does not hold", () => {
+    const lastHeard = new Date(nowMs - 86_400_000).toISOString();
+    const parted = { since: lastHeard, by: "pageferry unregister on vm", reason: "unregistered" };
+    const { level, what } = standingOf(database("app", { lastHeard, parted }), options);
+
+    assert.equal(level, "ended");
+    assert.equal(
+      what,
+      "it is no longer backed up, since 2026-01-01 03:04:05 UTC, by pageferry unregister on vm; its backups stay",
+    );
+    assert.equal(levelOf({ lastHeard, parted, alarms: [alarm("verify", { database: "app" })] }), "unsafe");
+    assert.equal(levelOf({ lastHeard, parted, replicas: [replica("a", { lagMs: 90_000 })] }), "unsafe");
+    assert.equal(levelOf({ lastHeard, parted, replicas: [replica("a", { lagMs: null })] }), "unknown");
+  });
+
   test("is not safe when no replica has its last commits, and needs a look when one has", () => {
     const late = replica("a", { lagMs: 90_000 });
 
@@ -131,6 +146,18 @@ suite("the sentence at the top", () => {
       sentence: "Everything is safe: all 2 databases.",
       because: "No replica lags by 5 s.",
     });
+  });
+
+  test("does not count what was let go on purpose, and says so where nothing else is there", () => {
+    const parted = { since: new Date(nowMs).toISOString(), by: "x", reason: "unregistered" };
+    const gone = database("gone", { parted });
+
+    const verdict = verdictOf(judge(gone, database("a"), database("b")), []);
+    const alone = verdictOf(judge(gone), []);
+
+    assert.equal(verdict.sentence, "Everything is safe: all 2 databases.");
+    assert.deepEqual([alone.level, alone.sentence], ["unknown", "No database is backed up here any more."]);
+    assert.match(alone.because ?? "", /^gone: it is no longer backed up, since /);
   });
 
   test("names the worst first, with what to do", () => {

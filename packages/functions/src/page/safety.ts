@@ -2,11 +2,15 @@
 // known is said so.
 
 import { ailmentOf } from "../healthy.ts";
+import type { PartingStatus } from "../parting.ts";
 import type { AlarmStatus, DatabaseStatus } from "../status.ts";
-import { count, spanWord } from "./words.ts";
+import { count, exactTime, spanWord } from "./words.ts";
 
-/** From worst to best. `unsafe`: commits may be lost, or a restore may fail; `look`: it can be restored, and somebody should look. */
-export const levels = ["unsafe", "look", "unknown", "safe"] as const;
+/**
+ * From worst to best. `unsafe`: commits may be lost, or a restore may fail; `look`: it can be restored, and somebody should look; `ended`: it is
+ * no longer backed up, on purpose, and what it has is sound.
+ */
+export const levels = ["unsafe", "look", "unknown", "safe", "ended"] as const;
 
 export type Level = (typeof levels)[number];
 
@@ -34,7 +38,7 @@ const ofReplica: ReadonlySet<string> = new Set(["lag", "unavailable", "behind"])
 
 /** How one database stands. */
 export function standingOf(status: DatabaseStatus, options: SafetyOptions): Standing {
-  const { replicas, lastHeard } = status;
+  const { replicas, lastHeard, parted } = status;
   const own = status.alarms.filter(({ database }) => database !== undefined);
   const grave = own.find(({ code }) => graveCodes.has(code));
   if (grave !== undefined) return told("unsafe", grave);
@@ -65,7 +69,15 @@ export function standingOf(status: DatabaseStatus, options: SafetyOptions): Stan
           : "See whether the agent runs and reaches this host.",
     };
   }
-  return lookAt(status, own, first) ?? unknownOr(status);
+  const look = lookAt(status, own, first);
+  if (look !== undefined) return look;
+  const rest = unknownOr(status);
+  return parted !== null && rest.level === "safe" ? { level: "ended", what: partedWords(parted) } : rest;
+}
+
+/** That it is no longer backed up, for a line. */
+function partedWords({ since, by }: PartingStatus): string {
+  return `it is no longer backed up, since ${exactTime(Date.parse(since))}, by ${by}; its backups stay`;
 }
 
 function lookAt(
@@ -174,10 +186,12 @@ export interface Caution {
   readonly todo: string;
 }
 
-function verdictOfAll(judged: readonly Judged[], hostAlarms: readonly AlarmStatus[]): Verdict {
+function verdictOfAll(listed: readonly Judged[], hostAlarms: readonly AlarmStatus[]): Verdict {
+  const judged = listed.filter(({ standing }) => standing.level !== "ended");
   const all = judged.length;
   const [first] = judged;
-  if (first === undefined) return withHost(nothing, hostAlarms);
+  if (first === undefined || first.standing.level === "ended")
+    return withHost(listed.length === 0 ? nothing : allEnded(listed), hostAlarms);
   const { level, what, todo } = first.standing;
   const same = judged.filter(({ standing }) => standing.level === level).length;
   if (level === "safe") {
@@ -195,7 +209,16 @@ const nothing: Verdict = {
   todo: "Begin with `pageferry up path/to/app.db`, or give an agent elsewhere a token: `pageferry token create --scopes agent`.",
 };
 
-const sentences: Readonly<Record<Exclude<Level, "safe">, (some: number, all: number) => string>> = {
+function allEnded([first]: readonly Judged[]): Verdict {
+  return {
+    level: "unknown",
+    sentence: "No database is backed up here any more.",
+    because: first === undefined ? undefined : `${first.status.name}: ${first.standing.what}`,
+    todo: "Nothing, if that is meant. What they have can be restored; an agent that backs them up again goes on where it was.",
+  };
+}
+
+const sentences: Readonly<Record<Exclude<Level, "safe" | "ended">, (some: number, all: number) => string>> = {
   unsafe: (some, all) =>
     all === 1 ? "This database is not safe." : `${some} of ${count(all, "database")} ${are(some)} not safe.`,
   look: (some, all) =>

@@ -41,7 +41,7 @@ code.id .zeros { color: var(--dim); }
 .verdict.unsafe { border-color: var(--unsafe); background: var(--unsafe-ground); } .verdict.unsafe h1 { color: var(--unsafe); }
 #line { border: 1px solid var(--unsafe); color: var(--unsafe); background: var(--unsafe-ground); padding: .5rem 1rem; border-radius: 6px; margin: .3rem 0 .8rem; }
 .badge { display: inline-block; padding: 0 .45rem; border-radius: 1rem; border: 1px solid currentColor; font-size: .8rem; line-height: 1.45; font-weight: 600; white-space: nowrap; }
-.badge.safe { color: var(--safe); } .badge.look { color: var(--look); } .badge.unsafe { color: var(--unsafe); } .badge.unknown { color: var(--unknown); }
+.badge.safe { color: var(--safe); } .badge.look { color: var(--look); } .badge.unsafe { color: var(--unsafe); } .badge.unknown, .badge.ended { color: var(--unknown); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; color: var(--dim); font-size: .87rem; padding-bottom: .3rem; }

@@ -74,7 +74,8 @@ export async function openContainer(
   const pressing = pressingNotes(notes);
   const telemetry = createTelemetry({ name, deployStage: environment.deployStage, now, notes });
   const { alarms } = telemetry;
-  const sources = createSources({ now, alarms, notes });
+  // A farewell is said once: it is written before the invocation ends, too.
+  const sources = createSources({ now, alarms, notes, onParting: pressing.press });
   const forks = createForks({ alarms, notes });
   const stage = bucketStage(store);
   const sets = await Promise.all(
@@ -159,6 +160,8 @@ function renewed(set: ReplicaSet): ReplicaSet {
 }
 
 interface PressingNotes extends Notes {
+  /** As if something was set. */
+  press(): void;
   /** Whether something was set since it was asked. */
   take(): boolean;
 }
@@ -167,6 +170,9 @@ function pressingNotes(notes: Notes): PressingNotes {
   let isSet = false;
   return {
     notes: notes.notes,
+    press() {
+      isSet = true;
+    },
     setNote(name, value) {
       isSet = true;
       notes.setNote(name, value);
