@@ -1,7 +1,7 @@
 // The agent: captures the databases it is given and sends them to a queue, until it is stopped.
 import { hostname } from "node:os";
 import { basename, extname, join, resolve } from "node:path";
-import { type DatabaseName, PageferryError, parseDatabaseName } from "@pageferry/format";
+import { type DatabaseName, type Farewell, PageferryError, parseDatabaseName } from "@pageferry/format";
 import { type AgentEvents, type AgentListener, createAgentEmitter } from "./agent-events.ts";
 import { openDatabase } from "./database.ts";
 import type { DatabasePlace, SharedParts } from "./database-state.ts";
@@ -68,6 +68,18 @@ export interface StopOptions {
   readonly deadlineMs?: number;
 }
 
+/** How to let a database go. */
+export interface UnregisterOptions extends StopOptions {
+  /** Why it is no longer backed up, on purpose: the host is told, and its silence is no alarm there. Default: nothing is told. */
+  readonly farewell?: Farewell;
+}
+
+/** What came of it. */
+export interface Unregistered {
+  /** Whether the host took the farewell, if there was one. Else it can be said later, by an agent that opens the database with `openSource: null`. */
+  readonly isTold: boolean;
+}
+
 /** An agent. Disposing of it stops it with the default deadline. */
 export interface Agent extends AsyncDisposable {
   /** Begins to capture. Throws `locked` when another agent has one of the databases; then none is captured. */
@@ -76,7 +88,7 @@ export interface Agent extends AsyncDisposable {
   /** Begins to capture one more database. Throws `locked` when another agent has it, `bad-config` when its name is taken. */
   register(database: string | AgentDatabase): Promise<void>;
   /** Captures what is committed, sends what is left, and lets the database go; its shadow stays. Throws `not-found`. */
-  unregister(name: string, options?: StopOptions): Promise<void>;
+  unregister(name: string, options?: UnregisterOptions): Promise<Unregistered>;
   /** Sends what is captured of a database without waiting for the sync interval; nothing where there is none of that name. */
   hasten(name: string): void;
   /** Captures what is committed, sends what is left, and ends. Calling it twice is nothing. */
@@ -169,10 +181,10 @@ export function createAgent(options: AgentOptions): Agent {
 
   async function unregister(
     name: string,
-    { deadlineMs = defaultDeadlineMs }: StopOptions = {},
-  ): Promise<void> {
+    { deadlineMs = defaultDeadlineMs, farewell }: UnregisterOptions = {},
+  ): Promise<Unregistered> {
     await starting;
-    await roster.close(parseDatabaseName(name), deadlineMs);
+    return { isTold: await roster.close(parseDatabaseName(name), deadlineMs, farewell) };
   }
 
   function stop({ deadlineMs = defaultDeadlineMs }: StopOptions = {}): Promise<void> {

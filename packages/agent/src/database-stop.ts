@@ -1,4 +1,5 @@
 // How one database ends: it looks, takes a checkpoint, captures the last commits, sends, and closes, each within its share of the time.
+import type { Farewell } from "@pageferry/format";
 import type { DatabaseState } from "./database-state.ts";
 import { requestCheckpoint } from "./upkeep.ts";
 
@@ -13,12 +14,17 @@ interface Stopping {
   readonly consuming: Promise<void>;
   readonly sending: Promise<void>;
   readonly deadlineMs: number;
+  /** It is no longer backed up, on purpose: the host is told so, last of all. */
+  readonly farewell?: Farewell | undefined;
 }
 
-/** Captures what is committed, sends what is left, and closes; what the deadline cuts off is in the shadow. The lock is free in any case. */
-export async function stopDatabase(state: DatabaseState, stopping: Stopping): Promise<void> {
+/**
+ * Captures what is committed, sends what is left, and closes; what the deadline cuts off is in the shadow. The lock is free in any case. Says
+ * whether the host was told what there was to tell it.
+ */
+export async function stopDatabase(state: DatabaseState, stopping: Stopping): Promise<boolean> {
   try {
-    await endDatabase(state, stopping);
+    return await endDatabase(state, stopping);
   } finally {
     await state.lock.close();
   }
@@ -26,8 +32,8 @@ export async function stopDatabase(state: DatabaseState, stopping: Stopping): Pr
 
 async function endDatabase(
   state: DatabaseState,
-  { consuming, sending, deadlineMs }: Stopping,
-): Promise<void> {
+  { consuming, sending, deadlineMs, farewell }: Stopping,
+): Promise<boolean> {
   const endMs = performance.now() + deadlineMs;
   state.stopping.abort();
   const signal = AbortSignal.timeout(Math.max(1, Math.ceil(deadlineMs)));
@@ -47,6 +53,11 @@ async function endDatabase(
   state.sender.drain();
   await Promise.race([sending, aborted]);
   await state.companions?.stop(signal);
+  // Anything that came after it would say that the database is backed up again.
+  const isTold =
+    farewell === undefined ||
+    (!signal.aborted &&
+      (await Promise.race([state.sender.sayFarewell(farewell), aborted.then(() => false)])));
   state.abort.abort();
   await sending;
   await state.uploads.close();
@@ -54,4 +65,5 @@ async function endDatabase(
   for (const chapter of state.chapters) await chapter.shadow.close();
   state.cursor.update({ stampMs: state.stampMs });
   await state.cursor.save().catch((error: unknown) => state.alarms.raiseError("shadow", error));
+  return isTold;
 }

@@ -1,7 +1,7 @@
 // One database from file to queue: takes what the source captures, in order, and keeps generations, shadow and sender going.
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { isPageferryError, PageferryError, type TxId } from "@pageferry/format";
+import { type Farewell, isPageferryError, PageferryError, type TxId } from "@pageferry/format";
 import { isTemporaryPath, makeDirectoryDurable } from "@pageferry/format/node";
 import { type Alarms, createAlarms } from "./alarms.ts";
 import { acknowledgedOf, type Chapter, historyAlarm, lostHint } from "./chapter.ts";
@@ -38,8 +38,11 @@ export interface DatabaseAgent extends Pulsed {
   tick(): void;
   /** Sends what is captured without waiting for the sync interval. */
   hasten(): void;
-  /** Captures what is committed, sends what is left, and closes; what the deadline cuts off is in the shadow. */
-  stop(deadlineMs: number): Promise<void>;
+  /**
+   * Captures what is committed, sends what is left, and closes; what the deadline cuts off is in the shadow. With a farewell the host is told
+   * that it is no longer backed up; false: it was not.
+   */
+  stop(deadlineMs: number, farewell?: Farewell): Promise<boolean>;
 }
 
 /** Between attempts to make the state to go on from, on a full disk. */
@@ -353,10 +356,10 @@ function agentOf(state: DatabaseState, consuming: Promise<void>, sending: Promis
     },
     hasten: state.sender.hasten,
     heartbeat: (dueMs) => (isStopped ? undefined : state.sender.heartbeat(dueMs)),
-    async stop(deadlineMs) {
-      if (isStopped) return;
+    async stop(deadlineMs, farewell) {
+      if (isStopped) return farewell === undefined;
       isStopped = true;
-      await stopDatabase(state, { consuming, sending, deadlineMs });
+      return await stopDatabase(state, { consuming, sending, deadlineMs, farewell });
     },
   };
 }

@@ -7,6 +7,8 @@ export {
   type AgentStatus,
   createAgent,
   type StopOptions,
+  type Unregistered,
+  type UnregisterOptions,
 } from "./agent.ts";
 export type { AgentEvents, AgentListener } from "./agent-events.ts";
 export type { Alarm } from "./alarms.ts";

@@ -1,5 +1,5 @@
 // The databases of an agent: one of a name at a time, opened and let go while others are at work.
-import { type DatabaseName, PageferryError } from "@pageferry/format";
+import { type DatabaseName, type Farewell, PageferryError } from "@pageferry/format";
 import type { DatabaseAgent } from "./database.ts";
 import type { DatabasePlace } from "./database-state.ts";
 
@@ -10,8 +10,11 @@ export const nameHint = "Give one of them another name; it is what its backups a
 export interface Roster {
   /** Throws `bad-config` when the name is taken, and what opening throws. */
   open(place: DatabasePlace): Promise<void>;
-  /** Throws `not-found` when there is none of that name, or it is coming or going; what stopping throws, and it is let go all the same. */
-  close(name: DatabaseName, deadlineMs: number): Promise<void>;
+  /**
+   * False: the host was not told the farewell. Throws `not-found` when there is none of that name, or it is coming or going; what stopping
+   * throws, and it is let go all the same.
+   */
+  close(name: DatabaseName, deadlineMs: number, farewell?: Farewell): Promise<boolean>;
   get(name: string): DatabaseAgent | undefined;
   size(): number;
   /** By name. */
@@ -24,13 +27,13 @@ export interface Roster {
 export function createRoster(openDatabase: (place: DatabasePlace) => Promise<DatabaseAgent>): Roster {
   const opened = new Map<DatabaseName, DatabaseAgent>();
   /** Openings and closings under way. */
-  const busy = new Map<DatabaseName, Promise<void>>();
+  const busy = new Map<DatabaseName, Promise<unknown>>();
 
-  async function during(name: DatabaseName, work: () => Promise<void>): Promise<void> {
+  async function during<Result>(name: DatabaseName, work: () => Promise<Result>): Promise<Result> {
     const done = work();
     busy.set(name, done);
     try {
-      await done;
+      return await done;
     } finally {
       busy.delete(name);
     }
@@ -52,11 +55,11 @@ export function createRoster(openDatabase: (place: DatabasePlace) => Promise<Dat
         opened.set(name, await openDatabase(place));
       });
     },
-    async close(name, deadlineMs) {
+    async close(name, deadlineMs, farewell) {
       const database = opened.get(name);
       if (database === undefined || busy.has(name))
         throw new PageferryError("not-found", `databases: ${name} is not captured here`);
-      await during(name, () => database.stop(deadlineMs).finally(() => opened.delete(name)));
+      return await during(name, () => database.stop(deadlineMs, farewell).finally(() => opened.delete(name)));
     },
     get: (name) => opened.get(name as DatabaseName),
     size: () => opened.size,

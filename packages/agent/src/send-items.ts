@@ -1,6 +1,12 @@
 // Envelopes on their way: bodies that are too large for one are staged first, and while that takes long the host hears that
 // the agent is alive.
-import { type Envelope, type EnvelopeItem, encodeEnvelope, inlineBytesMax } from "@pageferry/format";
+import {
+  type Envelope,
+  type EnvelopeItem,
+  encodeEnvelope,
+  type Farewell,
+  inlineBytesMax,
+} from "@pageferry/format";
 import type { Batch } from "./batch.ts";
 import type { Chapter } from "./chapter.ts";
 import type { Contact } from "./contact.ts";
@@ -49,6 +55,11 @@ export function deliver(
 /** An envelope without items. */
 export function heartbeatOf(state: ItemSender, chapter: Chapter): Uint8Array {
   return encodeEnvelope(envelopeOf(state, chapter, []));
+}
+
+/** Says, once everything else is sent, that the database is no longer backed up. */
+export function sayFarewell(state: ItemSender, chapter: Chapter, farewell: Farewell): Promise<void> {
+  return state.contact.deliver(() => ({ ...envelopeOf(state, chapter, []), farewell }), []);
 }
 
 function envelopeOf(state: ItemSender, chapter: Chapter, items: readonly EnvelopeItem[]): Envelope {

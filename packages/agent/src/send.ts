@@ -2,6 +2,7 @@
 import {
   type DatabaseName,
   type ErrorCode,
+  type Farewell,
   type Generation,
   isPageferryError,
   type Needs,
@@ -18,7 +19,7 @@ import type { Lag } from "./lag.ts";
 import type { DueHeartbeat, Pulsed } from "./pulse.ts";
 import { isBodyLost, type Queue, type StagedBody } from "./queue.ts";
 import { learnEpoch, sendBegin } from "./send-begin.ts";
-import { deliver, heartbeatOf, sendItems } from "./send-items.ts";
+import { deliver, heartbeatOf, sayFarewell, sendItems } from "./send-items.ts";
 import { headOf, isDrained } from "./send-order.ts";
 import type { ReadySnapshot, SnapshotUploads } from "./snapshot-upload.ts";
 import { createWake, type Wake } from "./wake.ts";
@@ -79,6 +80,8 @@ export interface Sender {
   hasten(): void;
   /** Sends what is there without waiting, then ends. */
   drain(): void;
+  /** Says, after it has ended, that the database is no longer backed up. False: the host did not take it. */
+  sayFarewell(farewell: Farewell): Promise<boolean>;
   /** Sends ranges again that the host misses. */
   resend(chapter: Chapter, ranges: readonly Range[]): void;
   stage(body: StagedBody, signal: AbortSignal): Promise<void>;
@@ -149,6 +152,7 @@ export function createSender(context: SendContext): Sender {
       state.hurry.notify();
       state.wake.notify();
     },
+    sayFarewell: (farewell) => farewellOf(state, farewell),
     resend(chapter, ranges) {
       const isNew = (range: Range) =>
         !state.resends.some((one) => one.range.txId === range.txId && one.chapter === chapter);
@@ -375,4 +379,17 @@ function heartbeatBefore(state: SendState, dueMs: number): DueHeartbeat | undefi
   const chapter = headOf(state);
   if (chapter === undefined || chapter.cursor().epoch === null) return;
   return { database, envelope: heartbeatOf(state, chapter), taken: contact.heard };
+}
+
+/** It is told of the newest history that the host can know of; where there is none, nobody waits for anything. */
+async function farewellOf(state: SendState, farewell: Farewell): Promise<boolean> {
+  const known = state.chapters().findLast((chapter) => chapter.cursor().epoch !== null);
+  if (known === undefined) return true;
+  try {
+    await sayFarewell(state, known, farewell);
+    return true;
+  } catch (error) {
+    if (!isPageferryError(error) && !state.signal.aborted) throw error;
+    return false;
+  }
 }

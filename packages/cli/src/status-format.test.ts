@@ -25,6 +25,24 @@ const lastLine = (more: Partial<Replica>): string => {
   return formatStatus(answer, { nowMs }).trimEnd().split("\n").at(-1) ?? "";
 };
 
+suite("a database in the status", () => {
+  test("that was let go on purpose has a line that says since when, and by whom", () => {
+    const parted = {
+      since: "2026-01-02T03:04:06.000Z",
+      by: "pageferry unregister on vm",
+      reason: "unregistered",
+    };
+    for (const columns of [undefined, 40]) {
+      const databases = [{ ...known, parted, replicas: [replica] }];
+      assert.match(
+        formatStatus({ databases, alarms: [] }, { nowMs, columns }),
+        /^app is no longer backed up, since 2026-01-02T03:04:06\.000Z, by pageferry unregister on vm; its backups stay$/m,
+      );
+    }
+    assert.doesNotMatch(lastLine({}), /no longer/);
+  });
+});
+
 suite("a replica in the status", () => {
   test("is ok, or away, or being asked, as its circuit breaker has it", () => {
     assert.match(lastLine({ breaker: "closed" }), /- +ok$/);

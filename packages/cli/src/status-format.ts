@@ -30,8 +30,9 @@ export function formatStatus({ databases, alarms }: HostStatus, options: StatusF
   });
   const between = isWide || told.length === 0 ? "" : "\n";
   const gaps = isWide ? databases.map(gapsOf).join("") : "";
+  const parted = databases.map(partedOf).join("");
   const histories = databases.map((one) => historiesOf(one, options.nowMs)).join("");
-  return `${laidOut}${gaps}${histories}${between}${told.join("")}`;
+  return `${laidOut}${parted}${gaps}${histories}${between}${told.join("")}`;
 }
 
 const header = [
@@ -95,6 +96,13 @@ function paragraphOf(replica: ReplicaLine, nowMs: number): string {
     .filter(([, text]) => text !== "-")
     .map(([word, text]) => `    ${word.padEnd(9)} ${text}\n`);
   return `  ${replica.name}: ${healthOf(replica)}\n${shown.join("")}`;
+}
+
+/** One that somebody let go is not one that is silent. */
+function partedOf({ name, parted }: DatabaseLine): string {
+  return parted
+    ? `${name} is no longer backed up, since ${parted.since}, by ${parted.by}; its backups stay\n`
+    : "";
 }
 
 function gapsOf({ name, gaps, gapCount }: DatabaseLine): string {

@@ -4,7 +4,7 @@ import { PageferryError } from "@pageferry/format";
 import { type CommandSpec, jsonOption } from "../command.ts";
 import { callAgent } from "../control/control-client.ts";
 import { type AgentFlags, agentFlags, agentShadowDir } from "../control/control-socket.ts";
-import type { MemberView } from "../many/fleet.ts";
+import type { LetGo } from "../many/fleet.ts";
 
 /** The command. */
 export const unregisterCommand: CommandSpec<AgentFlags & { readonly json: boolean }> = {
@@ -18,16 +18,24 @@ Examples:
   pageferry unregister tenant7 --data /var/lib/pageferry && rm /srv/app/tenant7.db
 
 What is committed is captured and sent first, for ten seconds at most; what is left is in the shadow, and is sent when the database comes
-back. Its backups stay. One of the configuration, or of a directory that is watched, comes back at the next \`pageferry reload\` or start.`,
+back. Its backups stay. One of the configuration, or of a directory that is watched, comes back at the next \`pageferry reload\` or start.
+The host is told, so that it does not take the silence for an alarm, and \`pageferry status\` says since when it is no longer backed up. One that
+the agent has no longer, because it left the configuration while the agent was stopped, or its file was moved, is named the same way.`,
   async run([name = "", ...others], flags, io) {
     if (others.length > 0) throw new PageferryError("bad-request", "one database is let go at a time");
-    const answer = await callAgent<MemberView>({
+    const answer = await callAgent<LetGo>({
       ...{ shadowDir: await agentShadowDir(flags, io), method: "POST", path: "/v1/unregister" },
       ...{ body: { name }, signal: io.signal },
     });
     if (flags.json) return io.out(`${JSON.stringify(answer)}\n`);
-    io.out(`${answer.name} (${answer.path}) is backed up no longer; its backups stay\n`);
-    if (answer.origin !== "registered")
+    const { path, origin, isTold } = answer;
+    const which = path === null ? answer.name : `${answer.name} (${path})`;
+    io.out(`${which} is backed up no longer; its backups stay${isTold ? ", and the host knows" : ""}\n`);
+    if (!isTold)
+      io.err(
+        "warning: the host could not be told yet, and takes its silence for an alarm; the agent tries again each minute\n",
+      );
+    if (origin === "configured" || origin === "found")
       io.err("note: it is still configured, and comes back at the next reload or start\n");
   },
 };

@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { AgentStatus } from "@pageferry/agent";
+import type { AgentStatus, UnregisterOptions } from "@pageferry/agent";
 import { type DatabaseConfig, PageferryError, parseConfig } from "@pageferry/format";
 import { boltImage } from "../../../format/testing/bolt-image.ts";
 import { capturedIo } from "../../testing/captured-io.ts";
 import { createLog } from "../log.ts";
+import type { Speaker } from "./farewells.ts";
 import { createFleet } from "./fleet.ts";
 import { openLookers } from "./open-lookers.ts";
 
@@ -20,9 +21,11 @@ suite("the databases of a running agent", () => {
   let told: string[];
   let refused: Set<string>;
   let stuck: Set<string>;
+  /** Those of which the host takes nothing. */
+  let deaf: Set<string>;
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), "pageferry-fleet-"));
-    [calls, told, refused, stuck] = [[], [], new Set(), new Set()];
+    [calls, told, refused, stuck, deaf] = [[], [], new Set(), new Set(), new Set()];
   });
   afterEach(() => rm(root, { recursive: true }));
 
@@ -35,11 +38,21 @@ suite("the databases of a running agent", () => {
       if (refused.has(name)) throw new PageferryError("locked", `${name}: another agent has it`);
       calls.push(`+${name}`);
     },
-    async unregister(name: string) {
+    async unregister(name: string, { farewell }: UnregisterOptions = {}) {
       if (stuck.has(name)) throw new PageferryError("disk-full", `${name}: its shadow cannot be closed`);
-      calls.push(`-${name}`);
+      calls.push(`-${name}${farewell === undefined ? "" : ` ${farewell}`}`);
+      return { isTold: farewell === undefined || !deaf.has(name) };
     },
     status: (): AgentStatus => ({ queue: "", databases: [] }),
+  };
+  /** A shadow that has something of `past`, and a host that may be away. */
+  const speaker: Speaker = {
+    knows: async (name) => name === "past" || deaf.has(name),
+    async say(name, farewell) {
+      if (deaf.has(name)) return false;
+      calls.push(`said ${name} ${farewell}`);
+      return true;
+    },
   };
   const taken = () => calls.splice(0).sort();
   async function fleetOf(databases: readonly unknown[]) {
@@ -48,7 +61,7 @@ suite("the databases of a running agent", () => {
     const lookers = openLookers(config, { dataDir: at("data"), log });
     for (const looker of lookers) await looker.look();
     const fleet = createFleet({
-      ...{ agent, config, lookers, log, againMs: 20 },
+      ...{ agent, config, lookers, log, speaker, againMs: 20 },
       openLookers: (next, before) => openLookers(next, { dataDir: at("data"), log, before }),
       teller: {
         raised: ({ code, database }) => told.push(`${code} ${database}`),
@@ -93,7 +106,7 @@ suite("the databases of a running agent", () => {
     await assert.rejects(fleet.unregister("more"), { code: "not-found" });
 
     assert.deepEqual([first.isNew, second.isNew, known.isNew], [true, false, false]);
-    assert.deepEqual(taken(), ["+more", "-more"]);
+    assert.deepEqual(taken(), ["+more", "-more unregistered"]);
     assert.deepEqual(told, ["let go more"]);
   });
 
@@ -103,7 +116,7 @@ suite("the databases of a running agent", () => {
     await using fleet = await fleetOf(entries);
     await fleet.unregister("found");
     await fleet.look();
-    assert.deepEqual(taken(), ["+found", "-found"]);
+    assert.deepEqual(taken(), ["+found", "-found unregistered"]);
 
     const reloaded = await fleet.reload(parseConfig({ databases: entries }));
 
@@ -140,8 +153,9 @@ suite("the databases of a running agent", () => {
     assert.deepEqual(change.unregistered, []);
     assert.deepEqual(told, ["disk-full old"]);
     stuck.clear();
-    while (calls.length === 0) await sleep(5);
-    assert.deepEqual(taken(), ["-old"]);
+    // What is let go by the second attempt is as much on purpose as by the first.
+    while (calls.length < 2) await sleep(5);
+    assert.deepEqual(taken(), ["-old", "said old unconfigured"]);
     await fleet.look();
     assert.ok(told.includes("over disk-full old"), told.join());
   });
@@ -208,6 +222,53 @@ suite("the databases of a running agent", () => {
     assert.deepEqual(taken(), []);
     assert.deepEqual(told, ["not-found undefined"]);
     root = await mkdtemp(join(tmpdir(), "pageferry-fleet-"));
+  });
+
+  test("are told of as let go on purpose where a reload does so, and not where their files are gone", async () => {
+    for (const name of ["app.db", "found.db", "gone.db", "other.bolt"]) await write(name);
+    await using fleet = await fleetOf([{ path: at("app.db"), name: "named" }, watched()]);
+    taken();
+    await rm(at("gone.db"));
+
+    const narrower = { ...watched(), pattern: "*.bolt" };
+    await fleet.reload(parseConfig({ databases: [narrower] }));
+
+    assert.deepEqual(taken(), ["+other", "-found unconfigured", "-gone", "-named unconfigured"]);
+  });
+
+  test("are taken up again from elsewhere without a farewell", async () => {
+    await write("app.db");
+    await using fleet = await fleetOf([at("app.db")]);
+
+    await fleet.reload(parseConfig({ databases: [at("elsewhere/app.db")] }));
+
+    assert.deepEqual(calls, ["-app", "+app"]);
+  });
+
+  test("whose host is away have their farewell said later, unless they are back by then", async () => {
+    for (const name of ["a.db", "b.db"]) await write(name);
+    await using fleet = await fleetOf([at("a.db"), at("b.db")]);
+    deaf.add("a").add("b");
+    const first = await fleet.unregister("a");
+    const reloaded = await fleet.reload(parseConfig({ databases: [at("a.db")] }));
+    assert.deepEqual([first.isTold, reloaded.untold], [false, ["b"]]);
+    taken();
+
+    deaf.clear();
+    while (calls.length === 0) await sleep(5);
+    await sleep(60);
+
+    assert.deepEqual(taken(), ["said b unconfigured"]);
+  });
+
+  test("that it has not any more are spoken for by their name, where its shadow knows them", async () => {
+    await using fleet = await fleetOf([]);
+
+    const told = await fleet.unregister("past");
+
+    assert.deepEqual(told, { name: "past", path: null, origin: null, isTold: true });
+    assert.deepEqual(taken(), ["said past unregistered"]);
+    await assert.rejects(fleet.unregister("../past"), { code: "not-found" });
   });
 
   test("are none after it has stopped", async () => {

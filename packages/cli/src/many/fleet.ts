@@ -3,6 +3,7 @@
 
 import { basename, extname, resolve } from "node:path";
 import { type Config, PageferryError, parseDatabaseName } from "@pageferry/format";
+import { createFarewells, farewellOfReload } from "./farewells.ts";
 import { type Member, type Origin, waitingKeys } from "./fleet-plan.ts";
 import { collisionError, takenError, unknownError } from "./fleet-words.ts";
 import {
@@ -28,14 +29,24 @@ export interface MemberView {
   readonly origin: Origin;
 }
 
+/** A database that was let go by name. */
+export interface LetGo {
+  readonly name: string;
+  /** Null: the agent did not have it any more, and only spoke for it. */
+  readonly path: string | null;
+  readonly origin: Origin | null;
+  /** Whether the host knows. Else it is told as soon as it can be. */
+  readonly isTold: boolean;
+}
+
 /** The databases of a running agent. */
 export interface Fleet {
   /** Registers what was found, and begins to watch. */
   start(): Promise<FleetChange>;
   /** Adds a database until the agent ends. Errors: `exists`, `bad-name`, what registering throws. */
   register(path: string, name?: string): Promise<MemberView & { readonly isNew: boolean }>;
-  /** Lets a database go, wherever it comes from, until a reload or a start wants it. Errors: `not-found`. */
-  unregister(name: string): Promise<MemberView>;
+  /** Lets a database go, wherever it comes from, until a reload or a start wants it, and tells the host. Errors: `not-found`. */
+  unregister(name: string): Promise<LetGo>;
   /** Takes another configuration. Errors: `bad-config`; then everything stays as it is. */
   reload(config: Config): Promise<Reloaded>;
   /** Looks at the directories that are watched, without waiting for an event. */
@@ -45,7 +56,8 @@ export interface Fleet {
   stop(): Promise<void>;
 }
 
-const flushMsDefault = 10_000;
+/** As long as the last commits of a database that is let go may take. */
+export const flushMsDefault = 10_000;
 const againMsDefault = 60_000;
 
 /** Makes the fleet of an agent. */
@@ -55,12 +67,17 @@ export function createFleet(options: FleetOptions): Fleet {
   const state: FleetState = {
     ...{ flushMs: flushMsDefault, ...options, config, members, collisions: [] },
     alarms: createStandingAlarms(options.teller),
+    farewells: createFarewells(options.speaker, options.log),
     abort: new AbortController(),
     ...{ registered: new Map(), dismissed: new Set(), failures: new Map(), isLookDue: false },
     actual: new Map(config.databases.map((database) => [database.name, database])),
     turn: Promise.resolve(),
   };
-  const again = () => void (state.failures.size > 0 && inTurn(state, () => reconcile(state)).catch(() => {}));
+  const again = () => {
+    if (state.failures.size > 0) inTurn(state, () => reconcile(state)).catch(() => {});
+    if (state.farewells.owed().length > 0)
+      inTurn(state, () => state.farewells.sayAgain(state.abort.signal)).catch(() => {});
+  };
   const timer = setInterval(again, options.againMs ?? againMsDefault).unref();
   return {
     start: () =>
@@ -140,13 +157,21 @@ async function hasCome(state: FleetState, name: string): Promise<boolean> {
   return true;
 }
 
-async function unregister(state: FleetState, name: string): Promise<MemberView> {
+async function unregister(state: FleetState, name: string): Promise<LetGo> {
+  const { farewells } = state;
   const member = state.members.find(({ database }) => database.name === name);
-  if (member === undefined) throw unknownError(name, [...state.actual.keys()]);
+  if (member === undefined) {
+    // It was let go before, or left the configuration while no agent ran.
+    if (!(await farewells.knows(name))) throw unknownError(name, [...state.actual.keys()]);
+    return { name, path: null, origin: null, isTold: await farewells.say(name, "unregistered") };
+  }
+  const isActual = state.actual.has(name);
   state.registered.delete(name);
   state.dismissed.add(name);
-  await reconcile(state);
-  return viewOf(member);
+  await reconcile(state, async (_, leaving) => (leaving === name ? "unregistered" : undefined));
+  // One that the agent was to have, and could not: what it sent before, it speaks for.
+  if (!isActual && (await farewells.knows(name))) await farewells.say(name, "unregistered");
+  return { ...viewOf(member), isTold: !farewells.owed().includes(name) };
 }
 
 async function reload(state: FleetState, next: Config): Promise<Reloaded> {
@@ -171,7 +196,7 @@ async function reload(state: FleetState, next: Config): Promise<Reloaded> {
   state.dismissed.clear();
   // What waits goes on waiting, and is told again by the next reload.
   state.config = { ...state.config, databases: next.databases, directories: next.directories };
-  const change = await reconcile(state);
+  const change = await reconcile(state, farewellOfReload);
   watch(state);
   return { ...change, waiting };
 }

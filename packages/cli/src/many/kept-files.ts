@@ -1,6 +1,6 @@
 // The files that were found in a directory, from look to look: one that is gone stays for a while, for somebody may bring it back.
 
-import { lstat } from "node:fs/promises";
+import { isThere } from "../is-there.ts";
 import type { Findings, FoundFile } from "./find-databases.ts";
 
 /** Files of one directory. */
@@ -48,12 +48,4 @@ export function createKeptFiles({ known, goneMs, nowMs }: KeptFilesOptions): Kep
       for (const path of [...files.keys()]) if (!found.has(path)) await keepOrForget(path, isReload);
     },
   };
-}
-
-/** Whether a path names something, for all one can tell. */
-async function isThere(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
-  );
 }

@@ -8,11 +8,12 @@ import type { HostClient } from "../host-client.ts";
 import type { Io } from "../io.ts";
 import { createLog } from "../log.ts";
 import { printable } from "../terminal-text.ts";
-import { createFleet, type MemberView, type Reloaded } from "./fleet.ts";
+import { createFleet, flushMsDefault, type MemberView, type Reloaded } from "./fleet.ts";
 import { asPageferryError } from "./fleet-words.ts";
 import { openLookers } from "./open-lookers.ts";
 import { allDatabases } from "./reconcile.ts";
 import { reloadedWords } from "./reloaded-words.ts";
+import { createSpeaker } from "./speaker.ts";
 import type { FleetTeller } from "./standing-alarms.ts";
 
 /** What to begin with. */
@@ -73,6 +74,9 @@ export async function prepareMany(options: ManyOptions): Promise<Preparation> {
     held.defer(dispose);
     const fleet = createFleet({
       ...{ agent: parts.agent, config, lookers, teller: parts.teller, log },
+      speaker: createSpeaker({
+        ...{ config, queue: parts.queue, shadowDir: parts.shadowDir, io, deadlineMs: flushMsDefault },
+      }),
       openLookers: (next, before) => openLookers(next, { dataDir, log, before }),
     });
     held.defer(fleet.stop);

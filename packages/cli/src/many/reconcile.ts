@@ -4,10 +4,17 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Agent, AgentStatus } from "@pageferry/agent";
-import { type Config, type DatabaseConfig, isPageferryError, type PageferryError } from "@pageferry/format";
+import {
+  type Config,
+  type DatabaseConfig,
+  type Farewell,
+  isPageferryError,
+  type PageferryError,
+} from "@pageferry/format";
 import { inParallel } from "../in-parallel.ts";
 import type { Log } from "../log.ts";
 import type { DirectoryLooker } from "./directory-looker.ts";
+import type { Farewells, Speaker } from "./farewells.ts";
 import { type Collision, chooseMembers, type Member, planFleet } from "./fleet-plan.ts";
 import { asPageferryError, collisionAlarm, problemAlarm } from "./fleet-words.ts";
 import type { FleetTeller, StandingAlarms } from "./standing-alarms.ts";
@@ -22,6 +29,8 @@ export interface FleetOptions {
   /** Makes those of another configuration. What the ones before know of the same entry is known to them. */
   readonly openLookers: (config: Config, before: readonly DirectoryLooker[]) => DirectoryLooker[];
   readonly teller: FleetTeller;
+  /** Speaks for databases that the agent does not have any more. */
+  readonly speaker: Speaker;
   readonly log: Log;
   /** How long the last commits of a database that is let go may take, ms. Default 10 s. */
   readonly flushMs?: number;
@@ -36,11 +45,14 @@ export interface FleetChange {
   readonly restarted: readonly string[];
   /** What did not succeed, and is tried again. */
   readonly failed: readonly { readonly name: string; readonly message: string }[];
+  /** Of these the host could not be told yet that they are no longer backed up, on purpose. */
+  readonly untold: readonly string[];
 }
 
 /** A fleet at work. */
-export interface FleetState extends Omit<FleetOptions, "config" | "lookers"> {
+export interface FleetState extends Omit<FleetOptions, "config" | "lookers" | "speaker"> {
   readonly flushMs: number;
+  readonly farewells: Farewells;
   readonly alarms: StandingAlarms;
   readonly abort: AbortController;
   /** Named at the control socket. */
@@ -106,15 +118,24 @@ async function namesOfFiles(paths: readonly string[]): Promise<ReadonlySet<strin
   return new Set([...paths, ...(await Promise.all(ids)).flat()]);
 }
 
+/** Why one that is let go is no longer backed up, on purpose; undefined: nobody said so. */
+type Why = (member: Member | undefined, name: string) => Promise<Farewell | undefined>;
+
+/** A file that is gone for long was not let go by anybody. */
+const nobodySaid: Why = async () => undefined;
+
 /** Brings the agent from what it has to what is wanted. */
-export async function reconcile(state: FleetState): Promise<FleetChange> {
+export async function reconcile(state: FleetState, why: Why = nobodySaid): Promise<FleetChange> {
   const { config, lookers, registered } = state;
+  const before = new Map(state.members.map((member) => [member.database.name, member]));
   const named = [...config.databases, ...registered.values()];
   const { members, collisions } = await choose({ configured: config.databases, lookers, named, state });
   Object.assign(state, { members, collisions });
   const plan = planFleet(state.actual, members);
-  const leaving = [...plan.unregister, ...plan.restart.map(({ name }) => name)];
-  await inParallel(leaving, atATime, (name) => letGo(state, name));
+  const restarting = plan.restart.map(({ name }) => name);
+  const leaving = [...plan.unregister, ...restarting];
+  await inParallel(restarting, atATime, (name) => letGo(state, name));
+  await inParallel(plan.unregister, atATime, (name) => part(state, name, why(before.get(name), name)));
   const coming = [...plan.restart, ...plan.register].filter(({ name }) => !state.actual.has(name));
   await inParallel(coming, atATime, (database) => takeIn(state, database));
   const tried = new Set([...leaving, ...coming.map(({ name }) => name)]);
@@ -129,11 +150,12 @@ export async function reconcile(state: FleetState): Promise<FleetChange> {
     unregistered: done(plan.unregister),
     restarted: done(plan.restart.map(({ name }) => name)),
     failed: failures.map(({ database, message }) => ({ name: database, message })),
+    untold: state.farewells.owed(),
   };
 }
 
 async function takeIn(
-  { agent, actual, failures, abort, log }: FleetState,
+  { agent, actual, failures, farewells, abort, log }: FleetState,
   database: DatabaseConfig,
 ): Promise<void> {
   const { name, path } = database;
@@ -142,17 +164,25 @@ async function takeIn(
     await agent.register(database);
     actual.set(name, database);
     failures.delete(name);
+    farewells.forget(name);
     log.info({ database: name, path }, "registered");
   } catch (error) {
     if (!abort.signal.aborted) failures.set(name, asPageferryError(error));
   }
 }
 
-async function letGo(state: FleetState, name: string): Promise<void> {
-  const { agent, actual, failures, flushMs, teller, log } = state;
+async function part(state: FleetState, name: string, why: Promise<Farewell | undefined>): Promise<void> {
+  await letGo(state, name, await why);
+}
+
+async function letGo(state: FleetState, name: string, farewell?: Farewell): Promise<void> {
+  const { agent, actual, failures, farewells, flushMs, teller, log } = state;
+  const options = { deadlineMs: flushMs, ...(farewell === undefined ? {} : { farewell }) };
   try {
-    await agent.unregister(name, { deadlineMs: flushMs });
+    const { isTold } = await agent.unregister(name, options);
+    if (!isTold && farewell !== undefined) farewells.owe(name, farewell);
   } catch (error) {
+    if (farewell !== undefined) farewells.owe(name, farewell);
     // One that is not there any more is let go.
     if (!isPageferryError(error, "not-found")) return void failures.set(name, asPageferryError(error));
   }

@@ -4,7 +4,8 @@ import { printable } from "../terminal-text.ts";
 import type { Reloaded } from "./fleet.ts";
 
 /** One line for what came and went, and one for each thing that somebody must know. */
-export function reloadedWords({ registered, unregistered, restarted, failed, waiting }: Reloaded): string {
+export function reloadedWords(reloaded: Reloaded): string {
+  const { registered, unregistered, restarted, failed, untold, waiting } = reloaded;
   const parts = [
     ["registered", registered],
     ["unregistered", unregistered],
@@ -16,6 +17,11 @@ export function reloadedWords({ registered, unregistered, restarted, failed, wai
     ...failed.map(
       ({ name, message }) => `warning: ${name}: ${printable(message)}; it is tried again each minute\n`,
     ),
+    ...(untold.length === 0
+      ? []
+      : [
+          `warning: the host could not be told yet that ${listed(untold)} ${untold.length === 1 ? "is" : "are"} no longer backed up; it is tried again each minute\n`,
+        ]),
     ...(waiting.length === 0 ? [] : [`warning: at the next start take effect: ${waiting.join(", ")}\n`]),
   ].join("");
 }
