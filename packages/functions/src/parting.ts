@@ -23,6 +23,9 @@ export const partingSchema = z.object({
   sentAtMs: z.number(),
 });
 
+/** As long as a call of an agent may take. */
+const overtakenMsMax = 60_000;
+
 /** What is known before an envelope comes. */
 interface Known {
   readonly parting: Parting | null;
@@ -44,8 +47,12 @@ export function partingAfter(
       : { reason: farewell, host, atMs: receivedAtMs, sentAtMs };
   }
   if (parting === null) return null;
-  // What the same agent sent before it says nothing new. Both clocks must say so: one that was set back must not silence an alarm.
-  const isOlder = receivedAtMs <= parting.atMs && (host !== parting.host || sentAtMs <= parting.sentAtMs);
+  // What the same agent sent before it says nothing new, also where the farewell came by another line and overtook it. Both clocks must say so:
+  // one that was set back must not silence an alarm.
+  const isOlder =
+    host === parting.host
+      ? sentAtMs <= parting.sentAtMs && receivedAtMs <= parting.atMs + overtakenMsMax
+      : receivedAtMs <= parting.atMs;
   return isOlder ? parting : null;
 }
 

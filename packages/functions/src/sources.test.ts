@@ -138,7 +138,7 @@ suite("what agents told", () => {
 
     const restarted = open(notes).sources;
     const parting = restarted.get(app)?.parting;
-    restarted.heard(heartbeat(9), epochMs + 2000);
+    restarted.heard({ ...heartbeat(9), sentAtMs: (parting?.sentAtMs ?? 0) + 1 }, epochMs + 2000);
 
     assert.deepEqual(told, ["app unregistered"]);
     assert.deepEqual(parting && { ...parting, sentAtMs: 0 }, {
