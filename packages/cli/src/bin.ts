@@ -10,7 +10,12 @@ if (major < 24) {
   );
   process.exitCode = 1;
 } else {
-  import("./main.ts")
+  // Before anything large is loaded: what loading needs for a moment would stay.
+  import("./small-heap.ts")
+    .then((heap) => {
+      heap.keepHeapSmall();
+      return import("./main.ts");
+    })
     .then((command) => command.main())
     .catch((error) => {
       console.error(error);

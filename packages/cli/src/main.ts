@@ -3,11 +3,9 @@
 import { reportFailure } from "./failure.ts";
 import { type Io, processIo } from "./io.ts";
 import { runProgram } from "./program.ts";
-import { keepHeapSmall } from "./small-heap.ts";
 
 /** Runs the process's own arguments. */
 export async function main(): Promise<void> {
-  keepHeapSmall();
   process.exitCode = await run(process.argv.slice(2), processIo());
 }
 
