@@ -3,6 +3,7 @@
 
 import {
   type ArchiveListing,
+  counted,
   formatDuration,
   formatTxId,
   type Generation,
@@ -378,7 +379,7 @@ function notesOf(line: Line, need: Need | undefined, policy: PrunePolicy): strin
   const [first] = need?.waiting ?? [];
   if (need === undefined || first === undefined) return [];
   return [
-    `${need.waiting.length} objects of generation ${generation} cannot be reached, the first is ${first.name}: ` +
+    `${counted(need.waiting.length, "object")} of generation ${generation} cannot be reached, the first is ${first.name}: ` +
       `they stay until they are ${formatDuration(policy.keepWithinMs)} old, as what is missing may still come`,
   ];
 }
