@@ -288,9 +288,13 @@ async function openDirectory(directory: string): Promise<ArchiveReader> {
     });
   }
   throw new PageferryError("not-found", `${directory} is not a replica: there is no generation in it`, {
-    hint: "A replica's root holds directories of 16 hex digits; `up` keeps it in pageferry-data/replica/NAME.",
+    hint: `A replica's root holds directories of 16 hex digits. ${whereBackupsAre}`,
   });
 }
+
+/** For somebody who named the wrong place. */
+const whereBackupsAre =
+  "`up` keeps them in DIR/replica/NAME, where DIR is its --data (pageferry-data); else name the replica's own path or URL, the host (http://HOST/v1/databases/NAME), or with --config FILE the database.";
 
 async function namesIn(directory: string): Promise<string[]> {
   try {
@@ -298,9 +302,15 @@ async function namesIn(directory: string): Promise<string[]> {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "ENOENT")
-      throw new PageferryError("not-found", `${directory}: there is no such directory`, { cause });
+      throw new PageferryError("not-found", `${directory}: there is no such directory`, {
+        cause,
+        hint: whereBackupsAre,
+      });
     if (code === "ENOTDIR")
-      throw new PageferryError("not-found", `${directory} is a file, not a replica's directory`, { cause });
+      throw new PageferryError("not-found", `${directory} is a file, not a replica's directory`, {
+        cause,
+        hint: `The backups of a database lie elsewhere than its file. ${whereBackupsAre}`,
+      });
     throw new PageferryError("unreadable", `${directory} cannot be listed (${code})`, { cause });
   }
 }
