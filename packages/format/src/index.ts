@@ -55,6 +55,7 @@ export {
   newestMeta,
   parseMeta,
 } from "./bolt/meta.ts";
+export { openingProblem } from "./bolt/opening.ts";
 export {
   branchChildren,
   leafBuckets,
