@@ -88,7 +88,7 @@ export async function planCompanions(request: CompanionRequest, io: Io): Promise
   const wouldWrite = rows.filter(({ path }) => foreseen.written.includes(path));
   const sum = wouldWrite.reduce((all, { bytes }) => all + bytes, 0);
   const lines = [
-    `${counted(wouldWrite.length, "companion file")}, ${formatBytes(sum)}, as read at ${timeOf(entry.name)}:`,
+    `${counted(wouldWrite.length, "companion file")}, ${formatBytes(sum)}, as read at ${timeOf(entry.name)}${wouldWrite.length > 0 ? ":" : ""}`,
     ...wouldWrite.map(({ path, bytes }) => `  ${printable(path)}  ${formatBytes(bytes)}`),
   ];
   tellLeftOut({ ...chosen, written: foreseen }, io);

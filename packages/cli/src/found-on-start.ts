@@ -44,7 +44,7 @@ export async function brokenAmong(
   const names = broken.slice(0, namedMax).map(({ name }) => printable(name));
   io.err(
     `warning: ${broken.length} databases in directories do not open (${names.join(", ")}, …): so many are not restored by themselves\n` +
-      "hint: See whether the disk is sound, or a copy is under way; then `pageferry restore --config FILE --force -o PATH NAME` for each.\n",
+      "hint: See whether the disk is sound, or a copy is under way; then `pageferry restore --force -o PATH FROM` for each.\n",
   );
   return [];
 }

@@ -24,6 +24,8 @@ import {
 } from "@pageferry/format";
 import { directoryReader } from "@pageferry/format/node";
 import type { BackupSource } from "./backup-source.ts";
+import { defaultDataDir, replicaDir } from "./data-dir.ts";
+import { apiOf } from "./host-origin.ts";
 import type { Io } from "./io.ts";
 
 /** Points of which a timeline shows each one. */
@@ -154,8 +156,9 @@ async function openConfigured(
 ): Promise<ArchiveReader[]> {
   const { openReplicaSet } = await import("@pageferry/functions");
   const database = parseDatabaseName(name);
+  const replicas = replicasOf(config);
   const found = await Promise.allSettled(
-    config.replicas.map(async (entry) => {
+    replicas.map(async (entry) => {
       const set = opened.use(await openReplicaSet(entry, { hasDatabases: !config.isGoForm }));
       return lateReader(set.name, async () => (await set.of(database)).reader);
     }),
@@ -165,13 +168,25 @@ async function openConfigured(
     for (const [at, one] of found.entries()) {
       if (one.status === "fulfilled") continue;
       const why = one.reason instanceof Error ? one.reason.message : String(one.reason);
-      io.err(`warning: ${replicaLabel(config.replicas[at] as ReplicaConfig)} is left out: ${why}\n`);
+      io.err(`warning: ${replicaLabel(replicas[at] as ReplicaConfig)} is left out: ${why}\n`);
     }
     return readers;
   }
-  const [first] = found;
-  if (first?.status === "rejected") throw first.reason;
-  throw new PageferryError("bad-config", "replicas: the configuration names none");
+  throw found.find((one) => one.status === "rejected")?.reason;
+}
+
+/** The replicas of a configuration: those that it names, else the one that `up` keeps in its data. Errors: `bad-config` for that of an agent alone. */
+export function replicasOf({ replicas, queue, dataDir = defaultDataDir }: Config): readonly ReplicaConfig[] {
+  if (replicas.length > 0) return replicas;
+  if (queue === undefined) return [{ type: "file", path: resolve(replicaDir(dataDir)) }];
+  const host = apiOf(queue)?.replace(/\/+$/, "") ?? "http://HOST";
+  throw new PageferryError(
+    "bad-config",
+    "replicas: the configuration of an agent names none, its host has them",
+    {
+      hint: `Ask the host: ${host}/v1/databases/NAME, or all of them with --all: ${host}`,
+    },
+  );
 }
 
 /** Opened when it is first asked, so that one that does not answer fails in its listing, where others go on. */

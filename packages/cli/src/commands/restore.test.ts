@@ -83,6 +83,17 @@ suite("pageferry restore --dry-run", () => {
 
     assert.match(out, /\n1 object, /);
   });
+
+  test("says that a file is there which a restore would not replace", async (t) => {
+    const { path, restore } = await replicaWith(t, {});
+    await writeFile(path, "live");
+
+    const asked = await restore("--dry-run");
+    const forced = await restore("--dry-run", "--force");
+
+    assert.match(asked.err, /^warning: \S+app\.db is there: without --force it is not replaced\n/m);
+    assert.doesNotMatch(forced.err, /is not replaced/);
+  });
 });
 
 suite("pageferry restore of companion files", () => {

@@ -83,6 +83,8 @@ async function restoreOne(
   for (const warning of plan.warnings) io.err(`warning: ${warning}\n`);
   if (options.dryRun) {
     const files = await planCompanions({ froms, source, plan, target, options }, io);
+    if (!options.force && (await isThere(output)))
+      io.err(`warning: ${output} is there: without --force it is not replaced\n`);
     const planned = { ...planToJson(plan), files: files.json };
     return void io.out(json ? `${JSON.stringify(planned)}\n` : `${formatPlan(plan, source)}${files.words}`);
   }
