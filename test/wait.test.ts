@@ -38,7 +38,7 @@ suite("pageferry wait", () => {
     assert.equal(late.code, 11, late.stderr);
     assert.match(
       late.stderr,
-      /0 of 1 replicas can restore 0000000000000009 of app, or later: .* has 0{15}6\nhint: /,
+      /0 of 1 replica can restore 0000000000000009 of app, or later: .* has 0{15}6\nhint: /,
     );
     assert.equal(JSON.parse(late.stdout).error.code, "timeout");
     assert.equal(all.code, 0, all.stderr);

@@ -1,5 +1,6 @@
 // Capture pauses while a shadow is over its bound, where the policy is to give up nothing. The source goes on from the last state that
 // was taken: what was committed meanwhile comes as one range when there is room again. See docs/shadow.md#what-is-kept-and-what-is-given-up.
+import { counted } from "@pageferry/format";
 import type { DatabaseState } from "./database-state.ts";
 import { isWithinBounds, storedBound } from "./retention.ts";
 import { checkBounds } from "./upkeep.ts";
@@ -67,5 +68,5 @@ function awaitsBase({ chapters, uploads }: DatabaseState): boolean {
 function wordsOf({ chapters }: DatabaseState): string {
   const bytes = chapters.reduce((sum, { shadow }) => sum + shadow.bytes(), 0);
   const records = chapters.reduce((sum, { shadow }) => sum + shadow.entries().length, 0);
-  return `its shadow holds ${bytes} bytes in ${records} records`;
+  return `its shadow holds ${bytes} bytes in ${counted(records, "record")}`;
 }

@@ -1,8 +1,9 @@
 // Where an agent of this process sends to, as `queue` of the configuration says, and who answers questions about what came of it.
 
 import { createQueue, type Queue } from "@pageferry/agent";
-import { type Config, parseQueueUrl, type QueueConfig } from "@pageferry/format";
+import type { Config, QueueConfig } from "@pageferry/format";
 import { hostToken } from "./host-client.ts";
+import { apiOf } from "./host-origin.ts";
 import type { Io } from "./io.ts";
 
 /** The most that a message waits for those of other databases, ms: requests are what SQS costs. */
@@ -12,11 +13,6 @@ interface Place {
   readonly config: Config;
   readonly dataDir: string;
   readonly io: Io;
-}
-
-/** The host that answers: the queue's own URL, or with SQS its `api`, if there is one. */
-export function apiOf({ url, api }: QueueConfig): string | undefined {
-  return parseQueueUrl(url) === undefined ? url : api;
 }
 
 /** Makes the queue of the configuration. `timeoutMs`: how long a host is waited for. Errors: `bad-config`. */

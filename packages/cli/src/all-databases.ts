@@ -18,7 +18,7 @@ import { loadConfig } from "./config-file.ts";
 import { defaultDataDir } from "./data-dir.ts";
 import { createHostClient, hostToken } from "./host-client.ts";
 import type { Io } from "./io.ts";
-import { openReplicaSource, replicaEntry } from "./replica-source.ts";
+import { openReplicaSource, replicaEntry, replicasOf } from "./replica-source.ts";
 import type { RestoreOptions } from "./restore-options.ts";
 
 /** The databases of an archive. */
@@ -82,10 +82,12 @@ async function ofReplicas(
   io: Io,
 ): Promise<Omit<AllDatabases, "hintsOf">> {
   const replicas =
-    froms.length === 0 ? (given?.replicas ?? []) : froms.map((from) => replicaEntry(from, io, given));
+    froms.length > 0 || given === undefined
+      ? froms.map((from) => replicaEntry(from, io, given))
+      : replicasOf(given);
   if (replicas.length === 0) {
     throw new PageferryError("bad-request", "FROM is missing: which backups are meant?", {
-      hint: "Name replicas or a host, or with --config a configuration that has replicas.",
+      hint: "Name replicas or a host, or with --config a configuration.",
     });
   }
   const where = replicas.map(replicaLabel).join(" and ");

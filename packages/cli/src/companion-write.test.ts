@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
 import { type CompanionsVersion, parseGeneration, txId } from "@pageferry/format";
 import { placesBelow, placesInPlace } from "./companion-places.ts";
-import { checkEmptyDirectory, writeCompanions } from "./companion-write.ts";
+import { checkEmptyDirectory, foreseeCompanions, writeCompanions } from "./companion-write.ts";
 
 async function temporary(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "pageferry-companions-"));
@@ -49,7 +49,10 @@ suite("restored companion files in a directory", () => {
 
     for (const name of ["tls/a.pem", "key"]) {
       const { placed } = placesBelow(version({ [name]: "bad" }), root);
-      await assert.rejects(writeCompanions(placed, { overwrite: true, root }), { code: "exists" });
+      for (const deed of [foreseeCompanions, writeCompanions]) {
+        const { written, left, failed } = await deed(placed, { overwrite: true, root });
+        assert.deepEqual([written, left, failed.map(({ error }) => error.code)], [[], [], ["exists"]]);
+      }
     }
     assert.deepEqual(await readdir(outside), ["target"]);
     assert.equal(await readFile(join(outside, "target"), "utf8"), "kept");
@@ -75,12 +78,28 @@ suite("restored companion files in a directory", () => {
     await assert.rejects(checkEmptyDirectory(root), { code: "exists" });
     const { placed } = placesBelow(version({ a: "restored" }), root);
     assert.deepEqual(await writeCompanions(placed, { overwrite: false, root }), {
-      written: [],
-      left: [join(root, "a")],
+      ...{ written: [], left: [join(root, "a")], failed: [] },
     });
     assert.equal(await readFile(join(root, "a"), "utf8"), "live");
     await writeCompanions(placed, { overwrite: true, root });
     assert.equal(await readFile(join(root, "a"), "utf8"), "restored");
+  });
+
+  test("of which one cannot be written are written all the same, and it is named", async (t) => {
+    const root = await temporary(t);
+    await writeFile(join(root, "tls"), "a file where a directory is to be");
+    const { placed } = placesBelow(version({ a: "one", "tls/b": "two", z: "three" }), root);
+
+    const foreseen = await foreseeCompanions(placed, { overwrite: false, root });
+    assert.deepEqual(await readdir(root), ["tls"]);
+    const done = await writeCompanions(placed, { overwrite: false, root });
+
+    assert.deepEqual(done, foreseen);
+    assert.deepEqual(done.written, [join(root, "a"), join(root, "z")]);
+    assert.deepEqual(
+      done.failed.map(({ path, error }) => [path, error.code]),
+      [[join(root, "tls/b"), "exists"]],
+    );
   });
 
   test("whose mode asks for more than permissions get permissions", async (t) => {

@@ -1,8 +1,9 @@
-// Writes restored companion files: each whole or not at all, never through a link, never over what is there unless that was asked for.
+// Writes restored companion files: each whole or not at all, never through a link, never over what is there unless that was asked for. One that
+// cannot be written hinders no other.
 
 import { lstat, readdir } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
-import { type Companion, isPageferryError, PageferryError } from "@pageferry/format";
+import { isPageferryError, PageferryError } from "@pageferry/format";
 import { fromFileSystem, makeDirectoryDurable, writeFileDurable } from "@pageferry/format/node";
 import type { PlacedCompanion } from "./companion-places.ts";
 
@@ -14,10 +15,17 @@ export interface WriteCompanionsOptions {
   readonly root?: string | undefined;
 }
 
-/** What was written, and what was left as it is because it was there: paths. */
+/** A file that cannot be written, and why. */
+export interface FailedCompanion {
+  readonly path: string;
+  readonly error: PageferryError;
+}
+
+/** What was written, what was left as it is because it was there, and what could not be written. */
 export interface WrittenCompanions {
   readonly written: readonly string[];
   readonly left: readonly string[];
+  readonly failed: readonly FailedCompanion[];
 }
 
 /** Throws `exists` unless a directory is not there, or empty. */
@@ -32,26 +40,61 @@ export async function checkEmptyDirectory(directory: string): Promise<void> {
   });
 }
 
-/** Writes files; permissions as they were, less what the umask takes. Errors: `exists` for a link on the way below the root, and for one, or a directory, that was to be replaced; those of the disk. */
-export async function writeCompanions(
+/**
+ * Writes files; permissions as they were, less what the umask takes. Those that fail are told: `exists` for a link on the way below the root, and
+ * for one, or a directory, that was to be replaced; what the disk says.
+ */
+export function writeCompanions(
   placed: readonly PlacedCompanion[],
-  { overwrite, root }: WriteCompanionsOptions,
+  options: WriteCompanionsOptions,
+): Promise<WrittenCompanions> {
+  return sortOut(placed, async (one) => (await mayWrite(one, options)) && (await writeOne(one, options)));
+}
+
+/** What writing them would come to, as far as that can be seen before; nothing is written. */
+export function foreseeCompanions(
+  placed: readonly PlacedCompanion[],
+  options: WriteCompanionsOptions,
+): Promise<WrittenCompanions> {
+  return sortOut(placed, (one) => mayWrite(one, options));
+}
+
+async function sortOut(
+  placed: readonly PlacedCompanion[],
+  isWritten: (one: PlacedCompanion) => Promise<boolean>,
 ): Promise<WrittenCompanions> {
   const written: string[] = [];
   const left: string[] = [];
-  for (const { file, path } of placed) {
-    if (root !== undefined) await checkWay(resolve(root), dirname(path));
-    const isWritten = await writeOne(path, file, overwrite);
-    (isWritten ? written : left).push(path);
+  const failed: FailedCompanion[] = [];
+  for (const one of placed) {
+    const { path } = one;
+    try {
+      ((await isWritten(one)) ? written : left).push(path);
+    } catch (error) {
+      if (!isPageferryError(error)) throw error;
+      failed.push({ path, error });
+    }
   }
-  return { written, left };
+  return { written, left, failed };
 }
 
-/** Whether it was written; false: there is something, which stays as it is. */
-async function writeOne(path: string, { bytes, mode }: Companion, overwrite: boolean): Promise<boolean> {
+/** False: there is something, which stays as it is. */
+async function mayWrite(
+  { path }: PlacedCompanion,
+  { overwrite, root }: WriteCompanionsOptions,
+): Promise<boolean> {
+  if (root !== undefined) await checkWay(resolve(root), dirname(path));
   const there = await kindAt(path);
-  if (there !== undefined && !overwrite) return false;
-  if (there === "other") throw inTheWay(path);
+  if (there === undefined) return true;
+  if (!overwrite) return false;
+  if (there !== "file") throw inTheWay(path);
+  return true;
+}
+
+async function writeOne(
+  { path, file: { bytes, mode } }: PlacedCompanion,
+  { overwrite }: WriteCompanionsOptions,
+): Promise<boolean> {
   await makeDirectoryDurable(dirname(path));
   try {
     await writeFileDurable(path, bytes, { overwrite, mode: mode & 0o777 });

@@ -78,7 +78,7 @@ suite("the companion files of a database that is restored on start", () => {
     assert.equal(await readFile(at("key"), "utf8"), "secret");
     assert.equal(await readFile(at("tls/a.pem"), "utf8"), "renewed");
     assert.match(said, /companion files: 1 written/);
-    assert.match(said, /tls\/a\.pem is there and was left as it is/);
+    assert.match(said, /tls\/a\.pem is there and is left as it is/);
     assert.doesNotMatch(said, /secret|certificate|renewed/);
     assert.deepEqual(await restored(), { key: "secret", "tls/a.pem": "renewed" });
   });
@@ -94,7 +94,7 @@ suite("the companion files of a database that is restored on start", () => {
     const said = await upOnce();
 
     assert.match(said, /app: \S+app\.db was missing and is restored/);
-    assert.match(said, /key is there and was left as it is/);
+    assert.match(said, /key is there and is left as it is/);
   });
 
   test("are only told of otherwise; and that none is there is not taken for their end", async () => {

@@ -52,4 +52,6 @@ export async function restoreCompanionsOnStart(
   const places = placesInPlace(version, database);
   const written = await writeCompanions(places.placed, { overwrite: false });
   tell({ version, places, written, plan }, io);
+  const [failed] = written.failed;
+  if (failed !== undefined) throw failed.error;
 }

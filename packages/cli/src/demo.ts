@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   checkDatabase,
+  counted,
   formatTxId,
   logicalHash,
   type Meta,
@@ -71,7 +72,7 @@ export async function runDemo(io: Io, { directory, tell }: DemoOptions): Promise
   const source = await openBackupSource([archive], io);
   const points = await source.points(io.signal);
   tell(
-    `Replayed onto ${path} at ${commitsPerSecond.toFixed(0)} commits/s while \`up\` backed it up: ${points.length} points in ${archive}.`,
+    `Replayed onto ${path} at ${commitsPerSecond.toFixed(0)} commits/s while \`up\` backed it up: ${counted(points.length, "point")} in ${archive}.`,
   );
   await rm(path);
   tell(`Lost: ${path} is deleted.`);

@@ -1,7 +1,7 @@
-// Which host a command means: the one that is named, else the one that runs on the data directory.
+// Which host is meant: by a command the one that is named, else the one that runs on the data directory; by a queue the one behind it.
 
 import { readFile } from "node:fs/promises";
-import { PageferryError } from "@pageferry/format";
+import { PageferryError, parseQueueUrl, type QueueConfig } from "@pageferry/format";
 import { urlFile } from "./data-dir.ts";
 
 /** `http://HOST:PORT`, from what was typed or from what the running host wrote. Errors: `bad-request`, `not-found`. */
@@ -11,6 +11,11 @@ export async function hostOrigin(host: string | undefined, dataDir: string): Pro
     throw new PageferryError("bad-request", "HOST is not http://HOST:PORT");
   }
   return url.origin;
+}
+
+/** The host that answers: the queue's own URL, or with SQS its `api`, if there is one. */
+export function apiOf({ url, api }: QueueConfig): string | undefined {
+  return parseQueueUrl(url) === undefined ? url : api;
 }
 
 async function runningHost(dataDir: string): Promise<string> {

@@ -11,6 +11,11 @@ import type { ReadManifest } from "./manifest-reader.ts";
 /** Opens a manifest in a file. Errors: `not-found`, `untrusted`, `corrupt`, `bad-request` where its places are a host's. */
 export async function openManifestSource(path: string, read: ReadManifest, io: Io): Promise<BackupSource> {
   const bytes = await readFile(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT")
+      throw new PageferryError("not-found", `${path}: there is no such file`, {
+        cause: error,
+        hint: "A name that ends in .json is that of a manifest that was saved. Replicas are directories or URLs.",
+      });
     throw fromFileSystem(error, `reading ${path}`);
   });
   const { objects, companions } = read(bytes, { target: {} });

@@ -1,6 +1,6 @@
 // Points and timelines as people read them. Scripts use --json.
 
-import type { PointJson, TimelineJson } from "@pageferry/format";
+import { counted, type PointJson, type TimelineJson } from "@pageferry/format";
 import { formatBytes, formatTable } from "./table.ts";
 
 /** Stretches of one generation that are printed: the older ones are counted. */
@@ -52,7 +52,7 @@ function formatMissing({ generations, replicas }: TimelineJson): string {
       .map(({ after, missing, unreachable }) => {
         const last =
           after === null ? "nothing below it can be restored" : `${after} is the last point before it`;
-        const lost = `${unreachable} that ${unreachable === 1 ? "is" : "are"} there cannot be reached`;
+        const lost = `${counted(unreachable, "that is", "that are")} there cannot be reached`;
         return `missing in ${generation}: (${missing.from}, ${missing.to}]; ${last}; beyond it ${lost}\n`;
       }),
   );
@@ -60,7 +60,7 @@ function formatMissing({ generations, replicas }: TimelineJson): string {
     if (count === 0) return [];
     const named = ranges.map(({ from, to }) => (from === to ? from : `${from} to ${to}`)).join(", ");
     return [
-      `${name} lacks ${count} of ${points + count} points: ${named}${isAll(ranges, count) ? "" : ", …"}\n`,
+      `${name} lacks ${count} of ${counted(points + count, "point")}: ${named}${isAll(ranges, count) ? "" : ", …"}\n`,
     ];
   });
   return [...holes, ...lacking].join("");

@@ -24,6 +24,8 @@ import {
 } from "@pageferry/format";
 import { directoryReader } from "@pageferry/format/node";
 import type { BackupSource } from "./backup-source.ts";
+import { defaultDataDir, replicaDir } from "./data-dir.ts";
+import { apiOf } from "./host-origin.ts";
 import type { Io } from "./io.ts";
 
 /** Points of which a timeline shows each one. */
@@ -154,8 +156,9 @@ async function openConfigured(
 ): Promise<ArchiveReader[]> {
   const { openReplicaSet } = await import("@pageferry/functions");
   const database = parseDatabaseName(name);
+  const replicas = replicasOf(config);
   const found = await Promise.allSettled(
-    config.replicas.map(async (entry) => {
+    replicas.map(async (entry) => {
       const set = opened.use(await openReplicaSet(entry, { hasDatabases: !config.isGoForm }));
       return lateReader(set.name, async () => (await set.of(database)).reader);
     }),
@@ -165,13 +168,25 @@ async function openConfigured(
     for (const [at, one] of found.entries()) {
       if (one.status === "fulfilled") continue;
       const why = one.reason instanceof Error ? one.reason.message : String(one.reason);
-      io.err(`warning: ${replicaLabel(config.replicas[at] as ReplicaConfig)} is left out: ${why}\n`);
+      io.err(`warning: ${replicaLabel(replicas[at] as ReplicaConfig)} is left out: ${why}\n`);
     }
     return readers;
   }
-  const [first] = found;
-  if (first?.status === "rejected") throw first.reason;
-  throw new PageferryError("bad-config", "replicas: the configuration names none");
+  throw found.find((one) => one.status === "rejected")?.reason;
+}
+
+/** The replicas of a configuration: those that it names, else the one that `up` keeps in its data. Errors: `bad-config` for that of an agent alone. */
+export function replicasOf({ replicas, queue, dataDir = defaultDataDir }: Config): readonly ReplicaConfig[] {
+  if (replicas.length > 0) return replicas;
+  if (queue === undefined) return [{ type: "file", path: resolve(replicaDir(dataDir)) }];
+  const host = apiOf(queue)?.replace(/\/+$/, "") ?? "http://HOST";
+  throw new PageferryError(
+    "bad-config",
+    "replicas: the configuration of an agent names none, its host has them",
+    {
+      hint: `Ask the host: ${host}/v1/databases/NAME, or all of them with --all: ${host}`,
+    },
+  );
 }
 
 /** Opened when it is first asked, so that one that does not answer fails in its listing, where others go on. */
@@ -288,9 +303,13 @@ async function openDirectory(directory: string): Promise<ArchiveReader> {
     });
   }
   throw new PageferryError("not-found", `${directory} is not a replica: there is no generation in it`, {
-    hint: "A replica's root holds directories of 16 hex digits; `up` keeps it in pageferry-data/replica/NAME.",
+    hint: `A replica's root holds directories of 16 hex digits. ${whereBackupsAre}`,
   });
 }
+
+/** For somebody who named the wrong place. */
+const whereBackupsAre =
+  "`up` keeps them in DIR/replica/NAME, where DIR is its --data (pageferry-data); else name the replica's own path or URL, the host (http://HOST/v1/databases/NAME), or with --config FILE the database.";
 
 async function namesIn(directory: string): Promise<string[]> {
   try {
@@ -298,9 +317,15 @@ async function namesIn(directory: string): Promise<string[]> {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "ENOENT")
-      throw new PageferryError("not-found", `${directory}: there is no such directory`, { cause });
+      throw new PageferryError("not-found", `${directory}: there is no such directory`, {
+        cause,
+        hint: whereBackupsAre,
+      });
     if (code === "ENOTDIR")
-      throw new PageferryError("not-found", `${directory} is a file, not a replica's directory`, { cause });
+      throw new PageferryError("not-found", `${directory} is a file, not a replica's directory`, {
+        cause,
+        hint: `The backups of a database lie elsewhere than its file. ${whereBackupsAre}`,
+      });
     throw new PageferryError("unreadable", `${directory} cannot be listed (${code})`, { cause });
   }
 }

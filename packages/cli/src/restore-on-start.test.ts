@@ -1,12 +1,24 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  link,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, suite, test } from "node:test";
+import { afterEach, beforeEach, suite, type TestContext, test } from "node:test";
 import { type RunningCommand, runCommand, startCommand, until } from "../testing/commands.ts";
 import { type History, loadHistory } from "./demo-history.ts";
 import { createLiveFile, type LiveFile } from "./demo-replay.ts";
@@ -257,6 +269,105 @@ suite("a restore on start", () => {
     await ready(running);
 
     assert.equal(await hashOf(path), truth);
+  });
+});
+
+suite("a restore on start of databases in directories", () => {
+  const history = loadHistory();
+
+  /** Three databases in one watched directory, backed up. */
+  async function tenants(t: TestContext, more = "") {
+    const recorded = await history;
+    const directory = await mkdtemp(join(tmpdir(), "pageferry-tenants-"));
+    t.after(() => rm(directory, { recursive: true }));
+    const dir = join(directory, "tenants");
+    await mkdir(dir);
+    const pathOf = (name: string) => join(dir, `${name}.db`);
+    for (const name of ["a", "b", "c"]) {
+      await using _file = await createLiveFile(recorded, pathOf(name));
+    }
+    const config = join(directory, "pageferry.yml");
+    await writeFile(
+      config,
+      `databases: [{ dir: ${dir}, watch: true${more} }]\ndataDir: ${join(directory, "data")}\n` +
+        "syncInterval: 50ms\nrestore: { enabled: true }\nlisten: { port: 0 }\n",
+    );
+    const start = async () => {
+      const running = startCommand(["up", "--config", config, "--flush-deadline", "2s"]);
+      await until("it is ready", () => running.io.said.out);
+      return running;
+    };
+    const stored = async (name: string) =>
+      (await runCommand(["points", join(directory, "data/replica", name)])).code === 0;
+    {
+      await using _first = await start();
+      for (const name of ["a", "b", "c"]) await until(`a snapshot of ${name}`, () => stored(name));
+    }
+    return { dir, pathOf, start, image: Buffer.from(recorded.image) };
+  }
+
+  const soundness = async (path: string) => (await runCommand(["check", path])).code;
+
+  test("brings back what does not open, beside the broken file, and nothing that is gone or no database", async (t) => {
+    const { dir, pathOf, start, image } = await tenants(t);
+    const sound = await readFile(pathOf("c"));
+    const cut = image.subarray(0, image.length - 4096);
+    await writeFile(pathOf("a"), cut);
+    await rm(pathOf("b"));
+    await writeFile(join(dir, "new.db"), "not yet a database".repeat(1000));
+
+    await using running = await start();
+
+    assert.equal(await soundness(pathOf("a")), 0);
+    const names = await readdir(dir);
+    const [aside = ""] = names.filter((name) => name.includes(".invalid-"));
+    assert.deepEqual(
+      names.filter((name) => !name.includes(".invalid-")),
+      ["a.db", "c.db", "new.db"],
+    );
+    assert.match(aside, /^a\.db\.invalid-\d{8}T\d{6}Z$/);
+    assert.deepEqual(await readFile(join(dir, aside)), cut);
+    assert.deepEqual(await readFile(pathOf("c")), sound);
+    assert.match(running.io.said.err, /^note: a: \S+ was not sound \(.*\) and is restored, at /m);
+    assert.doesNotMatch(running.io.said.err, /^(note|warning): (b|c|new): .*restored/m);
+    const begins = async () => {
+      const replica = join(dir, "../data/replica/a");
+      const paths = (await readdir(replica, { recursive: true })).filter((one) =>
+        one.endsWith("generation.json"),
+      );
+      return (await Promise.all(paths.map((one) => readFile(join(replica, one), "utf8")))).join();
+    };
+    await until("it is followed from there", async () => /"reason": ?"restored"/.test(await begins()));
+  });
+
+  test("leaves a file with other names, one whose backups do not hold, and what no old file may stand for", async (t) => {
+    const { dir, pathOf, start, image } = await tenants(t);
+    const cut = image.subarray(0, image.length - 4096);
+    for (const name of ["a", "b"]) await writeFile(pathOf(name), cut);
+    await link(pathOf("a"), join(dir, "a.copy"));
+    const replica = join(dir, "../data/replica/b");
+    for (const name of await readdir(replica, { recursive: true }))
+      if (name.includes(".snapshot")) await truncate(join(replica, name), 100);
+
+    {
+      await using running = await start();
+
+      assert.match(running.io.said.err, /^warning: a: .* is not restored, for the file has other names$/m);
+      assert.match(running.io.said.err, /^warning: b: \S+ is not restored: .*\nhint: /m);
+    }
+    for (const name of ["a", "b"]) assert.deepEqual(await readFile(pathOf(name)), cut);
+    assert.ok((await readdir(dir)).every((name) => !name.includes(".invalid-")));
+  });
+
+  test("asks for the words that an application of theirs asks for", async (t) => {
+    const { pathOf, start, image } = await tenants(t, ", profile: raft");
+    const cut = image.subarray(0, image.length - 4096);
+    await writeFile(pathOf("a"), cut);
+
+    await using running = await start();
+
+    assert.match(running.io.said.err, /^warning: a: .* is not restored: .*\nhint: .*acknowledge/m);
+    assert.deepEqual(await readFile(pathOf("a")), cut);
   });
 });
 

@@ -1,7 +1,8 @@
 // `restore.enabled`: a database that is missing or not sound is brought back before anything opens it. One that is sound, or that a process
-// holds, is left alone; one that is not sound is moved aside, never removed. docs/operations.md#restore-on-start.
+// holds, is left alone; one that is not sound is moved aside, never removed. Of those that were found in directories the same is done with files
+// that are there and do not open; one that is missing was perhaps meant to go. docs/operations.md#restore-on-start.
 
-import { link, rename, rm, stat } from "node:fs/promises";
+import { link, lstat, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { forgetRestored, noteRestored, type Queue } from "@pageferry/agent";
 import {
@@ -19,6 +20,7 @@ import { fromFileSystem, fsyncDirectory, type RestoreFileResult, restoreFile } f
 import type { BackupSource } from "./backup-source.ts";
 import { restoreCompanionsOnStart } from "./companions-on-start.ts";
 import { type DatabaseHealth, lookAtDatabase } from "./database-health.ts";
+import { brokenAmong } from "./found-on-start.ts";
 import type { Io } from "./io.ts";
 import { createProgress } from "./progress.ts";
 import { formatTime } from "./table.ts";
@@ -28,6 +30,8 @@ import { sendUnsent } from "./unsent.ts";
 /** What a restore on start works with. */
 export interface RestoreOnStartOptions {
   readonly config: Config;
+  /** Databases that lie in its directories, and are not among its own. */
+  readonly found: readonly DatabaseConfig[];
   readonly shadowDir: string;
   readonly io: Io;
   /** Where the agent sends to: what it has not sent yet goes first. */
@@ -50,7 +54,7 @@ interface Lost {
  * `unavailable` where no one can say what there is, those of planning and of restoring.
  */
 export async function restoreOnStart(options: RestoreOnStartOptions): Promise<void> {
-  const { config, io } = options;
+  const { config, found, io } = options;
   if (!config.restore.enabled) return;
   for (const database of config.databases) {
     const output = resolve(config.restore.targetPath ?? database.path);
@@ -60,6 +64,38 @@ export async function restoreOnStart(options: RestoreOnStartOptions): Promise<vo
     if (database.shadowDirectory === undefined) await restoreLost(lost, options);
     else refuse(lost, options, ofShadowDirectory(lost, database.shadowDirectory));
   }
+  for (const database of await brokenAmong(found, io)) await restoreFound(database, options);
+}
+
+/**
+ * One that cannot be restored stays as it is and hinders no other, for it is one of many; but where nobody can be asked, the next start can. Errors:
+ * `unavailable`, and `harmful` before an application.
+ */
+async function restoreFound(database: DatabaseConfig, options: RestoreOnStartOptions): Promise<void> {
+  const { io } = options;
+  const { name } = database;
+  const output = resolve(database.path);
+  try {
+    const health = await lookAtDatabase(output, io.signal);
+    if (health.state !== "broken") return;
+    if (await hasOtherNames(output)) {
+      io.err(
+        `warning: ${name}: ${output} is ${stateOf(health)} and is not restored, for the file has other names\n`,
+      );
+      return;
+    }
+    await restoreLost({ database, output, health }, options);
+  } catch (error) {
+    const mayGoOn = isPageferryError(error) && error.code !== "unavailable" && error.code !== "harmful";
+    if (!mayGoOn) throw error;
+    io.err(`warning: ${name}: ${output} is not restored: ${error.message}\nhint: ${error.hint}\n`);
+  }
+}
+
+/** A restored file would take one of them, and what opens the others would go on with the broken one. */
+async function hasOtherNames(path: string): Promise<boolean> {
+  const there = await lstat(path);
+  return there.isSymbolicLink() || there.nlink > 1;
 }
 
 async function restoreLost(lost: Lost, options: RestoreOnStartOptions): Promise<void> {

@@ -1,7 +1,7 @@
 // A host's status as people read it. What it holds is decided by the host; here it is only laid out: as a table where that fits, else as a
 // paragraph for each replica.
 
-import { formatDuration } from "@pageferry/format";
+import { counted, formatDuration } from "@pageferry/format";
 import type { AnswerOf, databasesRoute } from "@pageferry/functions/routes";
 import { formatBytes, formatTable } from "./table.ts";
 import { printable } from "./terminal-text.ts";
@@ -82,12 +82,12 @@ function paragraphOf(replica: ReplicaLine, nowMs: number): string {
       [...done("merged", compaction), ...done("pruned", prune), ...done("repaired", repair)].join(", ") ||
         "-",
     ],
-    ["storage", storage ? `${sizeOf(replica)} in ${storage.objects} objects` : "-"],
+    ["storage", storage ? `${sizeOf(replica)} in ${counted(storage.objects, "object")}` : "-"],
     ["month", monthOf(replica)],
     [
       "restore",
       restore
-        ? `about ${durationOf(restore.ms)}: ${formatBytes(restore.bytes)} in ${restore.objects} objects`
+        ? `about ${durationOf(restore.ms)}: ${formatBytes(restore.bytes)} in ${counted(restore.objects, "object")}`
         : "-",
     ],
   ];
@@ -157,7 +157,7 @@ function sizeOf({ storage }: ReplicaLine): string {
 
 function monthOf({ month }: ReplicaLine): string {
   if (!month) return "-";
-  return `${month.usd === null ? "" : `$${month.usd.toFixed(2)}, `}${month.requests} requests`;
+  return `${month.usd === null ? "" : `$${month.usd.toFixed(2)}, `}${counted(month.requests, "request")}`;
 }
 
 /** Times of a minute and more without what nobody reads of them. */
@@ -184,7 +184,7 @@ function healthOf({ breaker, needsRepair, deadLetters, gapCount }: ReplicaLine):
   const words = [
     ...(breaker === "open" ? ["away"] : breaker === "half-open" ? ["being asked"] : []),
     ...(needsRepair ? ["needs repair"] : []),
-    ...(gapCount > 0 ? [`${gapCount} ${gapCount === 1 ? "gap" : "gaps"}`] : []),
+    ...(gapCount > 0 ? [counted(gapCount, "gap")] : []),
     ...(deadLetters > 0 ? [`${deadLetters} set aside`] : []),
   ];
   return words.length === 0 ? "ok" : words.join(", ");

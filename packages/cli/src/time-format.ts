@@ -1,6 +1,6 @@
 // What `compact` and `prune` say to people.
 
-import { formatTxId } from "@pageferry/format";
+import { counted, formatTxId } from "@pageferry/format";
 import type { PruneReport, TimeReport } from "@pageferry/functions";
 import type { CompactReportJson } from "@pageferry/functions/routes";
 import { formatBytes, formatTable } from "./table.ts";
@@ -50,7 +50,7 @@ function pruneOf(database: string, row: PruneReport): string {
     whys.set(why, { count: known.count + 1, size: known.size + size });
   }
   const what = [...whys].map(
-    ([why, { count, size }]) => `  ${count} objects, ${formatBytes(size)}: ${why}\n`,
+    ([why, { count, size }]) => `  ${counted(count, "object")}, ${formatBytes(size)}: ${why}\n`,
   );
   const names = row.dryRun
     ? listOf(
@@ -64,14 +64,18 @@ function pruneOf(database: string, row: PruneReport): string {
 function headline(row: PruneReport, bytes: number): string {
   const { planned, removed, marked, retained, waitsUntilMs } = row;
   if (planned.length === 0) return "nothing may go";
-  if (row.dryRun) return `${planned.length} objects, ${formatBytes(bytes)}, would go (--confirm lets them)`;
+  if (row.dryRun)
+    return `${counted(planned.length, "object")}, ${formatBytes(bytes)}, would go (--confirm lets them)`;
   const waiting = planned.length - removed.length - retained.length;
-  const parts = [`${removed.length} objects are gone, ${formatBytes(row.bytesFreed)} are free`];
+  const parts = [
+    `${counted(removed.length, "object is", "objects are")} gone, ${formatBytes(row.bytesFreed)} are free`,
+  ];
   if (waitsUntilMs !== null && waiting > 0)
     parts.push(
-      `${waiting} wait until ${new Date(waitsUntilMs).toISOString()} (${marked} of them newly marked)`,
+      `${counted(waiting, "waits", "wait")} until ${new Date(waitsUntilMs).toISOString()} (${marked} of them newly marked)`,
     );
-  if (retained.length > 0) parts.push(`${retained.length} stay: locked, or older versions of a bucket`);
+  if (retained.length > 0)
+    parts.push(`${counted(retained.length, "stays", "stay")}: locked, or older versions of a bucket`);
   return parts.join("; ");
 }
 
@@ -89,7 +93,7 @@ function keptOf({ kept }: PruneReport): string {
   const table = formatTable(["TXID", "GENERATION", "COMMITTED", "RECEIVED", "BECAUSE"], rows);
   return kept.length === 0
     ? "nothing remains restorable\n"
-    : `remain restorable: ${kept.length} points\n${table}${more}`;
+    : `remain restorable: ${counted(kept.length, "point")}\n${table}${more}`;
 }
 
 function failuresOf(reports: readonly Pick<CompactReportJson, "database" | "failures">[]): string {

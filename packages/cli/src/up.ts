@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { type Agent, type AgentStatus, createAgent, type DatabaseStatus, type Queue } from "@pageferry/agent";
-import { type Config, formatTxId, PageferryError } from "@pageferry/format";
+import { type Config, type DatabaseConfig, formatTxId, PageferryError } from "@pageferry/format";
 import { writeFileDurable } from "@pageferry/format/node";
 import type { Alarm as AgentAlarm, LocalHost } from "@pageferry/functions";
 import { openQueue } from "./agent-queue.ts";
@@ -76,7 +76,8 @@ export async function startUp(options: StartOptions): Promise<RunningBoth> {
   try {
     const { queue, token } = running.host;
     await promoteStandbys(restoreParts(options));
-    await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromReplicas(one, options) });
+    const open = (one: DatabaseConfig) => openFromReplicas(one, options);
+    await restoreOnStart({ ...restoreParts(options), queue, open, found: many.found });
     const reader = async () => createHostClient(running.url, token);
     const agent = await startAgent(options, { queue, teller: hostTells(running.host), many, reader });
     return {
@@ -131,14 +132,22 @@ export async function startReplicate(options: StartOptions): Promise<RunningAgen
   }
   await checkRestoreToken(options);
   const queue = await openQueue(config.queue, options);
-  await promoteStandbys(restoreParts(options));
-  await restoreOnStart({ ...restoreParts(options), queue, open: (one) => openFromHost(one, options) });
-  const teller = await webhooksTell(options);
+  const many = await prepareMany(options);
+  let teller: Teller & Running;
+  try {
+    await promoteStandbys(restoreParts(options));
+    const open = (one: DatabaseConfig) => openFromHost(one, options);
+    await restoreOnStart({ ...restoreParts(options), queue, open, found: many.found });
+    teller = await webhooksTell(options);
+  } catch (error) {
+    many[Symbol.dispose]();
+    throw error;
+  }
   const reader = async () => {
     const token = await restoreToken(options);
     return token === undefined ? undefined : createHostClient(readingHost(config), token);
   };
-  const agent = await startAgent(options, { queue, teller, many: await prepareMany(options), reader });
+  const agent = await startAgent(options, { queue, teller, many, reader });
   return {
     ...agent,
     async stop(deadlineMs) {

@@ -34,7 +34,7 @@ suite("the end of a verification", () => {
     const lost = { lost: 2, lostRanges: [{ generation: "a1", from: "06", to: "07", points: 2 }] };
     const text = formatVerify([report([row("CORRUPT", { problems: [problem], problemCount: 1, ...lost })])]);
 
-    assert.match(text, /s3:\/\/b +CORRUPT.*1 problems\n/);
+    assert.match(text, /s3:\/\/b +CORRUPT.*1 problem\n/);
     assert.match(text, /CORRUPT: a1\/x: corrupt: checksum\n {2}5 points remain.*06 to 07/);
   });
 });

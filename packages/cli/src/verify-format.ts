@@ -1,6 +1,6 @@
 // What `pageferry verify` says: reports for people, and the exit code.
 
-import { type ErrorCode, PageferryError } from "@pageferry/format";
+import { counted, type ErrorCode, PageferryError } from "@pageferry/format";
 import type { Verdict } from "@pageferry/functions";
 import type { VerifyReportJson } from "@pageferry/functions/routes";
 import { formatBytes, formatTable } from "./table.ts";
@@ -21,7 +21,7 @@ export function formatVerify(reports: readonly VerifyReportJson[]): string {
       row.points.map(({ txid, verdict }) => (verdict === "FOUND" ? txid : `${txid} ${verdict}`)).join(" ") ||
         "-",
       formatBytes(row.bytesRead),
-      row.error ?? (row.problemCount > 0 ? `${row.problemCount} problems` : "ok"),
+      row.error ?? (row.problemCount > 0 ? counted(row.problemCount, "problem") : "ok"),
     ]),
   );
   const header = ["DATABASE", "REPLICA", "VERDICT", "NEWEST", "COMMITTED", "RESTORED", "READ", "STATE"];
@@ -40,7 +40,9 @@ function formatDetails(row: VerifyReportJson["replicas"][number]): string {
   const more = problemCount > problemsMax ? `  and ${problemCount - problemsMax} more, see --json\n` : "";
   const ranges = lostRanges.map(({ from, to }) => (from === to ? from : `${from} to ${to}`)).join(", ");
   const left =
-    lost === 0 ? "" : `  ${restorable} points remain without the broken objects; gone are ${ranges}\n`;
+    lost === 0
+      ? ""
+      : `  ${counted(restorable, "point remains", "points remain")} without the broken objects; gone are ${ranges}\n`;
   const large = points.some(({ mode }) => mode === "objects")
     ? "  too large to be restored here: its objects were read to their ends, its pages were not checked\n"
     : "";

@@ -55,6 +55,7 @@ export {
   newestMeta,
   parseMeta,
 } from "./bolt/meta.ts";
+export { openingProblem } from "./bolt/opening.ts";
 export {
   branchChildren,
   leafBuckets,
@@ -148,6 +149,7 @@ export {
 } from "./config-replica.ts";
 export type { CompactionConfig, RetentionConfig } from "./config-retention.ts";
 export { configKeys, databaseNamePattern } from "./config-schema.ts";
+export { counted } from "./counted.ts";
 export { type Crc64, crc64, createCrc64 } from "./crc64.ts";
 export {
   formatRestoreState,

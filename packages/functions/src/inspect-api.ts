@@ -4,6 +4,7 @@
 import {
   type BucketEntry,
   bytesOfName,
+  counted,
   formatTxId,
   getValue,
   listBucket,
@@ -49,7 +50,7 @@ async function answerLs(
     plan,
     listing: await listBucket(pages, buckets, listOptions),
   }));
-  if (listing === undefined) throw nothing(`no bucket of this path, ${buckets.length} names long`);
+  if (listing === undefined) throw nothing(`no bucket of this path, ${counted(buckets.length, "name")} long`);
   const { generation, txId, stampMs } = plan;
   const answer: InspectLs = {
     ...{ generation, txid: formatTxId(txId), path: buckets.map(nameOfBytes).join("/") },
@@ -94,7 +95,7 @@ async function answerGet(
     };
   });
   if (found === undefined)
-    throw nothing(`no such key in a bucket of this path, ${buckets.length} names long`);
+    throw nothing(`no such key in a bucket of this path, ${counted(buckets.length, "name")} long`);
   if (found === "bucket")
     throw new PageferryError("bad-request", "this key is a bucket", { hint: "List it with …/inspect/ls." });
   if ("none" in found) {

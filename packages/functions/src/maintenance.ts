@@ -1,7 +1,7 @@
 // What a host does besides: raises the alarms that only time tells, collects what is no longer needed, prunes where the
 // configuration says how. Every task is tried again at its next turn; one that fails stops no other.
 
-import type { Config } from "@pageferry/format";
+import { type Config, counted } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import type { Repairs } from "./behind.ts";
 import type { Databases } from "./databases.ts";
@@ -154,7 +154,7 @@ function watchQuarantine(status: DatabaseStatus, alarms: Alarms): void {
     const alarm = { code: "quarantine", database: status.name, replica: name };
     if (quarantined === 0) alarms.clear(alarm);
     else {
-      const message = `${name} holds ${quarantined} objects of ${status.name} that contradict its history`;
+      const message = `${name} holds ${counted(quarantined, "object")} of ${status.name} that ${quarantined === 1 ? "contradicts" : "contradict"} its history`;
       alarms.raise({
         ...alarm,
         message,
@@ -181,7 +181,7 @@ export function watchQueue(
     const letter = { code: "dead-letter", database, replica: lane };
     if (dead === 0) alarms.clear(letter);
     else {
-      const message = `${dead} messages of ${database} in ${lane} could not be delivered and are set aside`;
+      const message = `${counted(dead, "message")} of ${database} in ${lane} could not be delivered and ${dead === 1 ? "is" : "are"} set aside`;
       alarms.raise({
         ...letter,
         message,
@@ -201,6 +201,6 @@ function expire({ queue, targets, alarms, config }: MaintenanceOptions): void {
   const lanes = new Set(targets.flatMap(({ lane, copyLane }) => [lane, copyLane]));
   const lost = queue.expire(config.queueRetentionMs ?? 14 * dayMs, (lane) => lanes.has(lane));
   if (lost === 0) return;
-  const message = `${lost} messages were older than the queue keeps them, and are gone`;
+  const message = `${counted(lost, "message was", "messages were")} older than the queue keeps them, and ${lost === 1 ? "is" : "are"} gone`;
   alarms.raise({ code: "expired", message, hint: "A new snapshot is asked for where they left a hole." });
 }

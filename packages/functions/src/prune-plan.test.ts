@@ -182,7 +182,7 @@ suite("a prune plan", () => {
       doomed.map(({ name, why }) => [name, why]),
       [[segment(first, 50, 51), "cannot be reached"]],
     );
-    assert.match(notes[0] ?? "", /1 objects of generation a+ cannot be reached, the first is .*62-/);
+    assert.match(notes[0] ?? "", /1 object of generation a+ cannot be reached, the first is .*62-/);
   });
 
   test("lets what was received within the grace be, whatever nothing needs of it", () => {

@@ -3,6 +3,7 @@
 
 import {
   type ArchiveListing,
+  counted,
   formatDuration,
   formatTxId,
   type Generation,
@@ -377,9 +378,10 @@ function notesOf(line: Line, need: Need | undefined, policy: PrunePolicy): strin
   if (line.leftAlone !== null) return [`generation ${generation} is left alone: ${line.leftAlone}`];
   const [first] = need?.waiting ?? [];
   if (need === undefined || first === undefined) return [];
+  const stay = need.waiting.length === 1 ? "it stays until it is" : "they stay until they are";
   return [
-    `${need.waiting.length} objects of generation ${generation} cannot be reached, the first is ${first.name}: ` +
-      `they stay until they are ${formatDuration(policy.keepWithinMs)} old, as what is missing may still come`,
+    `${counted(need.waiting.length, "object")} of generation ${generation} cannot be reached, the first is ${first.name}: ` +
+      `${stay} ${formatDuration(policy.keepWithinMs)} old, as what is missing may still come`,
   ];
 }
 

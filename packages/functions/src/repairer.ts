@@ -2,7 +2,7 @@
 // One at a time for a database; a replica whose lanes still bring it what it lacks is left to them.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Config, type DatabaseName, PageferryError } from "@pageferry/format";
+import { type Config, counted, type DatabaseName, PageferryError } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import type { Repairs } from "./behind.ts";
 import { untilAborted, withDeadline } from "./deadline.ts";
@@ -290,7 +290,7 @@ function tell({ database, replicas }: RepairReport, alarms: Alarms): void {
     if (failures === 0) alarms.clear(alarm);
     else {
       const [first] = failed;
-      const message = `${replica} could not be given ${failures} objects of ${database}, the first: ${first?.object}: ${first?.why}`;
+      const message = `${replica} could not be given ${counted(failures, "object")} of ${database}, the first: ${first?.object}: ${first?.why}`;
       const hint =
         "Look with `pageferry repair --verify --dry-run`; what depends on them cannot be restored from it alone.";
       alarms.raise({ ...alarm, message, hint });

@@ -3,7 +3,7 @@
 
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type Generation, PageferryError, type StateHash, type TxId } from "@pageferry/format";
+import { counted, type Generation, PageferryError, type StateHash, type TxId } from "@pageferry/format";
 import { fromFileSystem } from "@pageferry/format/node";
 import { untilAborted } from "./deadline.ts";
 import { tooMany } from "./problem.ts";
@@ -97,10 +97,13 @@ export function createRestoredImages(options: RestoredImagesOptions): RestoredIm
   const begin = (order: ImageOrder): Entry => {
     const underWay = [...entries.values()].filter(({ done }) => done === undefined).length;
     if (underWay >= restoresMax)
-      throw tooMany(`${underWay} restores are under way at this host`, comeAgainMs);
+      throw tooMany(`${counted(underWay, "restore is", "restores are")} under way at this host`, comeAgainMs);
     while (entries.size >= countMax) {
       if (!shelf.removeOldest()) {
-        throw tooMany(`${entries.size} restored databases are being sent by this host`, comeAgainMs);
+        throw tooMany(
+          `${counted(entries.size, "restored database is", "restored databases are")} being sent by this host`,
+          comeAgainMs,
+        );
       }
     }
     const stop = new AbortController();

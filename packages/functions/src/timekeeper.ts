@@ -1,7 +1,7 @@
 // What a host does with its archives as time goes by: merges windows, builds snapshots, lets go of what nobody keeps. By itself, on schedules,
 // and by hand. One thing at a time on one archive; everything is safe to be done by two hosts at once. See docs/operations.md#time.
 
-import { type Config, type DatabaseName, PageferryError } from "@pageferry/format";
+import { type Config, counted, type DatabaseName, PageferryError } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import { type CompactReport, compactReplica } from "./compact.ts";
 import { type Compacted, compactDue, compactLookMs } from "./compact-due.ts";
@@ -337,7 +337,7 @@ function watchLeft(replica: Replica, left: CompactReport["left"], alarms: Alarms
   }
   alarms.raise({
     ...alarm,
-    message: `${replica.name}: ${left.length} windows could not be merged, the first: ${first.why}`,
+    message: `${replica.name}: ${counted(left.length, "window")} could not be merged, the first: ${first.why}`,
     hint: "Look with `pageferry repair --verify`; everything that was there stays as it is.",
   });
 }
@@ -366,7 +366,7 @@ function watchRetained(name: string, replica: Replica, retained: readonly Retain
   const locked = retained.filter(({ reason }) => reason === "locked").length;
   alarms.raise({
     ...alarm,
-    message: `${name} keeps ${retained.length} objects that nothing needs: ${locked} are locked, ${retained.length - locked} are older versions`,
+    message: `${name} keeps ${counted(retained.length, "object")} that nothing needs: ${locked} locked, ${counted(retained.length - locked, "older version")}`,
     hint: "Locked objects can go when their lock ends; a lifecycle rule of the bucket removes older versions.",
   });
 }

@@ -3,7 +3,7 @@
 
 import { readdir, readFile, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { PageferryError } from "@pageferry/format";
+import { counted, PageferryError } from "@pageferry/format";
 import {
   fromFileSystem,
   fsyncDirectory,
@@ -124,7 +124,10 @@ export function createTokenBook({ dataDir, clock, onTroubles }: TokenBookOptions
     }
     entries = next;
     const left = ids.length - tokensMax;
-    const tooMany = left > 0 ? [`${directory}: ${left} tokens above ${tokensMax} are not read`] : [];
+    const tooMany =
+      left > 0
+        ? [`${directory}: ${counted(left, "token")} above ${tokensMax} ${left === 1 ? "is" : "are"} not read`]
+        : [];
     return [...tooMany, ...[...next.values()].flatMap(({ trouble }) => trouble ?? [])];
   }
 

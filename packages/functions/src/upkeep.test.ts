@@ -63,7 +63,7 @@ suite("what was done", () => {
     const report = { dryRun: false, points: 1, isWhole: true, unlisted: [] };
     upkeep.repaired({ ...report, database: "app", replicas: [{ replica: "file:///mnt/a/app", ...row }] });
 
-    assert.deepEqual(told, [{ ...place, kind: "repaired", message: "2 objects were copied, 1 were healed" }]);
+    assert.deepEqual(told, [{ ...place, kind: "repaired", message: "2 objects were copied, 1 was healed" }]);
     assert.deepEqual(upkeep.of(place).repair, { atMs: 1000, objects: 3, bytes: 9 });
   });
 

@@ -1,7 +1,7 @@
 // What was done with each database in each replica, as time went by: told by those who do it, remembered for the status (also over a restart),
 // and told on as events.
 
-import type { DatabaseName } from "@pageferry/format";
+import { counted, type DatabaseName } from "@pageferry/format";
 import { z } from "zod";
 import type { CompactReport } from "./compact.ts";
 import type { Happening } from "./event-log.ts";
@@ -90,7 +90,11 @@ export function createUpkeep({ now, notes, happened, onChange }: UpkeepOptions):
       const sources = merged.reduce((sum, one) => sum + one.sources, 0);
       note(place, "compaction", sources, bytesIn - bytesOut);
       if (merged.length === 0) return;
-      happened({ ...place, kind: "compacted", message: `${sources} objects became ${merged.length}` });
+      happened({
+        ...place,
+        kind: "compacted",
+        message: `${counted(sources, "object")} became ${merged.length}`,
+      });
     },
     snapshots(place, builds) {
       for (const { name, bytes, failure } of builds) {
@@ -102,7 +106,7 @@ export function createUpkeep({ now, notes, happened, onChange }: UpkeepOptions):
       if (dryRun) return;
       note(place, "prune", removed.length, bytesFreed);
       if (removed.length === 0) return;
-      const message = `${removed.length} objects are gone, ${bytesFreed} bytes are free`;
+      const message = `${counted(removed.length, "object is", "objects are")} gone, ${bytesFreed} bytes are free`;
       happened({ ...place, kind: "pruned", message });
     },
     repaired({ database, dryRun, replicas }) {
@@ -110,7 +114,7 @@ export function createUpkeep({ now, notes, happened, onChange }: UpkeepOptions):
         const place = { database: database as DatabaseName, replica: targetName(replica, database) };
         if (error === null && failures === 0) note(place, "repair", copied + healed, bytes);
         if (copied + healed === 0) continue;
-        const message = `${copied} objects were copied, ${healed} were healed`;
+        const message = `${counted(copied, "object was", "objects were")} copied, ${counted(healed, "was", "were")} healed`;
         happened({ ...place, kind: "repaired", message });
       }
     },
@@ -118,7 +122,7 @@ export function createUpkeep({ now, notes, happened, onChange }: UpkeepOptions):
       for (const { replica, verdict, points, problemCount } of replicas) {
         const last = points.at(-1);
         if (verdict === null && last === undefined) continue;
-        const found = problemCount === 0 ? "" : `, ${problemCount} problems`;
+        const found = problemCount === 0 ? "" : `, ${counted(problemCount, "problem")}`;
         const message = `${verdict ?? last?.verdict}${last === undefined ? "" : ` at ${last.txid}`}${found}`;
         happened({ kind: "verified", database, replica: targetName(replica, database), message });
       }

@@ -1,7 +1,6 @@
 // The host's verifications: one at a time, for scratch holds one database; what is found is remembered for the status, and told as an alarm.
 
-import type { Config, DatabaseName } from "@pageferry/format";
-import { PageferryError } from "@pageferry/format";
+import { type Config, counted, type DatabaseName, PageferryError } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 import { withDeadline } from "./deadline.ts";
 import { whyOf } from "./repair-copy.ts";
@@ -118,7 +117,7 @@ function tell({ database, replicas }: VerifyReport, alarms: Alarms): void {
     const [first] = problems.filter((problem) => problem.verdict === verdict);
     const what =
       first === undefined ? "" : `: ${first.object ?? ""}${first.object === null ? "" : ": "}${first.why}`;
-    const message = `${replica} is ${verdict}, ${problemCount} problems of ${database}${what}`;
+    const message = `${replica} is ${verdict}, ${counted(problemCount, "problem")} of ${database}${what}`;
     const hint =
       "`pageferry repair --verify` heals from another replica; `pageferry verify --full` names all.";
     alarms.raise({ ...alarm, message, hint });

@@ -1,7 +1,14 @@
 // Waits until so many replicas can restore a transaction or a later one. Nothing is sent for it, and no store is asked unless that is wanted:
 // what fan-out stores wakes those who wait.
 
-import { type DatabaseName, formatTxId, type Generation, PageferryError, type TxId } from "@pageferry/format";
+import {
+  counted,
+  type DatabaseName,
+  formatTxId,
+  type Generation,
+  PageferryError,
+  type TxId,
+} from "@pageferry/format";
 import type { Changes } from "./changes.ts";
 import type { Databases } from "./databases.ts";
 import { type Holdings, newestRestorable } from "./holdings.ts";
@@ -213,5 +220,5 @@ function wordsOf(
       unlisted.has(name) ? `${name} had it, and cannot be listed now` : `${name} has ${held ?? "nothing"}`,
     );
   const what = txid === null ? `anything of ${database}` : `${txid} of ${database}, or later`;
-  return `${have} of ${wanted} replicas can restore ${what}: ${lacking.join(", ")}`;
+  return `${have} of ${counted(wanted, "replica")} can restore ${what}: ${lacking.join(", ")}`;
 }

@@ -1,7 +1,7 @@
 // A hole in the history that outlived its settle time: told as an alarm for as long as it is there. The agent fills it, from
 // its shadow or with a new snapshot, when it hears of it.
 
-import { type DatabaseName, formatTxId, type GenerationNeeds } from "@pageferry/format";
+import { counted, type DatabaseName, formatTxId, type GenerationNeeds } from "@pageferry/format";
 import type { Alarms } from "./alarms.ts";
 
 /** Holes of one generation: where it has no base at all, that is one. */
@@ -27,6 +27,7 @@ function wordsOf({ missing, snapshot }: GenerationNeeds): string {
   const [first] = missing;
   if (first === undefined) return snapshot ? "has a snapshot to begin from" : "lacks anything";
   const [from, to] = first;
-  const more = missing.length > 1 ? ` and ${missing.length - 1} more stretches` : "";
+  const more =
+    missing.length > 1 ? ` and ${counted(missing.length - 1, "more stretch", "more stretches")}` : "";
   return `has the transactions after ${formatTxId(from)} up to ${formatTxId(to)}${more}`;
 }

@@ -3,6 +3,7 @@
 import {
   type CompressionConfig,
   companionSetDigest,
+  counted,
   type Envelope,
   encodeCompanions,
   type GenerationBegin,
@@ -228,7 +229,7 @@ async function take(state: State, chapter: CompanionsChapter, found: SetReading)
   const lost = await outbox.put(envelope, { generation: begin.generation, digest, stampMs });
   state.notBeforeMs = performance.now() + item.bytes.length / bytesPerMs;
   if (lost > 0) {
-    const message = `${lost} versions of companion files waited for the host and were given up for newer ones`;
+    const message = `${counted(lost, "version")} of companion files waited for the host and ${lost === 1 ? "was" : "were"} given up for newer ones`;
     state.alarms.raiseError("files-sent", new PageferryError("too-large", message));
   }
   state.work.notify();
@@ -256,7 +257,7 @@ function tellSkipped({ alarms }: State, { skipped, more }: SetReading): void {
       continue;
     }
     const others = (kinds.get(code)?.length ?? 0) - 1 + more;
-    const message = `companion file ${first.name} ${alarmOf[first.why].words}${others > 0 ? `, and ${others} others are left out` : ""}`;
+    const message = `companion file ${first.name} ${alarmOf[first.why].words}${others > 0 ? `, and ${counted(others, "other is", "others are")} left out` : ""}`;
     const hint = "The other files are backed up. See docs/operations.md#companion-files.";
     alarms.raise("files", { code, message, hint });
   }

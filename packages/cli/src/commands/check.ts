@@ -3,6 +3,7 @@
 import {
   type CheckResult,
   checkDatabase,
+  counted,
   formatStateHash,
   formatTxId,
   isPageferryError,
@@ -96,7 +97,7 @@ PAGEFERRY_TOKEN), and ends with 11 when the time is over.`,
     const [first] = report.problems;
     throw new PageferryError(
       "corrupt",
-      `${path} is not sound: ${report.problemCount} problems, the first: ${first}`,
+      `${path} is not sound: ${counted(report.problemCount, "problem")}, the first: ${first}`,
     );
   },
 };

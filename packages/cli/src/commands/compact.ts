@@ -3,7 +3,7 @@
 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PageferryError } from "@pageferry/format";
+import { counted, PageferryError } from "@pageferry/format";
 import { type CompactReportJson, compactRoute } from "@pageferry/functions/routes";
 import { type CommandSpec, jsonOption } from "../command.ts";
 import { asFlag } from "../host-call.ts";
@@ -96,7 +96,7 @@ export function throwFailures(reports: readonly Pick<Report, "database" | "failu
   if (first === undefined) return;
   throw new PageferryError(
     "unavailable",
-    `${failed.length} replicas could not be worked on, the first: ${first}`,
+    `${counted(failed.length, "replica")} could not be worked on, the first: ${first}`,
     {
       hint: "Run it again when they are back; it goes on where it was.",
     },

@@ -1,7 +1,7 @@
 // `pageferry doctor`: is everything there that backups and restores need? Before the first start, and when something is odd.
 
 import { resolve } from "node:path";
-import { type Config, isPageferryError, parseDuration } from "@pageferry/format";
+import { type Config, counted, isPageferryError, parseDuration } from "@pageferry/format";
 import type { CommandEnd, CommandSpec } from "../command.ts";
 import { shadowDir } from "../data-dir.ts";
 import { type Finding, failed, formatFindings, ok } from "../doctor/finding.ts";
@@ -116,8 +116,4 @@ function configurationFindings({ databases, queue, replicas, alarms }: Config): 
       todo: "Set alarms.webhooks or alarms.heartbeat (docs/monitoring.md).",
     },
   ];
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }

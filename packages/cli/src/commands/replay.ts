@@ -1,5 +1,6 @@
 // `pageferry replay`: another chance for messages that were set aside.
 
+import { counted } from "@pageferry/format";
 import { type AnswerOf, replayRoute } from "@pageferry/functions/routes";
 import { type CommandSpec, dataOption, jsonOption } from "../command.ts";
 import { defaultDataDir } from "../data-dir.ts";
@@ -46,8 +47,10 @@ The token is PAGEFERRY_TOKEN; for a host on this machine, DIR/token.`,
 
 function formatReplay({ replayed, forks }: AnswerOf<typeof replayRoute>): string {
   const lines = replayed.map(({ replica, messages }) =>
-    messages === 0 ? `${replica}: nothing was set aside` : `${replica}: ${messages} are tried again`,
+    messages === 0
+      ? `${replica}: nothing was set aside`
+      : `${replica}: ${counted(messages, "message is", "messages are")} tried again`,
   );
-  if (forks > 0) lines.push(`${forks} generations are taken again`);
+  if (forks > 0) lines.push(`${counted(forks, "generation is", "generations are")} taken again`);
   return lines.map((line) => `${line}\n`).join("");
 }

@@ -2,6 +2,8 @@
 
 import { stat } from "node:fs/promises";
 import {
+  counted,
+  errorTable,
   formatStateHash,
   formatTxId,
   isPageferryError,
@@ -10,8 +12,8 @@ import {
 } from "@pageferry/format";
 import { type RestoreFileResult, restoreFile } from "@pageferry/format/node";
 import { type BackupSource, openBackupSource } from "../backup-source.ts";
-import { type CommandSpec, fromDescription } from "../command.ts";
-import { prepareCompanions } from "../companion-restore.ts";
+import { type CommandEnd, type CommandSpec, fromDescription } from "../command.ts";
+import { planCompanions, prepareCompanions } from "../companion-restore.ts";
 import { followTo } from "../follow/command.ts";
 import type { Io } from "../io.ts";
 import { createProgress } from "../progress.ts";
@@ -70,7 +72,7 @@ async function restoreOne(
   froms: readonly string[],
   options: Partial<RestoreOptions>,
   io: Io,
-): Promise<undefined> {
+): Promise<CommandEnd | undefined> {
   const { output = "", json = false } = options;
   if (options.ifDbNotExists && (await isThere(output)))
     return void say(io, json, { skipped: `${output} exists` });
@@ -79,17 +81,24 @@ async function restoreOne(
   const target = restoreTarget(options);
   const plan = await source.plan(target, io.signal);
   for (const warning of plan.warnings) io.err(`warning: ${warning}\n`);
-  if (options.dryRun)
-    return void io.out(json ? `${JSON.stringify(planToJson(plan))}\n` : formatPlan(plan, source));
+  if (options.dryRun) {
+    const files = await planCompanions({ froms, source, plan, target, options }, io);
+    if (!options.force && (await isThere(output)))
+      io.err(`warning: ${output} is there: without --force it is not replaced\n`);
+    const planned = { ...planToJson(plan), files: files.json };
+    return void io.out(json ? `${JSON.stringify(planned)}\n` : `${formatPlan(plan, source)}${files.words}`);
+  }
   const judge = await inPlaceJudge(froms, output, options, io);
   judge();
   const companions = await prepareCompanions({ froms, source, plan, target, options }, io);
   const result = await carryOut(plan, source, { ...options, output, json, judge }, io);
   if (!json) io.out(formatResult(result, output));
-  await companions.write();
-  const files = companions.json === undefined ? {} : { files: companions.json() };
-  if (json) io.out(`${JSON.stringify({ ...resultToJson(result, output), ...files })}\n`);
-  return undefined;
+  const failure = await companions.write();
+  if (json) {
+    const files = companions.json === undefined ? {} : { files: companions.json() };
+    io.out(`${JSON.stringify({ ...resultToJson(result, output), ...files, ...failureJson(failure) })}\n`);
+  }
+  return failure && { exitCode: errorTable[failure.code].exitCode };
 }
 
 async function carryOut(
@@ -165,7 +174,7 @@ function planToJson(plan: RestorePlan) {
 function formatPlan(plan: RestorePlan, source: BackupSource): string {
   const lines = [
     `would restore ${formatTxId(plan.txId)} of generation ${plan.generation} (${formatTime(plan.stampMs)}) from ${source.name}`,
-    `${1 + plan.steps.length} objects, ${formatBytes(plan.bytes)}:`,
+    `${counted(1 + plan.steps.length, "object")}, ${formatBytes(plan.bytes)}:`,
     ...[plan.snapshot, ...plan.steps].map(({ name, size }) => `  ${name}  ${formatBytes(size)}`),
   ];
   return `${lines.join("\n")}\n`;
@@ -189,10 +198,17 @@ function resultToJson(result: RestoreFileResult, output: string) {
   };
 }
 
+/** The database is there, and not all of its files. */
+function failureJson(failure: PageferryError | undefined) {
+  if (failure === undefined) return {};
+  const { code, message, hint } = failure;
+  return { error: { code, message, hint } };
+}
+
 function formatResult(result: RestoreFileResult, output: string): string {
   const check = result.check === undefined ? "not checked" : `${result.check.mode} check clean`;
   return (
     `restored ${formatTxId(result.txId)} of generation ${result.generation} (${formatTime(result.stampMs)}) to ${output}\n` +
-    `${formatBytes(result.bytes)} from ${result.objects} objects in ${(result.ms / 1000).toFixed(2)} s, ${check}\n`
+    `${formatBytes(result.bytes)} from ${counted(result.objects, "object")} in ${(result.ms / 1000).toFixed(2)} s, ${check}\n`
   );
 }

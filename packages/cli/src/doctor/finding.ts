@@ -1,6 +1,6 @@
 // What the doctor finds: each finding says what is, how bad it is, and what to do about it.
 
-import { isPageferryError } from "@pageferry/format";
+import { counted, isPageferryError } from "@pageferry/format";
 
 /** `fail`: backups or restores do not work so. `warn`: they do, and worse than they could, or not for long. `note`: to be known. */
 export type FindingLevel = "ok" | "note" | "warn" | "fail";
@@ -55,7 +55,8 @@ export function formatFindings(findings: readonly Finding[]): string {
 function summary(findings: readonly Finding[]): string {
   const count = (level: FindingLevel) => findings.filter((one) => one.level === level).length;
   const [fails, warns] = [count("fail"), count("warn")];
-  const warnings = `${warns} ${warns === 1 ? "warning" : "warnings"}`;
-  if (fails > 0) return `${fails} of ${findings.length} findings fail, ${warnings}.`;
+  const warnings = counted(warns, "warning");
+  if (fails > 0)
+    return `${fails} of ${counted(findings.length, "finding")} ${fails === 1 ? "fails" : "fail"}, ${warnings}.`;
   return warns > 0 ? `Nothing fails, ${warnings}.` : "Nothing fails.";
 }

@@ -3,8 +3,9 @@
 import type { Queue } from "@pageferry/agent";
 import { type Config, formatDuration, isPageferryError, type QueueConfig } from "@pageferry/format";
 import { manifestKeyRoute } from "@pageferry/functions/routes";
-import { apiOf, openQueue } from "../agent-queue.ts";
+import { openQueue } from "../agent-queue.ts";
 import { createHostClient } from "../host-client.ts";
+import { apiOf } from "../host-origin.ts";
 import type { Io } from "../io.ts";
 import { checkRestoreToken, readingHost, restoreToken } from "../restore-source.ts";
 import { type Finding, failed, ok } from "./finding.ts";

@@ -63,7 +63,7 @@ suite("findings", () => {
     assert.equal(
       formatFindings(findings),
       "fail  configuration  x.yml: it is not\n                     -> Make it.\nok    queue          it works\n" +
-        "1 of 2 findings fail, 0 warnings.\n",
+        "1 of 2 findings fails, 0 warnings.\n",
     );
   });
 });

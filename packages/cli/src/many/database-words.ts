@@ -1,6 +1,6 @@
 // What `up` and `replicate` say of their databases when they are ready.
 
-import type { Config, DatabaseConfig } from "@pageferry/format";
+import { type Config, counted, type DatabaseConfig } from "@pageferry/format";
 import type { MemberView } from "./fleet.ts";
 import { entryWords } from "./fleet-words.ts";
 
@@ -14,7 +14,7 @@ export function databaseWords({ databases, directories }: Config, members: reado
   const named = more > 1 ? [...words.slice(0, namedMax), `${more} more`] : words;
   if (directories.length === 0) return named.join(", ");
   const count = members.filter(({ origin }) => origin === "found").length;
-  const found = `${count} ${count === 1 ? "database" : "databases"} in ${directories.map(entryWords).join(", ")}`;
+  const found = `${counted(count, "database")} in ${directories.map(entryWords).join(", ")}`;
   return [...named, found].join(", ");
 }
 

@@ -1,7 +1,7 @@
 // What makes the databases of `up` and `replicate` come and go while they run: directories, SIGHUP and the control socket.
 
 import type { Agent, AgentStatus, Queue } from "@pageferry/agent";
-import type { Config } from "@pageferry/format";
+import type { Config, DatabaseConfig } from "@pageferry/format";
 import { openControl } from "../control/control-server.ts";
 import { controlHandlers } from "../control/handlers.ts";
 import type { HostClient } from "../host-client.ts";
@@ -46,6 +46,8 @@ export interface Managed {
 export interface Preparation extends Disposable {
   /** All databases, those that were found among them. */
   readonly known: Config;
+  /** Those of `known` that were found in directories. */
+  readonly found: readonly DatabaseConfig[];
   /** Those that the agent starts with; it gets the others when it is managed. */
   readonly first: Config;
   manage(parts: ManagedParts): Promise<Managed>;
@@ -62,12 +64,14 @@ export async function prepareMany(options: ManyOptions): Promise<Preparation> {
   for (const looker of lookers) await looker.look({ signal: io.signal });
   const databases = await allDatabases(config, lookers);
   const known = config.directories.length === 0 ? config : { ...config, databases };
+  const own = new Set(config.databases.map(({ name }) => name));
+  const found = databases.filter(({ name }) => !own.has(name));
   const kept = begun.move();
   const dispose = () => kept.dispose();
   if (load === undefined) {
     const members = databases.map(({ name, path }) => ({ name, path, origin: "configured" as const }));
     const manage = async () => ({ members: () => members, stop: async () => dispose() });
-    return { known, first: known, manage, [Symbol.dispose]: dispose };
+    return { known, found, first: known, manage, [Symbol.dispose]: dispose };
   }
   const manage = async (parts: ManagedParts): Promise<Managed> => {
     await using held = new AsyncDisposableStack();
@@ -90,7 +94,7 @@ export async function prepareMany(options: ManyOptions): Promise<Preparation> {
     const all = held.move();
     return { members: fleet.members, stop: () => all.disposeAsync() };
   };
-  return { known, first: config, manage, [Symbol.dispose]: dispose };
+  return { known, found, first: config, manage, [Symbol.dispose]: dispose };
 }
 
 /** Hangups come one by one, also before there is anything to reload; what comes during a reload asks for one more. */

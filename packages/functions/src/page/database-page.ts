@@ -1,6 +1,13 @@
 // The page of one database: how it stands, what can be restored, and where it is kept.
 
-import { formatTxId, type GenerationTimeline, type Point, type Profile, type TxId } from "@pageferry/format";
+import {
+  counted,
+  formatTxId,
+  type GenerationTimeline,
+  type Point,
+  type Profile,
+  type TxId,
+} from "@pageferry/format";
 import type { LagHistory } from "../lag-history.ts";
 import type { PinnedPoint } from "../pins.ts";
 import type { ReplicaStatus } from "../status-replica.ts";
@@ -189,7 +196,7 @@ function generationTable(generations: readonly GenerationTimeline[], { nowMs }: 
       const [newest, oldest] = [stretches[0], stretches.at(-1)];
       const words = [...new Set(stretches.map(({ granularity }) => granularity.word))].join(", ");
       return html`<tr><td><code>${generation}</code></td><td data-label="Points">${points}</td><td data-label="From">${isoAgo(oldest?.from.stampMs, nowMs)}</td><td data-label="To">${isoAgo(newest?.to.stampMs, nowMs)}</td><td data-label="How finely">${words}</td><td class="number" data-label="Size">${bytesWord(bytes)}</td></tr>`;
-    })}</tbody></table>${generations.length > generationsMax ? html`<p class="dim">and ${generations.length - generationsMax} older ones: <code>pageferry points --timeline</code></p>` : none}`;
+    })}</tbody></table>${generations.length > generationsMax ? html`<p class="dim">and ${counted(generations.length - generationsMax, "older one")}: <code>pageferry points --timeline</code></p>` : none}`;
 }
 
 const isoAgo = (ms: number | null | undefined, nowMs: number): Html =>

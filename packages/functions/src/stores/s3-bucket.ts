@@ -184,7 +184,7 @@ export function listPage(
   token: string | undefined,
   call: CallOptions,
 ): Promise<ListObjectsV2CommandOutput> {
-  return request(bucket, `listing ${prefix}`, call, (client, send) =>
+  return request(bucket, `listing ${prefix === "" ? bucket.bucket : prefix}`, call, (client, send) =>
     client.send(
       new ListObjectsV2Command({
         Bucket: bucket.bucket,

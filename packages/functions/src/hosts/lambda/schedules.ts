@@ -1,7 +1,7 @@
 // What the functions do that come by a schedule: each looks after the databases of a deployment, one after the other, for as long as it may.
 
 import { randomUUID } from "node:crypto";
-import { type DatabaseName, PageferryError, parseDatabaseName } from "@pageferry/format";
+import { counted, type DatabaseName, PageferryError, parseDatabaseName } from "@pageferry/format";
 import type { Context } from "aws-lambda";
 import { watch } from "../../maintenance.ts";
 import { createRepairer } from "../../repairer.ts";
@@ -153,7 +153,7 @@ function watchDeadLetters({ depths, telemetry }: Standing): void {
     const letter = { code: "dead-letter", replica: lane };
     if (dead === 0) telemetry.alarms.clear(letter);
     else {
-      const message = `${dead} messages in ${lane} could not be delivered and are set aside`;
+      const message = `${counted(dead, "message")} in ${lane} could not be delivered and ${dead === 1 ? "is" : "are"} set aside`;
       const hint =
         "When the cause is mended, `pageferry replay` tries them again; SQS keeps them for 14 days.";
       telemetry.alarms.raise({ ...letter, message, hint });
