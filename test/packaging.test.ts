@@ -30,6 +30,7 @@ const hardening = [
   "PrivateTmp=yes",
   "CapabilityBoundingSet=",
   "SystemCallFilter=@system-service",
+  "SystemCallFilter=~@privileged",
   "RestrictNamespaces=yes",
   "UMask=0077",
 ];
@@ -47,6 +48,12 @@ suite("the systemd units", () => {
         );
       const drain = settings.find((line) => line.startsWith("Service.TimeoutStopSec=")) ?? "";
       assert.ok(Number(drain.split("=")[1]) > 30);
+      // A restored file is given the group of its forerunner, and a start that failed is tried again for as long as it takes.
+      assert.ok(
+        settings.indexOf("Service.SystemCallFilter=fchown") >
+          settings.indexOf("Service.SystemCallFilter=~@privileged"),
+      );
+      assert.ok(settings.includes("Unit.StartLimitIntervalSec=0"));
       // The locks of bolt files stand in /proc/locks, and agents lock each other out by sockets of the host's network.
       assert.ok(!settings.some((line) => /^Service\.(ProcSubset|PrivateNetwork|MemoryDeny)/.test(line)));
     });
