@@ -3,7 +3,7 @@
 #   - the Go test programs (test/apps, test/codec), built into test/.cache/bin when their sources changed;
 #   - the recorder of what a process does to files (test/power), by gcc;
 #   - etcd-server, by apt-get where this runs as root;
-#   - zstd, likewise;
+#   - zstd, and systemd-analyze, which judges the units of packaging/, likewise;
 #   - the servers that the replicas' tests talk to (servers.sh);
 #   - schemathesis, which fuzzes the API (schemathesis.sh);
 #   - SST's types and components, which infra is checked and evaluated with (sst.sh).
@@ -89,6 +89,16 @@ install_zstd() {
   missing+=("zstd (Debian: apt-get install zstd)")
 }
 
+# Nothing of systemd runs for it: the package has the program that reads units.
+install_systemd() {
+  command -v systemd-analyze >/dev/null && return
+  if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+    say "apt-get install systemd"
+    apt_install systemd && return
+  fi
+  missing+=("systemd-analyze, of systemd 250 or newer (Debian: apt-get install systemd)")
+}
+
 need() {
   command -v "$1" >/dev/null || missing+=("$1 ($2)")
 }
@@ -106,6 +116,7 @@ install_etcd
 install_servers
 install_schemathesis
 install_zstd
+install_systemd
 bash setup/sst.sh || missing+=("SST's platform: see above")
 need python3 "Debian: apt-get install python3; runs docs/restore-by-hand/restore.py"
 need curl "Debian: apt-get install curl; downloads what a host restores"

@@ -83,6 +83,10 @@ suite("the command line", () => {
     const { version } = JSON.parse(await readFile(join(import.meta.dirname, "../package.json"), "utf8"));
 
     assert.equal(JSON.parse(out).version, version);
+    const option = await pageferry("--version");
+    assert.equal(option.code, 0);
+    assert.equal(option.out, (await pageferry("version")).out);
+    assert.match(option.out, new RegExp(`^pageferry ${version} `));
   });
 });
 

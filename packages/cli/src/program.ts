@@ -26,7 +26,7 @@ import { tokenCommand } from "./commands/token.ts";
 import { unregisterCommand } from "./commands/unregister.ts";
 import { upCommand } from "./commands/up.ts";
 import { verifyCommand } from "./commands/verify.ts";
-import { versionCommand } from "./commands/version.ts";
+import { versionCommand, versionText } from "./commands/version.ts";
 import { waitCommand } from "./commands/wait.ts";
 import type { Io } from "./io.ts";
 
@@ -80,7 +80,7 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<numbe
     }).parseAsync([...argv], { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Help was asked for, and shown.
+    // Help or the version was asked for, and shown.
     if (error.exitCode !== 0) throw usageError(error, argv);
   }
   return exitCode;
@@ -89,6 +89,7 @@ export async function runProgram(argv: readonly string[], io: Io): Promise<numbe
 function createProgram(io: Io, ended: (end: CommandEnd) => void): Command {
   const program = new Command("pageferry")
     .description("Continuous, page-level, off-host backup for bolt databases.")
+    .version(versionText(), "-V, --version", "print the version")
     .addHelpText("after", examples);
   for (const spec of commands) program.addCommand(commandOf(spec, io, ended));
   for (const command of [program, ...program.commands]) {

@@ -3,6 +3,7 @@
 import { closeSync, openSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { PageferryError } from "@pageferry/format";
+import { fromFileSystem } from "@pageferry/format/node";
 
 /** Raised when the tables change; an older program refuses a newer file instead of misreading it. */
 const schemaVersion = 2;
@@ -127,14 +128,10 @@ export function fromSqlite(error: unknown, doing: string): unknown {
   if (error instanceof PageferryError || !(error instanceof Error)) return error;
   const { errcode, code } = error as Error & { readonly errcode?: number; readonly code?: string };
   const options = { cause: error };
-  if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
-    return new PageferryError("unauthorized", `${doing}: ${code}`, options);
-  }
-  if (code === "ENOSPC" || code === "EDQUOT")
-    return new PageferryError("disk-full", `${doing}: ${code}`, options);
   if (code === "ENOENT")
     return new PageferryError("not-found", `${doing}: its directory is not there`, options);
-  if (errcode === undefined) return error;
+  // Node's own errors, such as of a file that is closed, are mistakes of ours.
+  if (errcode === undefined) return code?.startsWith("ERR_") ? error : fromFileSystem(error, doing);
   switch (errcode & 0xff) {
     case sqliteBusy:
       return new PageferryError("locked", `${doing}: another process serves from it`, options);
@@ -145,7 +142,10 @@ export function fromSqlite(error: unknown, doing: string): unknown {
       return new PageferryError("corrupt", `${doing}: ${error.message}`, options);
     case sqliteReadonly:
     case sqliteCantOpen:
-      return new PageferryError("unauthorized", `${doing}: ${error.message}`, options);
+      return new PageferryError("unauthorized", `${doing}: ${error.message}`, {
+        ...options,
+        hint: "Look at the owner and mode of the named file and its directory, and whether anything may be written there.",
+      });
     case sqliteIoErr:
       return new PageferryError("unavailable", `${doing}: ${error.message}`, options);
     default:

@@ -3,6 +3,12 @@
 import { type CommandSpec, jsonOption } from "../command.ts";
 import { packageVersion } from "../version.ts";
 
+/** What `pageferry --version` prints, too. */
+export function versionText(): string {
+  const { version: node, platform, arch } = process;
+  return `pageferry ${packageVersion()} (Node ${node}, ${platform} ${arch})`;
+}
+
 /** The command. */
 export const versionCommand: CommandSpec<{ json: boolean }> = {
   name: "version",
@@ -13,9 +19,8 @@ Examples:
   pageferry version
   pageferry version --json`,
   run(_args, { json }, io) {
-    const version = packageVersion();
     const { version: node, platform, arch } = process;
-    if (json) io.out(`${JSON.stringify({ version, node, platform, arch })}\n`);
-    else io.out(`pageferry ${version} (Node ${node}, ${platform} ${arch})\n`);
+    if (json) io.out(`${JSON.stringify({ version: packageVersion(), node, platform, arch })}\n`);
+    else io.out(`${versionText()}\n`);
   },
 };

@@ -3,7 +3,14 @@ import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
-import { isTemporaryPath, makeDirectoryDurable, temporaryPath, writeFileDurable } from "./durable.ts";
+import { isPageferryError } from "../errors.ts";
+import {
+  fromFileSystem,
+  isTemporaryPath,
+  makeDirectoryDurable,
+  temporaryPath,
+  writeFileDurable,
+} from "./durable.ts";
 
 async function temporaryDirectory(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "pageferry-durable-"));
@@ -83,4 +90,23 @@ test("missing parents of a directory are made, and made again is nothing", async
   await makeDirectoryDurable(directory);
 
   assert.ok((await stat(directory)).isDirectory());
+});
+
+suite("what the file system refuses", () => {
+  const told = (code: string) => {
+    const error = fromFileSystem(Object.assign(new Error(), { code }), "writing /srv/app.db");
+    assert.ok(isPageferryError(error));
+    return error;
+  };
+
+  test("has a hint for a path, and none for a token or a point", () => {
+    for (const errno of ["EACCES", "EPERM", "EROFS"]) {
+      const { code, message, hint } = told(errno);
+      assert.deepEqual([code, message], ["unauthorized", `writing /srv/app.db: ${errno}`]);
+      assert.doesNotMatch(hint, /token/i);
+    }
+    assert.doesNotMatch(told("ENOENT").hint, /points/);
+    assert.match(told("EACCES").hint, /owner and mode/);
+    assert.match(told("EROFS").hint, /ReadWritePaths=.*:ro/);
+  });
 });

@@ -34,6 +34,19 @@ const codeOfErrno: Readonly<Record<string, ErrorCode>> = {
   ENAMETOOLONG: "bad-name",
 };
 
+const ownerAndMode = "Look at the owner and mode of the named path.";
+const isItThere = "Look whether the named path is there, or the directory that it is to lie in.";
+
+/** Where a code's own hint, which speaks of tokens or of points, would lead astray. */
+const hintOfErrno: Readonly<Record<string, string>> = {
+  ENOENT: isItThere,
+  ENOTDIR: isItThere,
+  EACCES: ownerAndMode,
+  EPERM: ownerAndMode,
+  EROFS:
+    "Writing is forbidden there, whoever asks: in a systemd unit name the directory in ReadWritePaths=, in a container mount it without :ro.",
+};
+
 /**
  * Turns what the file system threw into a coded error; `doing` is the first half of the sentence, with the path. Our own errors and
  * whatever a signal was aborted with pass unchanged.
@@ -41,13 +54,10 @@ const codeOfErrno: Readonly<Record<string, ErrorCode>> = {
 export function fromFileSystem(error: unknown, doing: string): unknown {
   const errno = (error as NodeJS.ErrnoException | undefined)?.code;
   if (error instanceof PageferryError || typeof errno !== "string" || errno === "ABORT_ERR") return error;
-  const hint =
-    errno.startsWith("EA") || errno === "EPERM"
-      ? { hint: "Look at the owner and mode of the named path." }
-      : {};
+  const hint = hintOfErrno[errno];
   return new PageferryError(codeOfErrno[errno] ?? "unavailable", `${doing}: ${errno}`, {
     cause: error,
-    ...hint,
+    ...(hint !== undefined && { hint }),
   });
 }
 
