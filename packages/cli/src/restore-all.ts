@@ -1,18 +1,16 @@
 // `pageferry restore --all DIR`: every database that replicas or a host hold, each into a file of its own. What fails stops no other.
 
-import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
   checkRestoreInPlace,
   type DatabaseName,
   isAcknowledged,
   isPageferryError,
-  PageferryError,
   type Profile,
   profileOf,
   type RestorePlan,
 } from "@pageferry/format";
-import { fromFileSystem, restoreFile } from "@pageferry/format/node";
+import { makeDirectoryDurable, restoreFile } from "@pageferry/format/node";
 import { type AllDatabases, openAllDatabases } from "./all-databases.ts";
 import type { BackupSource } from "./backup-source.ts";
 import type { CommandEnd } from "./command.ts";
@@ -39,7 +37,7 @@ export async function restoreAll(froms: readonly string[], options: AllOptions, 
   const { json = false, parallel = parallelDefault } = options;
   const databases = await openAllDatabases(froms, options, io);
   const directory = resolve(options.all);
-  if (!options.dryRun) await makeDirectory(directory);
+  if (!options.dryRun) await makeDirectoryDurable(directory);
   const files = fileNames(databases.names);
   using progress = createBars(io, json);
   const outcomes: Outcome[] = [];
@@ -121,16 +119,6 @@ function typedFor(profile: Profile, acknowledge: string | undefined): string | u
   return (
     words.find((word) => profile.acknowledgement !== undefined && isAcknowledged(profile, word)) ?? words[0]
   );
-}
-
-async function makeDirectory(directory: string): Promise<void> {
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST")
-      throw new PageferryError("exists", `${directory}: it is there and not a directory`, { cause: error });
-    throw fromFileSystem(error, `making ${directory}`);
-  }
 }
 
 /** One bar for all: what is known of each, together. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
@@ -90,6 +90,20 @@ test("missing parents of a directory are made, and made again is nothing", async
   await makeDirectoryDurable(directory);
 
   assert.ok((await stat(directory)).isDirectory());
+});
+
+test("a directory that cannot be made is an error, also where the file system says only that it is not there", async (t) => {
+  const root = await temporaryDirectory(t);
+  await writeFile(join(root, "file"), "");
+  const refused = (directory: string, code: string) =>
+    assert.rejects(makeDirectoryDurable(directory), {
+      code,
+      message: new RegExp(`^making directory ${directory}`),
+    });
+
+  await refused(join(root, "file"), "exists");
+  await refused(join(root, "file", "a", "b"), "not-found");
+  if (process.platform === "linux") await refused("/proc/pageferry/a/b", "not-found");
 });
 
 suite("what the file system refuses", () => {

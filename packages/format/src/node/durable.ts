@@ -2,7 +2,7 @@
 // Shared by the shadow, the stage, the file replica and the restore sink.
 
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, lstat, mkdir, open, rename, rm, unlink } from "node:fs/promises";
+import { type FileHandle, link, lstat, mkdir, open, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type ErrorCode, PageferryError } from "../errors.ts";
 
@@ -77,10 +77,10 @@ export async function fsyncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Makes a directory and its missing parents, each durable in its parent; one that exists costs one call. */
+/** Makes a directory and its missing parents, each durable in its parent; one that exists costs two calls. */
 export async function makeDirectoryDurable(directory: string, mode = 0o700): Promise<void> {
   try {
-    const first = await mkdir(directory, { recursive: true, mode });
+    const first = await makeDirectories(directory, mode);
     if (first === undefined) return;
     const top = dirname(first);
     for (let made = directory; made !== top && made !== dirname(made); made = dirname(made))
@@ -88,6 +88,36 @@ export async function makeDirectoryDurable(directory: string, mode = 0o700): Pro
   } catch (error) {
     throw fromFileSystem(error, `making directory ${directory}`);
   }
+}
+
+/**
+ * Gives the topmost directory that was made, if any. Node's own `recursive` never ends where a file system says of a name below a directory that is
+ * there that there is none, as /proc does.
+ */
+async function makeDirectories(directory: string, mode: number): Promise<string | undefined> {
+  if (await makeOne(directory, mode, "ENOENT")) return directory;
+  if (await isDirectory(directory)) return undefined;
+  const first = await makeDirectories(dirname(directory), mode);
+  return (await makeOne(directory, mode)) ? (first ?? directory) : first;
+}
+
+/** False: it is there already, or what `forgiven` says. */
+async function makeOne(directory: string, mode: number, forgiven?: string): Promise<boolean> {
+  try {
+    await mkdir(directory, { mode });
+    return true;
+  } catch (error) {
+    const isForgiven = (error as NodeJS.ErrnoException).code === forgiven && dirname(directory) !== directory;
+    if (isForgiven || (await isDirectory(directory))) return false;
+    throw error;
+  }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    (there) => there.isDirectory(),
+    () => false,
+  );
 }
 
 /** How a file is published under its name. */
