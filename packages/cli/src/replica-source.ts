@@ -184,7 +184,7 @@ export function replicasOf({ replicas, queue, dataDir = defaultDataDir }: Config
     "bad-config",
     "replicas: the configuration of an agent names none, its host has them",
     {
-      hint: `Ask the host: ${host}/v1/databases/NAME, or all of them with --all: ${host}`,
+      hint: `Ask the host: ${host}/v1/databases/NAME, or all of them with --all: ${host}; verify and its like take --host ${host}.`,
     },
   );
 }

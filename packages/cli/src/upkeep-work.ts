@@ -17,6 +17,7 @@ import { createHostClient, type HostClient, hostToken } from "./host-client.ts";
 import { hostOrigin } from "./host-origin.ts";
 import type { Io } from "./io.ts";
 import { withFound } from "./many/open-lookers.ts";
+import { replicasOf } from "./replica-source.ts";
 
 /** Flags that say by whom the work is done. */
 export interface WorkFlags {
@@ -89,7 +90,10 @@ export interface OpenedWork extends AsyncDisposable {
   readonly isWanted: (replica: { readonly name: string }) => boolean;
 }
 
-/** Opens the replicas of the named databases, or of all that are configured. `not-found` for a wanted replica that is not configured. */
+/**
+ * Opens the replicas of the named databases, or of all that are configured. Errors: `not-found` for a wanted replica that is not configured,
+ * `bad-config` for the configuration of an agent alone.
+ */
 export async function openReplicaWork(
   names: readonly string[],
   path: string,
@@ -98,10 +102,9 @@ export async function openReplicaWork(
 ): Promise<OpenedWork> {
   const { config } = await loadConfig(io, path);
   const { openReplicaSet } = await import("@pageferry/functions");
-  if (config.replicas.length === 0) throw new PageferryError("bad-config", `${path}: names no replica`);
   await using opened = new AsyncDisposableStack();
   const sets: ReplicaSet[] = [];
-  for (const entry of config.replicas) {
+  for (const entry of replicasOf(config)) {
     sets.push(opened.use(await openReplicaSet(entry, { hasDatabases: !config.isGoForm })));
   }
   if (wanted !== undefined && !sets.some(({ name }) => name === wanted)) {

@@ -26,8 +26,9 @@ suite("pageferry points of a place without backups", () => {
     const config = join(directory, "pageferry.json");
     await writeFile(config, JSON.stringify({ databases: [file], queue: "http://host.example:7373" }));
     const agent = await runCommand(["points", "--config", config, "app"]);
+    const verify = await runCommand(["verify", "--config", config, "app"]);
     const all = await runCommand(["restore", "--all", join(directory, "all"), "--config", config]);
-    for (const { code, err } of [agent, all]) {
+    for (const { code, err } of [agent, verify, all]) {
       assert.equal(code, 2, err);
       assert.match(err, /an agent names none.*\nhint: .*http:\/\/host\.example:7373\/v1\/databases\/NAME/);
     }
@@ -48,8 +49,11 @@ suite("pageferry points of a configured database", () => {
 
     const points = await runCommand(["points", "--config", config, "app"]);
     const all = await runCommand(["restore", "--all", join(directory, "all"), "--config", config]);
+    const verified = await runCommand(["verify", "--config", config, "app", "--json"]);
 
     assert.equal(points.code, 0, points.err);
+    assert.equal(verified.code, 0, verified.err);
+    assert.match(verified.out, /replica\/app/);
     assert.match(all.out, /1 of 1 restored/);
   });
 });
