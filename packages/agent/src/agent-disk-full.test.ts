@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
@@ -6,6 +7,8 @@ import { type Bench, type MovableFile, movableFile, startBench, until } from "..
 import { openModelSource } from "../testing/model-database.ts";
 import { fillDisk, inChild, runOnSmallDisk } from "../testing/small-disk.ts";
 import { assertRestores, startTinyHost, type TinyHost } from "../testing/tiny-host.ts";
+import { parseCursor } from "./cursor.ts";
+import type { CaptureEvent } from "./sources/capture-event.ts";
 
 interface Disk {
   readonly directory: string;
@@ -43,6 +46,14 @@ async function removeReserves(own: string): Promise<void> {
     if (name.startsWith("reserve")) await rm(join(own, name), { recursive: true });
 }
 
+async function* withoutBases(events: AsyncIterable<CaptureEvent>): AsyncGenerator<CaptureEvent> {
+  for await (const event of events) if (event.type !== "base") yield event;
+}
+
+function epochOf(own: string): number | null | undefined {
+  return parseCursor(readFileSync(join(own, "cursor.json"), "utf8")).generations.at(-1)?.epoch;
+}
+
 const scenarios: Readonly<Record<string, (disk: Disk) => Promise<void>>> = {
   "at the start is waited for where no room was kept, and costs no new generation": async (disk) => {
     const { host, directory, file, own } = disk;
@@ -65,6 +76,38 @@ const scenarios: Readonly<Record<string, (disk: Disk) => Promise<void>>> = {
     assert.deepEqual([again.generation(), host.begins.size], [generation, 1]);
     await assertRestores(host, generation, file.model.at(9));
     await until("no alarm", () => again.status().alarms.length === 0);
+  },
+
+  "keeps the host from hearing of an epoch that a restart would not know": async (disk) => {
+    const { host, directory, file, own } = disk;
+    const filler = join(directory, "filler");
+    let isFilled = false;
+    let asked = 0;
+    host.intercept = (method, path) => {
+      if (!path.endsWith("/needs")) return;
+      asked += 1;
+      return isFilled ? undefined : { status: 502 };
+    };
+    await using bench = await startBench(host, directory, file, {
+      // Nothing but the cursor is written.
+      openSource(options) {
+        const source = openModelSource(options, () => file);
+        return { ...source, events: withoutBases(source.events), requestBase() {}, checkpoint() {} };
+      },
+    });
+    await until("a generation", () => existsSync(join(own, "cursor.json")));
+    await removeReserves(own);
+    await fillDisk(filler);
+    isFilled = true;
+    await until("an alarm", () => isFull(bench));
+    const before = asked;
+    await until("answers", () => asked > before + 2);
+
+    assert.deepEqual([host.begins.size, epochOf(own)], [0, null]);
+    await rm(filler);
+    await until("a heartbeat", () => host.begins.size > 0);
+    assert.equal(epochOf(own), 1);
+    await until("no alarm", () => bench.status().alarms.length === 0);
   },
 
   "at the start is gone on from in the room that was kept": async (disk) => {

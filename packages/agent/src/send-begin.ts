@@ -28,7 +28,12 @@ export async function learnEpoch(state: BeginSender, chapter: Chapter): Promise<
   if (parentStateHash !== null && !(isHeld && needs !== undefined)) waitForBase(chapter);
   chapter.update({ epoch });
   state.cursor.update({ epochMax: epoch });
-  await state.cursor.save();
+  await state.cursor.save("reserved").catch((error: unknown) => {
+    // A restart would know nothing of it and learn another one; the host would take that for another history.
+    chapter.update({ epoch: null });
+    state.cursor.update({ epochMax });
+    throw error;
+  });
   const safe = acknowledgedOf(chapter.cursor());
   if (safe !== null && chapter === state.chapters().at(-1)) state.lag.safe(safe);
 }
