@@ -18,7 +18,7 @@ import {
 import { fromFileSystem, makeDirectoryDurable, writeFileDurable } from "@pageferry/format/node";
 import { z } from "zod";
 import type { FileIdentity } from "./identity.ts";
-import { writeWithReserve } from "./reserve.ts";
+import { keepReserve, writeWithReserve } from "./reserve.ts";
 
 /** One generation, from its begin until it is all sent and stored. */
 export interface GenerationCursor {
@@ -194,19 +194,24 @@ export interface CursorStore {
   isSaved(): boolean;
   /** Makes the present value durable; `reserved`: on a full disk in the room that is kept for it. */
   save(how?: "reserved"): Promise<void>;
+  /** Keeps room on the disk for the next value, as far as there is some. Never at the same time as a save: both write to it. */
+  keepRoom(): Promise<void>;
   /** Writes the file again if somebody removed it. */
   mend(): Promise<void>;
 }
 
-/** The cursor's file in a database's directory. */
-export const cursorFile = "cursor.json";
+const cursorFile = "cursor.json";
 
 /** Room for the next, on a full disk. */
-export const cursorReserve = "reserve-cursor";
+const cursorReserve = "reserve-cursor";
+
+/** A cursor is some hundred bytes for each generation. */
+const growthBytes = 4096;
 
 /** Opens the cursor of the database whose directory this is. A missing one is empty. */
 export async function openCursor(directory: string): Promise<CursorStore> {
   const path = join(directory, cursorFile);
+  const reserve = join(directory, cursorReserve);
   let value = await readCursor(path);
   let saved = value;
   let saving: Promise<void> = Promise.resolve();
@@ -215,16 +220,18 @@ export async function openCursor(directory: string): Promise<CursorStore> {
     const written = value;
     if (written === saved) return;
     const bytes = Buffer.from(formatCursor(written));
-    if (how === "reserved") await writeWithReserve(path, bytes, join(directory, cursorReserve));
+    if (how === "reserved") await writeWithReserve(path, bytes, reserve);
     else await writeFileDurable(path, bytes, { overwrite: true });
     saved = written;
   }
 
-  const save = (how?: "reserved"): Promise<void> => {
-    // One after the other, each with what is newest by then; a failed one must not stop the next.
-    saving = saving.catch(() => {}).then(() => write(how));
+  /** One after the other; a failed one must not stop the next. */
+  const inTurn = (act: () => Promise<void>): Promise<void> => {
+    saving = saving.catch(() => {}).then(act);
     return saving;
   };
+  // Each with what is newest by then.
+  const save = (how?: "reserved") => inTurn(() => write(how));
 
   return {
     value: () => value,
@@ -239,6 +246,7 @@ export async function openCursor(directory: string): Promise<CursorStore> {
     },
     isSaved: () => value === saved,
     save,
+    keepRoom: () => inTurn(() => keepReserve(reserve, formatCursor(value).length + growthBytes)),
     async mend() {
       // One that never was has nothing to remember.
       if (saved === emptyCursor || (await isThere(path))) return;

@@ -25,7 +25,7 @@ import { isSentAsKept } from "./settings.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
 import type { BoltFileSourceOptions } from "./sources/capture-event.ts";
 import { openShadowDirectorySource } from "./sources/shadow-directory.ts";
-import { keepReserves, tableNumberOf } from "./table-files.ts";
+import { keepTableRoom, tableNumberOf } from "./table-files.ts";
 import { inBackground, requestBase, requestCheckpoint, tick, tidy, untilTable } from "./upkeep.ts";
 import { createWake } from "./wake.ts";
 import { watchLag } from "./watch-lag.ts";
@@ -233,7 +233,8 @@ async function openChapters(state: DatabaseState): Promise<void> {
   await Promise.all(
     names.filter(isRubbish).map((name) => rm(join(directory, name), { recursive: true, force: true })),
   );
-  if (checkpoint !== null) await keepReserves(directory, checkpoint.file);
+  await state.cursor.keepRoom();
+  if (checkpoint !== null) await keepTableRoom(directory, checkpoint.file);
   for (const { generation } of generations) {
     state.chapters = [...state.chapters, await openChapterOf(state, generation)];
   }

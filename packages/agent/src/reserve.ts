@@ -1,7 +1,7 @@
 // Room that was taken while there was some, for the small files that a full disk is freed with: the file that is to be written is written into
 // it in place, so that nobody else can take the room in between. Its content means nothing before it has the other name.
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isPageferryError } from "@pageferry/format";
 import {
@@ -67,17 +67,31 @@ export async function becomeReserve(path: string, reserve: string): Promise<void
   }
 }
 
-/** Brings a reserve to `bytes`, or as far as there is room: a part of it is worth having. */
+/** Written at a time: a table has gigabytes where its database has terabytes. */
+const pieceBytes = 2 ** 20;
+
+/**
+ * Brings a reserve to `bytes`, or as far as there is room: a part of it is worth having. It has at most half of the room that it finds, so that it is
+ * not itself what fills a disk.
+ */
 export async function keepReserve(reserve: string, bytes: number): Promise<void> {
   const size = await stat(reserve).then(
     (stats) => stats.size,
     () => 0,
   );
   if (size >= bytes) return;
+  const free = await statfs(dirname(reserve)).then(
+    ({ bavail, bsize }) => bavail * bsize,
+    () => 0,
+  );
+  const wanted = Math.min(bytes, Math.floor((size + free) / 2));
+  if (size >= wanted) return;
   const handle = await open(reserve, "a", 0o600).catch(() => undefined);
   try {
-    // Not of zeros, which some file systems keep no room for.
-    if (handle !== undefined) await writeAll(handle, randomBytes(bytes - size));
+    for (let left = wanted - size; handle !== undefined && left > 0; left -= pieceBytes) {
+      // Not of zeros, which some file systems keep no room for.
+      await writeAll(handle, randomBytes(Math.min(left, pieceBytes)));
+    }
   } catch {
     // The disk is full, or there is none. What is there stays.
   } finally {

@@ -1,7 +1,7 @@
-// The page tables in a database's directory, `pages-<n>.table`, and the reserves: with a table and a cursor more a full disk can be freed.
+// The page tables in a database's directory, `pages-<n>.table`, and the reserve: with a table and a cursor more a full disk can be freed. Written
+// by one at a time: the database's upkeep.
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { cursorFile, cursorReserve } from "./cursor.ts";
 import { encodePageTable, type SavedTable } from "./page-table-file.ts";
 import { referenceFile } from "./reference.ts";
 import { becomeReserve, keepReserve, writeWithReserve } from "./reserve.ts";
@@ -12,9 +12,6 @@ const tableReserve = "reserve";
 /** A table grows with its database: what the next has more has room by this, and so has one of a database that was small. */
 const growth = 1.25;
 const tableGrowthBytes = 16_384;
-
-/** A cursor is some hundred bytes for each generation. */
-const cursorGrowthBytes = 4096;
 
 /** The file of the table of this number, from 1. */
 export function tableFile(number: number): string {
@@ -45,14 +42,11 @@ export async function retireTables(directory: string, kept: string): Promise<voi
   }
 }
 
-/** Keeps room for a page table and a cursor, as far as there is some. */
-export async function keepReserves(directory: string, tableFile: string): Promise<void> {
-  const sizeOf = (file: string) =>
-    stat(join(directory, file)).then(
-      ({ size }) => size,
-      () => 0,
-    );
-  const tableBytes = Math.ceil((await sizeOf(tableFile)) * growth) + tableGrowthBytes;
-  await keepReserve(join(directory, tableReserve), tableBytes);
-  await keepReserve(join(directory, cursorReserve), (await sizeOf(cursorFile)) + cursorGrowthBytes);
+/** Keeps room for the next page table, as far as there is some. */
+export async function keepTableRoom(directory: string, file: string): Promise<void> {
+  const size = await stat(join(directory, file)).then(
+    (stats) => stats.size,
+    () => 0,
+  );
+  await keepReserve(join(directory, tableReserve), Math.ceil(size * growth) + tableGrowthBytes);
 }

@@ -16,7 +16,7 @@ import {
 } from "./retention.ts";
 import { shadowCompression } from "./settings.ts";
 import type { CheckpointEvent } from "./sources/capture-event.ts";
-import { keepReserves, retireTables, tableFile, tableNumberOf, writeTable } from "./table-files.ts";
+import { keepTableRoom, retireTables, tableFile, tableNumberOf, writeTable } from "./table-files.ts";
 import { createWake } from "./wake.ts";
 
 /** An acknowledgement that a crash forgets is only sent again; it need not be fsynced each second. */
@@ -124,7 +124,8 @@ async function useCheckpoint(state: DatabaseState, checkpoint: TableCheckpoint):
   await state.cursor.save("reserved");
   await retireTables(directory, checkpoint.file);
   await tidy(state);
-  await keepReserves(directory, checkpoint.file);
+  await keepTableRoom(directory, checkpoint.file);
+  await state.cursor.keepRoom();
 }
 
 /**
