@@ -12,7 +12,7 @@ import {
   parseTxId,
   type StateHash,
 } from "@pageferry/format";
-import { fromFileSystem, makeDirectoryDurable, writeFileDurable } from "@pageferry/format/node";
+import { fromFileSystem, fsyncDirectory, makeDirectoryDurable, writeFileDurable } from "@pageferry/format/node";
 import { z } from "zod";
 import { forgetRestoredTable, writeRestoredTable } from "./restored-table.ts";
 
@@ -96,4 +96,6 @@ export async function readRestored(directory: string): Promise<RestoredPoint | n
 export async function forgetRestored(directory: string): Promise<void> {
   await rm(join(directory, fileName), { force: true });
   await forgetRestoredTable(directory);
+  // One that a power loss brought back would begin a generation at its point once more, and leave out the one in between.
+  await fsyncDirectory(directory);
 }

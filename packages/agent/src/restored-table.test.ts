@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { readdir, truncate, writeFile } from "node:fs/promises";
+import { type FileHandle, open, readdir, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { parseGeneration, txId } from "@pageferry/format";
 import { temporary } from "../testing/agent-bench.ts";
 import { readPageTable } from "./page-table-file.ts";
-import { noteRestored, readRestored } from "./restored-note.ts";
+import { forgetRestored, noteRestored, readRestored } from "./restored-note.ts";
 import { adoptRestoredTable, restoredTablePath, writeRestoredTable } from "./restored-table.ts";
 import { recordedHistory, simulateFile } from "./sources/simulated-file.ts";
 import { seeded } from "./sources/simulated-tailer.ts";
@@ -31,12 +31,38 @@ suite("the page table of a restored file", () => {
     const { table, ...saved } = readPageTable(restoredTablePath(directory.path));
     assert.deepEqual(saved, state);
     assert.equal(table.stateHash(), state.stateHash);
+  });
+
+  test("is there under both names until it is forgotten: an agent may be killed before its cursor names the other", async () => {
+    await using directory = await temporary();
+    const { path, state } = await fileAt(directory.path, 60);
+    await writeRestoredTable(directory.path, path, state);
+    const tables = async () =>
+      (await readdir(directory.path)).filter((name) => name.endsWith(".table")).sort();
+
     assert.equal(await adoptRestoredTable(directory.path, "pages-7.table"), true);
+    assert.deepEqual(await tables(), ["pages-7.table", "restored.table"]);
+    await forgetRestored(directory.path);
+
+    assert.deepEqual(await tables(), ["pages-7.table"]);
     assert.equal(await adoptRestoredTable(directory.path, "pages-8.table"), false);
-    assert.deepEqual(
-      (await readdir(directory.path)).filter((name) => name.endsWith(".table")),
-      ["pages-7.table"],
-    );
+  });
+
+  test("and its note are forgotten durably: a note that came back would begin a generation once more", async (t) => {
+    await using directory = await temporary();
+    const { path, state } = await fileAt(directory.path, 60);
+    const point = { ...state, generation: parseGeneration("0862e0be1cb6d5ca"), stampMs: 5 };
+    await noteRestored(directory.path, point, path);
+    await using handle = await open(path);
+    const synced: string[][] = [];
+    const sync = t.mock.method(Object.getPrototypeOf(handle) as FileHandle, "sync", async function () {
+      synced.push(await readdir(directory.path));
+    });
+
+    await forgetRestored(directory.path);
+
+    sync.mock.restore();
+    assert.deepEqual(synced, [["at-60.db"]]);
   });
 
   test("is none where the file is at another state, or no sound one, and an older one is gone then", async () => {

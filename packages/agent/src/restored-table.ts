@@ -1,6 +1,6 @@
 // The page table of a file that was just restored, made by whoever restored it: with it an agent that comes later, when the application may have
 // committed already, still tells what is new. It becomes the first checkpoint of the generation that begins.
-import { rename, rm } from "node:fs/promises";
+import { link, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import {
@@ -73,12 +73,22 @@ async function tableOf(path: string, txId: TxId): Promise<PageTable | undefined>
   return table;
 }
 
-/** Gives the table the name of a checkpoint, which a cursor then names; false: there is none. */
+/**
+ * Gives the table the name of a checkpoint, which a cursor then names; false: there is none. It keeps its own until it is forgotten: before the
+ * cursor is durable it is still what a start goes on from.
+ */
 export async function adoptRestoredTable(directory: string, name: string): Promise<boolean> {
-  return rename(restoredTablePath(directory), join(directory, name)).then(
-    () => true,
-    () => false,
-  );
+  const [from, to] = [restoredTablePath(directory), join(directory, name)];
+  return link(from, to)
+    .catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") throw error;
+      // A file system without hard links.
+      return rename(from, to);
+    })
+    .then(
+      () => true,
+      () => false,
+    );
 }
 
 /** Removes the table. */
