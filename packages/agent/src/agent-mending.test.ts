@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
-import { readdir, rm, truncate } from "node:fs/promises";
+import { existsSync, rmSync } from "node:fs";
+import { link, readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
@@ -169,6 +169,17 @@ suite("an agent whose shadow", () => {
     assert.ok(codes.includes("gap"), codes.join());
     await assertRestores(one.host, again.generation(), one.file.model.at(one.file.newest()));
     await until("no alarm", () => again.status().alarms.length === 0);
+  });
+
+  test("holds what a crash left of a reserve that took a file's place removes it at the start", async () => {
+    await using scene = await mended();
+    const rubbish = join(scene.own, "reserve-cursor.next");
+    await link(join(scene.own, "cursor.json"), rubbish);
+    const generation = scene.bench.generation();
+
+    const again = await scene.restarted();
+
+    assert.deepEqual([existsSync(rubbish), again.generation()], [false, generation]);
   });
 });
 

@@ -139,4 +139,57 @@ suite("a shadow that is full, where nothing may be given up", () => {
     await assertAllRestore(host, generation, file.model, pointsOf(host, generation));
     await assertRestores(host, generation, file.model.at(file.newest()));
   });
+
+  test("at a start leaves a slow source the page table that it is to go on from", async () => {
+    const first = await startTinyHost();
+    await using directory = await temporary();
+    const file = movableFile();
+    let tables = 0;
+    const bench = await startBench(first, directory.path, file, {
+      granularity: "transaction",
+      openSource(opened) {
+        const source = openModelSource(opened, () => file);
+        file.source = source;
+        const checkpoint = (path: string) => {
+          tables += 1;
+          if (tables === 1) source.checkpoint(path);
+        };
+        return { ...source, checkpoint };
+      },
+    });
+    await until("a checkpoint", () => bench.status().snapshotTxId !== null);
+    const generation = bench.generation();
+    await first[Symbol.asyncDispose]();
+    while (bench.status().shadowBytes < 2 * options.shadowBytesMax) {
+      file.commit(10);
+      await setTimeout(20);
+    }
+    await bench.agent.stop({ deadlineMs: 1 });
+    file.source = undefined;
+    file.commit(1);
+
+    await using again = await startBench(first, directory.path, file, {
+      ...options,
+      openSource(opened) {
+        async function* later(): AsyncGenerator<CaptureEvent> {
+          // Some looks at the shadow, which is over its bound.
+          await setTimeout(3500);
+          file.source = openModelSource(opened, () => file);
+          yield* file.source.events;
+        }
+        return {
+          events: later(),
+          requestBase: () => file.source?.requestBase(),
+          checkpoint: (path) => file.source?.checkpoint(path),
+          stop: (how) => file.source?.stop(how),
+        };
+      },
+    });
+    await until("a source", () => file.source !== undefined);
+    await using host = await startAgain(first);
+    await again.settled();
+
+    assert.deepEqual([again.generation(), host.begins.size], [generation, 1]);
+    await assertRestores(host, generation, file.model.at(file.newest()));
+  });
 });

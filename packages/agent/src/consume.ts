@@ -79,6 +79,7 @@ export async function consume(state: DatabaseState, events: AsyncIterable<Captur
 }
 
 async function take(state: DatabaseState, event: CaptureEvent): Promise<void> {
+  state.isSourceHeard = true;
   switch (event.type) {
     case "begin":
       return takeBegin(state, event);

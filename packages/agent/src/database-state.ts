@@ -76,6 +76,8 @@ export interface DatabaseState {
   chapters: readonly Chapter[];
   /** While it is open. */
   source: CaptureSource | undefined;
+  /** It has told something, and so it has read the page table that it goes on from. */
+  isSourceHeard: boolean;
   /** The source has found something out about the file: what it holds, or that something is wrong with it. */
   readonly looked: Wake;
   /** What the file was restored from, until the generation that names it has begun. */
@@ -95,8 +97,9 @@ export interface DatabaseState {
   /** The checkpoint that is being written. */
   checkpointing: { readonly file: string; readonly generation: string; readonly bytes: number } | undefined;
   checkpointedMs: number;
-  /** When room was last made on a full disk. */
-  relievedMs: number;
+  /** Room is being made on a full disk; and when that may be tried next. */
+  isRelieving: boolean;
+  relieveDueMs: number;
   readonly checkpointDone: Wake;
   /** When the agent's own files were last looked at, and whether they changed since. */
   inspectedMs: number;

@@ -18,6 +18,7 @@ import { createLag } from "./lag.ts";
 import { acceptNeeds } from "./needs-answered.ts";
 import { type Past, readPast } from "./past.ts";
 import type { Pulsed } from "./pulse.ts";
+import { isReserveRubbish } from "./reserve.ts";
 import { type RestoredPoint, readRestored } from "./restored-note.ts";
 import { restoredTableFile, restoredTablePath } from "./restored-table.ts";
 import { createSender } from "./send.ts";
@@ -130,7 +131,7 @@ async function openState(
     abort,
     stopping: new AbortController(),
     chapters: [],
-    source: undefined,
+    ...{ source: undefined, isSourceHeard: false },
     looked: createWake(),
     restoredFrom,
     foundTxId: null,
@@ -142,7 +143,7 @@ async function openState(
     baseFailures: 0,
     checkpointing: undefined,
     checkpointedMs: performance.now(),
-    relievedMs: Number.NEGATIVE_INFINITY,
+    ...{ isRelieving: false, relieveDueMs: Number.NEGATIVE_INFINITY },
     checkpointDone: createWake(),
     inspectedMs: performance.now(),
     isWrittenSinceInspected: false,
@@ -228,6 +229,7 @@ async function openChapters(state: DatabaseState): Promise<void> {
   const isRubbish = (name: string) =>
     (/^[0-9a-f]{16}$/.test(name) && !known.has(name)) ||
     isTemporaryPath(name) ||
+    isReserveRubbish(name) ||
     (name === restoredTableFile && state.restoredFrom === null) ||
     (tableNumberOf(name) > 0 && name !== checkpoint?.file);
   await Promise.all(

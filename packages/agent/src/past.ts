@@ -3,7 +3,7 @@ import { isPageferryError } from "@pageferry/format";
 import type { DatabaseState } from "./database-state.ts";
 import { openReference } from "./reference.ts";
 import type { CaptureReference } from "./sources/capture-event.ts";
-import { rollCheckpoint } from "./upkeep.ts";
+import { inUpkeep, rollCheckpoint } from "./upkeep.ts";
 
 /** What the source goes on from; without a reference it begins anew. */
 export interface Past {
@@ -38,7 +38,7 @@ async function referenceOf(state: DatabaseState): Promise<CaptureReference | und
   } catch (error) {
     if (!isPageferryError(error, "disk-full")) throw error;
     // As a checkpoint it has the room of the reserve, and what it was rolled forward by can go as soon as it is stored.
-    await rollCheckpoint(state);
+    await inUpkeep(state, () => rollCheckpoint(state));
     return await open();
   }
 }

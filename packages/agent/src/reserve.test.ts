@@ -65,17 +65,16 @@ const scenarios: Readonly<Record<string, (directory: string) => Promise<void>>> 
     }
   },
 
-  "leaves half of the disk to others, also where it is to be larger than memory, and kept again and again": async (
-    directory,
-  ) => {
-    const reserve = join(directory, "reserve");
+  "leaves half of the disk to others, also where it is to be larger than memory, and kept again and again":
+    async (directory) => {
+      const reserve = join(directory, "reserve");
 
-    for (let time = 0; time < 10; time += 1) await keepReserve(reserve, 8 * 2 ** 30);
+      for (let time = 0; time < 10; time += 1) await keepReserve(reserve, 8 * 2 ** 30);
 
-    const { size } = await stat(reserve);
-    assert.ok(size > 100_000 && size <= 131_072, `half of what there is: ${size}`);
-    await writeFile(join(directory, "shadow"), Buffer.alloc(100_000));
-  },
+      const { size } = await stat(reserve);
+      assert.ok(size > 100_000 && size <= 131_072, `half of what there is: ${size}`);
+      await writeFile(join(directory, "shadow"), Buffer.alloc(100_000));
+    },
 
   "is kept as far as there is room, and made of a file that is not needed any more": async (directory) => {
     const [old, reserve] = [join(directory, "old"), join(directory, "reserve")];

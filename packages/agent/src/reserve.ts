@@ -44,9 +44,16 @@ async function fillReserve(reserve: string, bytes: Uint8Array): Promise<boolean>
   }
 }
 
+/** What a crash leaves while a reserve takes a file's place: room that nobody would find again. */
+export function isReserveRubbish(name: string): boolean {
+  return name.endsWith(nextSuffix);
+}
+
+const nextSuffix = ".next";
+
 /** The file that is replaced, if there is one, is the next reserve: its room is given to nobody in between. */
 async function publishReserve(reserve: string, path: string): Promise<void> {
-  const next = `${reserve}.next`;
+  const next = `${reserve}${nextSuffix}`;
   await rm(next, { force: true });
   const isKept = await link(path, next).then(
     () => true,

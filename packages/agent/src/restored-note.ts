@@ -12,7 +12,12 @@ import {
   parseTxId,
   type StateHash,
 } from "@pageferry/format";
-import { fromFileSystem, fsyncDirectory, makeDirectoryDurable, writeFileDurable } from "@pageferry/format/node";
+import {
+  fromFileSystem,
+  fsyncDirectory,
+  makeDirectoryDurable,
+  writeFileDurable,
+} from "@pageferry/format/node";
 import { z } from "zod";
 import { forgetRestoredTable, writeRestoredTable } from "./restored-table.ts";
 

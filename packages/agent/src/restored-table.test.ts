@@ -55,7 +55,7 @@ suite("the page table of a restored file", () => {
     await noteRestored(directory.path, point, path);
     await using handle = await open(path);
     const synced: string[][] = [];
-    const sync = t.mock.method(Object.getPrototypeOf(handle) as FileHandle, "sync", async function () {
+    const sync = t.mock.method(Object.getPrototypeOf(handle) as FileHandle, "sync", async () => {
       synced.push(await readdir(directory.path));
     });
 

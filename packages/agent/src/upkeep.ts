@@ -31,8 +31,12 @@ const checkpointAgainMs = 10_000;
 /** A checkpoint waits this long for the shadow to be durable up to it. */
 const flushMs = 10_000;
 
-/** Room on a full disk is made at most this often. */
-const relieveAgainMs = 5000;
+/** Room on a full disk is made so often while a host takes what waits, and so often while it does not. */
+const relieveAgainMs = 1000;
+const relieveAwayMs = 5000;
+
+/** Making room takes at most this share of the time: a large page table is read and written for it. */
+const relieveShare = 0.2;
 
 /** A snapshot waits at most this long for the page table that a restart goes on from. */
 const tableFirstMs = 10_000;
@@ -62,6 +66,16 @@ export function inBackground(state: DatabaseState, act: () => Promise<void>): vo
   });
 }
 
+/** Runs what somebody waits for in the same order. */
+export function inUpkeep<Result>(state: DatabaseState, act: () => Promise<Result>): Promise<Result> {
+  const done = state.upkeep.then(act);
+  state.upkeep = done.then(
+    () => {},
+    () => {},
+  );
+  return done;
+}
+
 /** Asks the source for the page table of the newest state, unless one is being written; `now`: also then, it may be older. */
 export function requestCheckpoint(state: DatabaseState, when?: "now"): void {
   const chapter = state.chapters.at(-1);
@@ -87,11 +101,11 @@ export async function acceptCheckpoint(state: DatabaseState, event: CheckpointEv
   if (checkpointing?.file !== file) return;
   try {
     if (chapter?.generation !== checkpointing.generation) return;
-    // One that was rolled forward meanwhile is in use, and the older files are gone.
-    if (tableNumberOf(file) < tableNumberOf(state.cursor.value().checkpoint?.file)) return;
     // On a full disk it would wait for the room that the trimming behind it makes; the next checkpoint will do.
     const signal = AbortSignal.any([state.abort.signal, AbortSignal.timeout(flushMs)]);
     if (!(await chapter.shadow.flush(signal))) return;
+    // One that came meanwhile is in use, and the older files are gone.
+    if (tableNumberOf(file) < tableNumberOf(state.cursor.value().checkpoint?.file)) return;
     const { txId, stateHash } = event;
     await useCheckpoint(state, { generation: chapter.generation, txId, stateHash, file });
     state.bytesSinceCheckpoint -= checkpointing.bytes;
@@ -133,12 +147,22 @@ async function useCheckpoint(state: DatabaseState, checkpoint: TableCheckpoint):
  * is asked what it stored; then more can be trimmed. The source's own checkpoint would be beyond what is durable.
  */
 export function relieve(state: DatabaseState): void {
-  if (performance.now() < state.relievedMs + relieveAgainMs) return;
-  state.relievedMs = performance.now();
+  if (state.isRelieving || performance.now() < state.relieveDueMs) return;
+  state.isRelieving = true;
   state.sender.hastenNeeds();
   inBackground(state, async () => {
-    await tidy(state);
-    await rollCheckpoint(state).catch((error: unknown) => letStoredGo(state, error));
+    const beganMs = performance.now();
+    try {
+      await tidy(state);
+      // A source that is about to read its table has it taken away by a newer one.
+      if (state.source === undefined || state.isSourceHeard)
+        await rollCheckpoint(state).catch((error: unknown) => letStoredGo(state, error));
+    } finally {
+      const endMs = performance.now();
+      const restMs = state.sender.isAway() ? relieveAwayMs : relieveAgainMs;
+      state.relieveDueMs = endMs + Math.max(restMs, (endMs - beganMs) / relieveShare);
+      state.isRelieving = false;
+    }
   });
 }
 
@@ -167,6 +191,8 @@ export async function rollCheckpoint(state: DatabaseState): Promise<void> {
   if (rolled === undefined) return;
   const file = nextTableFile(state);
   await writeTable(directory, file, rolled);
+  // A generation that began meanwhile at a restored point has one of its own.
+  if (state.cursor.value().checkpoint !== checkpoint) return;
   const { txId, stateHash } = rolled;
   await useCheckpoint(state, { generation: chapter.generation, txId, stateHash, file });
 }
@@ -206,7 +232,7 @@ export async function tidy(state: DatabaseState, isHealing = state.isHealing): P
     const uploading = state.uploads.oldestTxId(chapter.generation);
     const bound = trimBound(chapter, state.chapters, checkpoint, isHealing, uploading);
     // With a cursor older than the trimming, a restart would find a hole where there is none.
-    if (bound !== null) await chapter.shadow.trim(bound, () => state.cursor.save().catch(() => {}));
+    if (bound !== null) await chapter.shadow.trim(bound, () => state.cursor.save("reserved").catch(() => {}));
     tellStored(state, chapter, storedBound(chapter, isHealing), false);
   }
   await removeFinished(state, isHealing);
