@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { type Bench, type MovableFile, movableFile, startBench, until } from "../testing/agent-bench.ts";
+import { count, startFor } from "../testing/companions-bench.ts";
 import { openModelSource } from "../testing/model-database.ts";
 import { fillDisk, inChild, runOnSmallDisk } from "../testing/small-disk.ts";
 import { assertRestores, startTinyHost, type TinyHost } from "../testing/tiny-host.ts";
@@ -52,6 +54,11 @@ async function* withoutBases(events: AsyncIterable<CaptureEvent>): AsyncGenerato
 
 function epochOf(own: string): number | null | undefined {
   return parseCursor(readFileSync(join(own, "cursor.json"), "utf8")).generations.at(-1)?.epoch;
+}
+
+async function free(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
 }
 
 const scenarios: Readonly<Record<string, (disk: Disk) => Promise<void>>> = {
@@ -151,6 +158,24 @@ const scenarios: Readonly<Record<string, (disk: Disk) => Promise<void>>> = {
       await assertRestores(host, generation, file.model.at(file.newest()));
       await until("no alarm", () => again.status().alarms.length === 0);
     },
+
+  "that companion files find no room on is freed of what is stored": async ({ directory, host, file }) => {
+    const companion = join(directory, "key");
+    await writeFile(companion, "one");
+    // By itself it asks only once what is stored.
+    const seldom = { needsMs: 3_600_000, shadowBytesMax: 2 ** 22 };
+    await using bench = await startFor(host, directory, { file, patterns: ["key"], ...seldom });
+    await until("a version", () => count(host) === 1);
+    while ((await free(directory)) > 500_000) {
+      file.commit(5);
+      await bench.settled();
+    }
+
+    await writeFile(companion, randomBytes(400_000));
+
+    await until("another version", () => count(host) === 2);
+    await until("no alarm", () => bench.status().alarms.length === 0);
+  },
 
   "that the shadow fills is freed of what is stored, also where no room was kept": async (disk) => {
     const { host, directory, file, own } = disk;

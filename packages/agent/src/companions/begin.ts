@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { acknowledgedOf, newest } from "../chapter.ts";
 import type { DatabaseState } from "../database-state.ts";
 import { beginOf } from "../generation.ts";
+import { relieve } from "../upkeep.ts";
 import { type Companions, type CompanionsChapter, openCompanions } from "./companions.ts";
 
 /** Begins, where there are files to look at. */
@@ -20,6 +21,7 @@ export function beginCompanions(state: DatabaseState): Companions | undefined {
     intervalMs: settings.filesMs,
     refusedMs: settings.refusedMs,
     chapter: () => (isOnlySent ? undefined : chapterOf(state)),
+    onNoRoom: () => relieve(state),
   });
 }
 

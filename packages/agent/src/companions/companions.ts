@@ -7,6 +7,7 @@ import {
   type Envelope,
   encodeCompanions,
   type GenerationBegin,
+  isPageferryError,
   PageferryError,
   type SkipReason,
   type TxId,
@@ -47,6 +48,8 @@ export interface CompanionsOptions extends SetPlace {
   readonly refusedMs: number;
   /** Undefined: nothing of the database is at the host yet, and a version would have nothing to belong to. */
   chapter(): CompanionsChapter | undefined;
+  /** A full disk took no version; told with each attempt. */
+  onNoRoom(): void;
 }
 
 /** The companions of one database at work. */
@@ -94,13 +97,13 @@ export function openCompanions(given: CompanionsOptions): Companions {
 
 /** Makes the outbox as soon as the disk lets it; `undefined` where the end comes first. */
 async function outboxOf(options: Options): Promise<Outbox | undefined> {
-  const { directory, alarms, intervalMs, ending } = options;
+  const { directory, intervalMs, ending } = options;
   const pause = createWake();
   for (;;) {
     try {
       return await openOutbox(directory, (file) => tellBroken(options, file));
     } catch (error) {
-      alarms.raiseError("files-kept", error);
+      failed(options, error);
     }
     if (ending.signal.aborted) return;
     await pause.wait(intervalMs, ending.signal);
@@ -170,10 +173,15 @@ async function lookSafely(state: State, isLast: boolean): Promise<void> {
     await look(state, isLast);
     alarms.clear("files-kept");
   } catch (error) {
-    if (!abort.signal.aborted) alarms.raiseError("files-kept", error);
+    if (!abort.signal.aborted) failed(state, error);
   } finally {
     clearTimeout(slow);
   }
+}
+
+function failed({ alarms, onNoRoom }: CompanionsOptions, error: unknown): void {
+  alarms.raiseError("files-kept", error);
+  if (isPageferryError(error, "disk-full")) onNoRoom();
 }
 
 async function look(state: State, isLast: boolean): Promise<void> {
