@@ -32,6 +32,21 @@ const heartbeat = (newest: number | null, from = history, items: Envelope["items
     }),
   );
 
+suite("what an agent told", () => {
+  test("is kept of its last generations, however many are told of", () => {
+    const { sources } = open();
+    const told = Array.from({ length: 200 }, (_, at) => historyOf(`c${at + 100}`, "", { epoch: at + 1 }));
+
+    for (const one of told) sources.heard(heartbeat(1, one), epochMs);
+
+    const kept = [...(sources.get(app)?.generations.keys() ?? [])];
+    assert.deepEqual(
+      kept,
+      told.slice(-64).map(({ generation }) => generation),
+    );
+  });
+});
+
 suite("the lag of a replica", () => {
   test("is unknown until something was heard, and nothing when all is there, also while idle", () => {
     const { sources, clock } = open();

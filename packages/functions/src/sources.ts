@@ -25,6 +25,9 @@ const seenMax = 512;
 /** Of these, those that are noted, so that who reads the note knows how old what is missing is. */
 const seenNotedMax = 32;
 
+/** Generations of a database that are remembered: those that began last. */
+const generationsMax = 64;
+
 /** A commit that an agent saw, and when. */
 interface Seen {
   readonly txId: TxId;
@@ -172,6 +175,10 @@ function noteItems(source: Source, { begin, items }: Envelope, atMs: number): vo
   const known = source.generations.get(begin.generation);
   const entry = known ?? { epoch: begin.epoch, acceptedTxId: null, acceptedAtMs: atMs };
   source.generations.set(begin.generation, entry);
+  for (const oldest of source.generations.keys()) {
+    if (source.generations.size <= generationsMax) break;
+    if (oldest !== begin.generation) source.generations.delete(oldest);
+  }
   for (const item of items) {
     const name = parseObjectName(item.name);
     const txId =
@@ -231,7 +238,7 @@ function formatSource({ source, seen }: Noted): string {
   return JSON.stringify({
     ...source,
     newestTxId: hex(source.newestTxId),
-    generations: generations.slice(-64),
+    generations: generations.slice(-generationsMax),
     seen: thinned(seen).map(({ txId, stampMs }) => ({ txId: formatTxId(txId), stampMs })),
   });
 }
