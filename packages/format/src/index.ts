@@ -179,7 +179,7 @@ export {
   parseGenerationJson,
 } from "./generation-json.ts";
 export { giveBack } from "./give-back.ts";
-export { decodeHeartbeats, encodeHeartbeats } from "./heartbeats.ts";
+export { decodeHeartbeats, encodeHeartbeats, type Heartbeat } from "./heartbeats.ts";
 export {
   bucketStagedBytesMax,
   companionBytesMax,

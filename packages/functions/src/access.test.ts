@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { type ArchiveReader, PageferryError, parseDatabaseName } from "@pageferry/format";
+import { type ArchiveReader, encodeHeartbeats, PageferryError, parseDatabaseName } from "@pageferry/format";
 import type { Hono } from "hono";
 import { historyOf } from "../testing/history.ts";
 import { unknownDatabase } from "../testing/unknown-status.ts";
@@ -324,4 +324,32 @@ test("an envelope of another database is refused by the door before it is looked
   });
 
   await assert.rejects(refused, { code: "forbidden", message: "other" });
+});
+
+suite("heartbeats of many databases", () => {
+  test("are taken side by side: a replica that is slow to say whose it is holds up its own", {
+    timeout: 60_000,
+  }, async () => {
+    const all = Promise.withResolvers<void>();
+    let asked = 0;
+    const { app } = apiOf(
+      { agent: only("ingest") },
+      {
+        async ingest() {
+          asked += 1;
+          if (asked === 8) all.resolve();
+          await all.promise;
+        },
+      },
+    );
+    const beats = Array.from({ length: 8 }, () => history.envelope([]));
+
+    const answer = await app.request("/v1/heartbeats", {
+      method: "POST",
+      headers: { authorization: "agent", "content-type": "application/cbor" },
+      body: Buffer.from(encodeHeartbeats(beats)),
+    });
+
+    assert.deepEqual([answer.status, await answer.json()], [200, { refused: [] }]);
+  });
 });

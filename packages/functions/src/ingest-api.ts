@@ -5,12 +5,14 @@ import {
   decodeHeartbeats,
   envelopeBytesMax,
   formatNeeds,
+  type Heartbeat,
   heartbeatsBytesMax,
   type Needs,
   PageferryError,
   parseDatabaseName,
 } from "@pageferry/format";
 import type { Context, Hono } from "hono";
+import pMap from "p-map";
 import { grantOfCall } from "./access.ts";
 import type { Holds } from "./holds.ts";
 import {
@@ -36,6 +38,12 @@ export interface StagePlace {
   readonly expiresAtMs: number;
 }
 
+/**
+ * Of one request, taken at a time. The first of a database may wait half a second for a replica that does not say whose it is: one after the
+ * other, those of 500 would be given up by who sent them.
+ */
+const heartbeatsAtOnce = 64;
+
 export interface IngestApiOptions {
   /** Resolves when the envelope is durable; `mayAdd` throws for a database that its sender has no right to. */
   readonly ingest: (envelope: Uint8Array, mayAdd: (database: DatabaseName) => void) => Promise<unknown>;
@@ -55,15 +63,18 @@ export function addIngestRoutes(app: Hono, options: IngestApiOptions): void {
     await options.ingest(await bodies.read(context, envelopeBytesMax), mayAdd);
     return context.body(null, 202);
   });
-  addRoute(app, heartbeatsRoute, async ({ context }) => {
+  addRoute(app, heartbeatsRoute, async ({ context, signal }) => {
     requireCbor(context);
     const grant = grantOfCall(context);
     const mayAdd = (database: DatabaseName) => requireDatabase(grant, database);
+    const heartbeats = decodeHeartbeats(await bodies.read(context, heartbeatsBytesMax));
     const refused: string[] = [];
-    for (const { bytes, envelope } of decodeHeartbeats(await bodies.read(context, heartbeatsBytesMax))) {
+    const take = async ({ bytes, envelope }: Heartbeat) => {
+      signal.throwIfAborted();
       // Its sender asks again alone: why is told there.
       await options.ingest(bytes, mayAdd).catch(() => refused.push(envelope.database));
-    }
+    };
+    await pMap(heartbeats, take, { concurrency: heartbeatsAtOnce });
     return { refused };
   });
   addRoute(app, stageRoute, async ({ context, query: { database } }) => {
