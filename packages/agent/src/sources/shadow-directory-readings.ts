@@ -1,7 +1,7 @@
 // What was found in the snapshots of a shadow directory. Each is read once, unless its file changes: one that is being written is
 // not whole yet. Reading is done beside everything else, one at a time.
 
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { isPageferryError, type StateHash } from "@pageferry/format";
 import type { ImageMaker, MadeImage } from "./shadow-directory-image.ts";
@@ -24,20 +24,29 @@ interface Known {
   readonly reading: StateHash | "unfinished";
 }
 
+/** With so many some are of snapshots that were removed meanwhile. */
+const goneMin = 1000;
+
 /** Makes the readings of one shadow directory. */
 export function createSnapshotReadings(maker: ImageMaker): SnapshotReadings {
   const known = new Map<string, Known>();
+
+  function remember(path: string, one: Known): void {
+    known.set(path, one);
+    if (known.size < goneMin) return;
+    for (const other of known.keys()) if (!existsSync(other)) known.delete(other);
+  }
 
   async function read(snapshot: ListedSnapshot, path: string): Promise<MadeImage | undefined> {
     const looks = looksOf(snapshot);
     try {
       const image = await maker.fromSnapshot(snapshot, path);
-      known.set(snapshot.path, { looks, reading: image.stateHash });
+      remember(snapshot.path, { looks, reading: image.stateHash });
       return image;
     } catch (error) {
       const isItsFault = isPageferryError(error) && error.remedy !== "retry";
       if (!isItsFault) throw error;
-      known.set(snapshot.path, { looks, reading: "unfinished" });
+      remember(snapshot.path, { looks, reading: "unfinished" });
       return undefined;
     }
   }
