@@ -4,13 +4,13 @@ import { suite, test } from "node:test";
 import { runFullDisk } from "./full-disk-run.ts";
 import { smallDisk } from "./temporary.ts";
 
-suite("a full disk under the shadow", () => {
+suite("a full disk under the shadow", { concurrency: true }, () => {
   for (const [policy, fills, end] of [
     ["stop", "shadow", "the host is back"],
     ["squash", "others", "there is room again"],
   ] as const) {
     test(`filled by ${fills === "shadow" ? "itself" : "others"} (${policy}) is told, outlived, also after a kill, and over when ${end}`, async (t) => {
-      await using disk = await smallDisk(6 * 2 ** 20);
+      await using disk = await smallDisk(3 * 2 ** 20);
 
       const report = await runFullDisk({ policy, fills, disk: disk.path, judged: 8 });
 
