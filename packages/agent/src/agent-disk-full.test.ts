@@ -90,7 +90,7 @@ const scenarios: Readonly<Record<string, (disk: Disk) => Promise<void>>> = {
     const filler = join(directory, "filler");
     let isFilled = false;
     let asked = 0;
-    host.intercept = (method, path) => {
+    host.intercept = (_, path) => {
       if (!path.endsWith("/needs")) return;
       asked += 1;
       return isFilled ? undefined : { status: 502 };
