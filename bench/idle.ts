@@ -63,6 +63,8 @@ async function measureIdle({ databases, initialMB }: IdleLoad): Promise<Record<s
   await using agent = startReplicate([], {
     ...{ host: host.url, token: await host.token(), shadowDir: directory.file("shadow") },
     args: ["--config", config],
+    // As the units of packaging/ start it.
+    env: { MALLOC_ARENA_MAX: process.env.MALLOC_ARENA_MAX ?? "1" },
   });
   const replica = `${host.dataDir}/replica`;
   for (const name of names) {
