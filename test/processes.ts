@@ -109,7 +109,7 @@ export function startProcess(
     isRunning: () => end === undefined,
     output,
     stdout: () => text.stdout,
-    async line(wanted, timeoutMs = 30_000) {
+    async line(wanted, timeoutMs = 90_000) {
       const matches = typeof wanted === "function" ? wanted : (line: string) => wanted.test(line);
       const past = lines.find(matches);
       if (past !== undefined) {
