@@ -23,11 +23,12 @@ import { type RestoredPoint, readRestored } from "./restored-note.ts";
 import { restoredTableFile, restoredTablePath } from "./restored-table.ts";
 import { createSender } from "./send.ts";
 import { isSentAsKept } from "./settings.ts";
+import { isShadowInTheWay } from "./shadow-room.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
 import type { BoltFileSourceOptions } from "./sources/capture-event.ts";
 import { openShadowDirectorySource } from "./sources/shadow-directory.ts";
 import { keepTableRoom, tableNumberOf } from "./table-files.ts";
-import { inBackground, requestBase, requestCheckpoint, tick, tidy, untilTable } from "./upkeep.ts";
+import { inBackground, relieve, requestBase, requestCheckpoint, tick, tidy, untilTable } from "./upkeep.ts";
 import { createWake } from "./wake.ts";
 import { watchLag } from "./watch-lag.ts";
 import { createStoredWatch } from "./watch-stored.ts";
@@ -176,13 +177,15 @@ function createUploads({ shared, place, alarms, stateOf }: UploadParts): Snapsho
     refusedMs: shared.settings.refusedMs,
     beforeStage: (txId, signal) => untilTable(stateOf(), txId, signal),
     onChange: () => stateOf().sender.notify(),
-    onFailed() {
+    onFailed(error) {
       const state = stateOf();
+      if (isPageferryError(error, "disk-full")) relieve(state);
       state.baseFailures += 1;
       // The first may have been an accident; reading the whole database for nothing is not to be repeated at once.
       if (state.baseFailures > 1) state.baseAskedMs = performance.now();
     },
     onFork: (error) => stateOf().sender.halt(error),
+    onNoRoom: (generation, imageBytes) => isShadowInTheWay(stateOf(), generation, imageBytes),
   });
 }
 

@@ -35,6 +35,7 @@ async function bench(change: Partial<SnapshotUploadOptions> = {}) {
     onChange() {},
     onFailed: () => void failures.push("failed"),
     onFork: () => void failures.push("fork"),
+    onNoRoom: () => false,
     ...change,
   });
   return {

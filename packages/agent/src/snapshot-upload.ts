@@ -47,9 +47,14 @@ export interface SnapshotUploadOptions {
   /** A snapshot became ready, or was given up. */
   readonly onChange: () => void;
   /** A snapshot was given up; only another image helps. */
-  readonly onFailed: () => void;
+  readonly onFailed: (error: unknown) => void;
   /** The host has another history. */
   readonly onFork: (error: unknown) => void;
+  /**
+   * A full disk took no snapshot, made of an image of so many bytes; told with each attempt but the first. True: give it up, since what waits for
+   * it is what fills the disk, and may go then.
+   */
+  readonly onNoRoom: (generation: Generation, imageBytes: number) => boolean;
 }
 
 /** The snapshots of one database on their way; one at a time, a newer one takes the place of an older. */
@@ -96,6 +101,7 @@ export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotU
   const ready = new Map<Generation, Ready>();
 
   async function run(generation: Generation, base: BaseEvent, signal: AbortSignal): Promise<void> {
+    let failure: unknown;
     try {
       const setRefused = (isRefused: boolean) => {
         if (current?.controller.signal === signal) current.isRefused = isRefused;
@@ -104,15 +110,16 @@ export function createSnapshotUploads(options: SnapshotUploadOptions): SnapshotU
       await ready.get(generation)?.spool.remove();
       ready.set(generation, snapshot);
     } catch (error) {
-      if (!signal.aborted) {
-        options.alarms.raiseError("snapshot", error);
-        options.onFailed();
-      }
+      failure = error;
+      if (!signal.aborted) options.alarms.raiseError("snapshot", error);
     } finally {
       await rm(base.imagePath, { force: true }).catch(() => {});
       if (current?.controller.signal === signal) current = undefined;
-      if (!signal.aborted) options.onChange();
     }
+    if (signal.aborted) return;
+    // Only now is the room of the image free, and what waited for it may go.
+    if (failure !== undefined) options.onFailed(failure);
+    options.onChange();
   }
 
   async function abandon(): Promise<void> {
@@ -227,6 +234,8 @@ async function encodeUntilDone(
       await spool.remove().catch(() => {});
       const isPassing = isPageferryError(error) && error.remedy === "retry";
       if (!isPassing || signal.aborted) throw error;
+      const isFull = error.code === "disk-full" && attempt > 1;
+      if (isFull && options.onNoRoom(generation, base.highWaterMark * base.pageSize)) throw error;
       options.alarms.raiseError("snapshot", error);
       await pause.wait(retryMs, signal);
     }
