@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
-import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
+import { existsSync, readFileSync, statfsSync, statSync } from "node:fs";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { type Bench, type MovableFile, movableFile, startBench, until } from "../testing/agent-bench.ts";
+import {
+  type Bench,
+  type MovableFile,
+  movableFile,
+  startBench,
+  temporary,
+  until,
+} from "../testing/agent-bench.ts";
 import { count, startFor } from "../testing/companions-bench.ts";
 import { openModelSource } from "../testing/model-database.ts";
 import { fillDisk, inChild, runOnSmallDisk } from "../testing/small-disk.ts";
@@ -56,8 +63,24 @@ function epochOf(own: string): number | null | undefined {
   return parseCursor(readFileSync(join(own, "cursor.json"), "utf8")).generations.at(-1)?.epoch;
 }
 
-async function free(path: string): Promise<number> {
-  const { bavail, bsize } = await statfs(path);
+/** The first base is an image that no snapshot of it fits on the disk. */
+async function* withLargeBase(
+  events: AsyncIterable<CaptureEvent>,
+  imagePath: string,
+): AsyncGenerator<CaptureEvent> {
+  let isFirst = true;
+  for await (const event of events) {
+    if (event.type !== "base" || !isFirst) yield event;
+    else {
+      isFirst = false;
+      const { size } = statSync(imagePath);
+      yield { ...event, imagePath, highWaterMark: size / event.pageSize };
+    }
+  }
+}
+
+function free(path: string): number {
+  const { bavail, bsize } = statfsSync(path);
   return bavail * bsize;
 }
 
@@ -159,6 +182,35 @@ const scenarios: Readonly<Record<string, (disk: Disk) => Promise<void>>> = {
       await until("no alarm", () => again.status().alarms.length === 0);
     },
 
+  "that the shadow fills while a snapshot has no room on it is freed for another snapshot": async (disk) => {
+    const { host, directory, file } = disk;
+    await using elsewhere = await temporary();
+    const large = join(elsewhere.path, "image");
+    await writeFile(large, randomBytes(4 * 2 ** 20));
+    await using bench = await startBench(host, directory, file, {
+      openSource(options) {
+        const source = openModelSource(options, () => file);
+        file.source = source;
+        // Another one is asked for by the test alone: the model ends where it finds no room for an image.
+        return { ...source, events: withLargeBase(source.events, large), requestBase() {} };
+      },
+    });
+    await until("no room for it", () => isFull(bench));
+    // Between two attempts all that is left is taken by what waits for it.
+    const isOver = () => free(directory) < 8192;
+    while (!isOver()) {
+      file.commit(20);
+      await until("the disk", () => isOver() || bench.status().shadowedTxId === BigInt(file.newest()));
+    }
+    await until("room", () => free(directory) > 2 ** 20, 30_000);
+    file.commit(1);
+    file.source?.requestBase();
+    await bench.settled();
+
+    await assertRestores(host, bench.generation(), file.model.at(file.newest()));
+    await until("no alarm", () => bench.status().alarms.length === 0);
+  },
+
   "that companion files find no room on is freed of what is stored": async ({ directory, host, file }) => {
     const companion = join(directory, "key");
     await writeFile(companion, "one");
@@ -166,7 +218,7 @@ const scenarios: Readonly<Record<string, (disk: Disk) => Promise<void>>> = {
     const seldom = { needsMs: 3_600_000, shadowBytesMax: 2 ** 22 };
     await using bench = await startFor(host, directory, { file, patterns: ["key"], ...seldom });
     await until("a version", () => count(host) === 1);
-    while ((await free(directory)) > 500_000) {
+    while (free(directory) > 500_000) {
       file.commit(5);
       await bench.settled();
     }

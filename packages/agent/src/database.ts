@@ -21,9 +21,9 @@ import type { Pulsed } from "./pulse.ts";
 import { isReserveRubbish } from "./reserve.ts";
 import { type RestoredPoint, readRestored } from "./restored-note.ts";
 import { restoredTableFile, restoredTablePath } from "./restored-table.ts";
+import { isInTheWay } from "./retention.ts";
 import { createSender } from "./send.ts";
 import { isSentAsKept } from "./settings.ts";
-import { isShadowInTheWay } from "./shadow-room.ts";
 import { createSnapshotUploads, type SnapshotUploads } from "./snapshot-upload.ts";
 import type { BoltFileSourceOptions } from "./sources/capture-event.ts";
 import { openShadowDirectorySource } from "./sources/shadow-directory.ts";
@@ -179,13 +179,14 @@ function createUploads({ shared, place, alarms, stateOf }: UploadParts): Snapsho
     onChange: () => stateOf().sender.notify(),
     onFailed(error) {
       const state = stateOf();
-      if (isPageferryError(error, "disk-full")) relieve(state);
+      const isFull = isPageferryError(error, "disk-full");
+      if (isFull) relieve(state);
       state.baseFailures += 1;
-      // The first may have been an accident; reading the whole database for nothing is not to be repeated at once.
-      if (state.baseFailures > 1) state.baseAskedMs = performance.now();
+      // The first may have been an accident, but for a full disk; reading the whole database for nothing is not to be repeated at once.
+      if (isFull || state.baseFailures > 1) state.baseAskedMs = performance.now();
     },
     onFork: (error) => stateOf().sender.halt(error),
-    onNoRoom: (generation, imageBytes) => isShadowInTheWay(stateOf(), generation, imageBytes),
+    onNoRoom: (generation, imageBytes) => isInTheWay(stateOf().chapters, generation, imageBytes),
   });
 }
 

@@ -1,6 +1,6 @@
 // What of the shadow may go: what is stored and checkpointed; and, above its bound, what squashing and giving up leave.
 import { rm } from "node:fs/promises";
-import type { CompressionConfig, TxId } from "@pageferry/format";
+import type { CompressionConfig, Generation, TxId } from "@pageferry/format";
 import { type Chapter, newest, reachOf, unsentOf } from "./chapter.ts";
 import type { Cursor } from "./cursor.ts";
 import { squashed } from "./shadow-squash.ts";
@@ -111,4 +111,21 @@ export function giveUpUnsent(chapters: readonly Chapter[]): void {
   const current = chapters.at(-1);
   const last = current === undefined ? null : newest(lastOf(current), reachOf(current));
   if (current !== undefined && last !== null) current.update({ baseNeededFrom: last });
+}
+
+/** A snapshot seldom takes less than this share of its image, so that with a shadow that is smaller nothing would be won. */
+const snapshotShare = 0.25;
+
+/**
+ * Whether it is the shadow that leaves no room for the snapshot of an image of so many bytes, while nothing of the shadow can be sent before that
+ * snapshot is: each would wait for the other for ever. A later snapshot stands for what is let go.
+ */
+export function isInTheWay(
+  chapters: readonly Chapter[],
+  generation: Generation,
+  imageBytes: number,
+): boolean {
+  const chapter = chapters.at(-1);
+  if (chapter?.generation !== generation || chapter.cursor().baseNeededFrom === null) return false;
+  return chapter.shadow.bytes() >= imageBytes * snapshotShare;
 }

@@ -1,6 +1,6 @@
 // Capture pauses while a shadow is over its bound, where the policy is to give up nothing. The source goes on from the last state that
 // was taken: what was committed meanwhile comes as one range when there is room again. See docs/shadow.md#what-is-kept-and-what-is-given-up.
-import { counted, type Generation } from "@pageferry/format";
+import { counted } from "@pageferry/format";
 import type { DatabaseState } from "./database-state.ts";
 import { isWithinBounds, storedBound } from "./retention.ts";
 import { checkBounds } from "./upkeep.ts";
@@ -63,23 +63,6 @@ function awaitsBase({ chapters, uploads }: DatabaseState): boolean {
   const current = chapters.at(-1);
   if (current === undefined || uploads.isBusy(current.generation)) return false;
   return current.cursor().baseNeededFrom !== null;
-}
-
-/** A snapshot is seldom more of its image. */
-const snapshotShare = 0.25;
-
-/**
- * Whether it is the shadow that leaves no room for the snapshot of an image of so many bytes, while nothing of it can be sent before that snapshot
- * is: each would wait for the other for ever. A later snapshot stands for what is let go.
- */
-export function isShadowInTheWay(
-  { chapters }: Pick<DatabaseState, "chapters">,
-  generation: Generation,
-  imageBytes: number,
-): boolean {
-  const chapter = chapters.at(-1);
-  if (chapter?.generation !== generation || chapter.cursor().baseNeededFrom === null) return false;
-  return chapter.shadow.bytes() >= imageBytes * snapshotShare;
 }
 
 function wordsOf({ chapters }: DatabaseState): string {

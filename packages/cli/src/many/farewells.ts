@@ -1,7 +1,7 @@
 // Databases that were let go on purpose, of which the host is to hear so: what could not be said is owed, and said again each minute for a day,
 // unless the database is back by then.
 
-import type { Farewell } from "@pageferry/format";
+import { type Farewell, isPageferryError } from "@pageferry/format";
 import { isThere } from "../is-there.ts";
 import type { Log } from "../log.ts";
 import type { Member } from "./fleet-plan.ts";
@@ -58,14 +58,14 @@ export function createFarewells(
         if (nowMs() - sinceMs > owedMsMax) {
           owed.delete(name);
           log.warn({ database: name }, "the host could not be told for a day that it is no longer backed up");
-        } else if (!(await speak(name, farewell).catch(() => gone(name)))) return;
+        } else if (!(await speak(name, farewell).catch((error: unknown) => isAnothers(name, error)))) return;
       }
     },
   };
 
-  /** Another agent has it now: that one speaks for it. */
-  function gone(name: string): boolean {
-    return owed.delete(name);
+  /** Another agent has it now, and speaks for it. What else goes wrong, such as a full disk, passes. */
+  function isAnothers(name: string, error: unknown): boolean {
+    return isPageferryError(error, "locked") && owed.delete(name);
   }
 }
 

@@ -49,6 +49,7 @@ suite("the databases of a running agent", () => {
   const speaker: Speaker = {
     knows: async (name) => name === "past" || deaf.has(name),
     async say(name, farewell) {
+      if (stuck.has(name)) throw new PageferryError("disk-full", `${name}: its cursor cannot be saved`);
       if (deaf.has(name)) return false;
       calls.push(`said ${name} ${farewell}`);
       return true;
@@ -259,6 +260,23 @@ suite("the databases of a running agent", () => {
     await sleep(60);
 
     assert.deepEqual(taken(), ["said b unconfigured"]);
+  });
+
+  test("whose farewell a full disk keeps from being said have it said when there is room", async () => {
+    for (const name of ["a.db", "b.db"]) await write(name);
+    await using fleet = await fleetOf([at("a.db"), at("b.db")]);
+    deaf.add("b");
+    await fleet.unregister("b");
+    stuck.add("b");
+    taken();
+    await sleep(60);
+    assert.deepEqual(taken(), []);
+
+    stuck.clear();
+    deaf.clear();
+    while (calls.length === 0) await sleep(5);
+
+    assert.deepEqual(taken(), ["said b unregistered"]);
   });
 
   test("that it has not any more are spoken for by their name, where its shadow knows them", async () => {

@@ -135,7 +135,7 @@ export async function reconcile(state: FleetState, why: Why = nobodySaid): Promi
   const restarting = plan.restart.map(({ name }) => name);
   const leaving = [...plan.unregister, ...restarting];
   await inParallel(restarting, atATime, (name) => letGo(state, name));
-  await inParallel(plan.unregister, atATime, (name) => part(state, name, why(before.get(name), name)));
+  await inParallel(plan.unregister, atATime, (name) => letGoFor(state, name, why(before.get(name), name)));
   const coming = [...plan.restart, ...plan.register].filter(({ name }) => !state.actual.has(name));
   await inParallel(coming, atATime, (database) => takeIn(state, database));
   const tried = new Set([...leaving, ...coming.map(({ name }) => name)]);
@@ -171,7 +171,7 @@ async function takeIn(
   }
 }
 
-async function part(state: FleetState, name: string, why: Promise<Farewell | undefined>): Promise<void> {
+async function letGoFor(state: FleetState, name: string, why: Promise<Farewell | undefined>): Promise<void> {
   await letGo(state, name, await why);
 }
 
