@@ -1,7 +1,8 @@
 // A replica as the host reads it for others: the listing and the marks from memory, and URLs that need no token where its store gives such.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ArchiveReader, ListedObject } from "@pageferry/format";
-import { withDeadline } from "./deadline.ts";
+import { untilAborted, withDeadline } from "./deadline.ts";
 import { readMarks } from "./marks.ts";
 import type { ReplicaIndex } from "./replica-index.ts";
 import type { RootedStore } from "./rooted-store.ts";
@@ -13,7 +14,7 @@ export interface HostReader extends ArchiveReader {
   listed?(options?: CallOptions): Promise<ReadonlyMap<string, number> | undefined>;
   /** How large an object is; `undefined`: it is not there. */
   sizeOf?(name: string, options?: CallOptions): Promise<number | undefined>;
-  /** Reads the listing anew, unless that was done a moment ago. */
+  /** Reads the listing anew, so that it has all that was stored before the call. Many calls share one, and they are at least a tenth of a second apart. */
   relist?(options?: CallOptions): Promise<void>;
   /** Since when names are marked to be deleted. */
   marked?(options?: CallOptions): Promise<ReadonlyMap<string, number>>;
@@ -27,8 +28,8 @@ const listingAgeMs = 10 * 60_000;
 /** One that cannot be listed now is not asked by every call. */
 const triesMs = 60_000;
 
-/** A listing that is younger is as good as a new one, for somebody who missed an object. */
-const freshMs = 1000;
+/** Whoever misses what is not there can ask for no more listings than this apart. */
+const relistApartMs = 100;
 
 /** Marks say what goes in a quarter of an hour at the soonest. */
 const marksAgeMs = 30_000;
@@ -50,6 +51,17 @@ export function hostReader(
   const { presign, pathOf } = store;
   const ready = ({ signal }: CallOptions) =>
     withDeadline(listingWaitMs, signal, (until) => index.ready({ signal: until }));
+  let listing: Promise<void> | undefined;
+  const listAnew = async (): Promise<void> => {
+    await sleep(Math.max(0, relistApartMs - index.ageMs()));
+    await index.refresh();
+  };
+  const listedAnew = (): Promise<void> => {
+    listing ??= listAnew().finally(() => {
+      listing = undefined;
+    });
+    return listing;
+  };
   let triedMs = Number.NEGATIVE_INFINITY;
   let marks: { readonly atMs: number; readonly names: Promise<ReadonlyMap<string, number>> } | undefined;
   return {
@@ -76,7 +88,9 @@ export function hostReader(
       return undefined;
     },
     async relist(call) {
-      if (index.ageMs() > freshMs) await index.refresh(call);
+      const askedMs = performance.now();
+      // One that runs already may miss what was stored meanwhile.
+      while (performance.now() - index.ageMs() < askedMs) await untilAborted(listedAnew(), call?.signal);
     },
     marked() {
       if (marks === undefined || performance.now() - marks.atMs > marksAgeMs) {
