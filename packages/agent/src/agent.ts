@@ -8,6 +8,7 @@ import type { DatabasePlace, SharedParts } from "./database-state.ts";
 import type { DatabaseStatus } from "./database-status.ts";
 import { createGate } from "./gate.ts";
 import { type Logger, silentLogger } from "./logger.ts";
+import { requireOpenFiles } from "./open-files.ts";
 import { createPulse } from "./pulse.ts";
 import type { Queue } from "./queue.ts";
 import type { SegmentSource } from "./range-segment.ts";
@@ -82,10 +83,13 @@ export interface Unregistered {
 
 /** An agent. Disposing of it stops it with the default deadline. */
 export interface Agent extends AsyncDisposable {
-  /** Begins to capture. Throws `locked` when another agent has one of the databases; then none is captured. */
+  /**
+   * Begins to capture. Throws `locked` when another agent has one of the databases, `bad-config` when this process may not open the files that so
+   * many need; then none is captured.
+   */
   start(): Promise<void>;
   status(): AgentStatus;
-  /** Begins to capture one more database. Throws `locked` when another agent has it, `bad-config` when its name is taken. */
+  /** Begins to capture one more database. Throws `locked` when another agent has it, `bad-config` when its name is taken, or no files are left. */
   register(database: string | AgentDatabase): Promise<void>;
   /** Captures what is committed, sends what is left, and lets the database go; its shadow stays. Throws `not-found`. */
   unregister(name: string, options?: UnregisterOptions): Promise<Unregistered>;
@@ -150,14 +154,13 @@ export function createAgent(options: AgentOptions): Agent {
   timer.unref();
 
   async function openAll(): Promise<void> {
+    requireOpenFiles(places.length);
     const gate = createGate(openedAtATime);
     const { signal } = new AbortController();
     const opened = places.map((place) => gate.pass(() => roster.open(place), signal));
     const answers = await Promise.allSettled(opened);
     const refused = answers.find((answer) => answer.status === "rejected");
-    if (refused === undefined) return;
-    await stopAll(0);
-    throw refused.reason;
+    if (refused !== undefined) throw refused.reason;
   }
 
   async function stopAll(deadlineMs: number): Promise<void> {
@@ -169,13 +172,17 @@ export function createAgent(options: AgentOptions): Agent {
   function start(): Promise<void> {
     if (starting !== undefined || stopping !== undefined) throw new RangeError("an agent is started once");
     timer.ref();
-    starting = openAll();
+    starting = openAll().catch(async (error: unknown) => {
+      await stopAll(0);
+      throw error;
+    });
     return starting;
   }
 
   async function register(database: string | AgentDatabase): Promise<void> {
     await starting;
     if (starting === undefined || stopping !== undefined) throw new RangeError("the agent does not run");
+    requireOpenFiles(roster.size() + 1);
     for (const place of placesOf({ ...options, databases: [database] })) await roster.open(place);
   }
 

@@ -27,6 +27,7 @@ export type { ObservedDatabase, ObservedTransaction } from "./observer/observed-
 export { observer, type PageFlushObserverRegistration } from "./observer/observer.ts";
 export type { ObserverStatus } from "./observer/observer-source.ts";
 export type { PageFlushInfo, PageFlushObserver, PageFrame } from "./observer/page-flush.ts";
+export { databasesMax, openFilesMax } from "./open-files.ts";
 export { type HeldSocket, type OwnedSocketPlace, ownSocket } from "./owned-socket.ts";
 export { type Queue, type QueueCallOptions, type StagedBody, throttled } from "./queue.ts";
 export { type CreateQueueOptions, createQueue } from "./queues/create.ts";

@@ -2,6 +2,7 @@
 
 import { resolve } from "node:path";
 import { type Config, counted, isPageferryError, parseDuration } from "@pageferry/format";
+import { openFilesHint } from "@pageferry/format/node";
 import type { CommandEnd, CommandSpec } from "../command.ts";
 import { shadowDir } from "../data-dir.ts";
 import { type Finding, failed, formatFindings, ok } from "../doctor/finding.ts";
@@ -95,11 +96,21 @@ async function examine(
   const sizes = looked.map(({ bytes }) => bytes);
   return [
     ...configurationFindings(config),
+    ...(await openFilesFindings(config.databases.length)),
     ...looked.flatMap(({ findings }) => findings),
     ...(await lookAtPlaces({ config, dataDir, shadowDir: shadow, sizes })),
     ...host,
     ...replicas,
   ];
+}
+
+/** The service may have another limit than the shell that asks. */
+async function openFilesFindings(databases: number): Promise<Finding[]> {
+  const { databasesMax, openFilesMax } = await import("@pageferry/agent");
+  const max = databasesMax();
+  if (databases <= max) return [];
+  const says = `${databases} databases, and the ${openFilesMax()} open files of a process like this one are enough for ${max}`;
+  return [{ level: "warn", area: "configuration", says, todo: openFilesHint }];
 }
 
 function configurationFindings({ databases, queue, replicas, alarms }: Config): Finding[] {

@@ -4,7 +4,7 @@ import { constants, type Dirent } from "node:fs";
 import { open, readdir, realpath, stat } from "node:fs/promises";
 import { join, matchesGlob, relative, resolve, sep } from "node:path";
 import { type DirectoryConfig, detectPageSize, metaBytes, PageferryError } from "@pageferry/format";
-import { isTemporaryPath } from "@pageferry/format/node";
+import { isTemporaryPath, openFilesHint } from "@pageferry/format/node";
 import { foundName } from "./found-name.ts";
 
 /** A bolt file that was found. */
@@ -49,6 +49,15 @@ export interface LookOptions {
 /** Ten thousand databases are what one agent was tried with; a million names and a minute are what a look may cost. */
 const boundsDefault: LookBounds = { filesMax: 10_000, depthMax: 16, entriesMax: 1_000_000, timeMs: 60_000 };
 
+/** No more than this process has open files for. */
+async function boundsHere(): Promise<LookBounds> {
+  // Other commands look for nothing, and do without an agent.
+  const { databasesMax } = await import("@pageferry/agent");
+  return { ...boundsDefault, filesMax: Math.min(boundsDefault.filesMax, databasesMax()) };
+}
+
+const narrowHint = "Narrow the pattern, or divide the directory among several agents.";
+
 /** Files looked at together: a network file system answers slowly, and has other work. */
 const atATime = 8;
 
@@ -73,7 +82,7 @@ interface Candidate {
 
 /** Looks once. Nothing is thrown for what is wrong with the directory: that is `problem`. Throws what `signal` was aborted with. */
 export async function findDatabases(entry: DirectoryConfig, options: LookOptions = {}): Promise<Findings> {
-  const bounds = { ...boundsDefault, ...options.bounds };
+  const bounds = { ...(await boundsHere()), ...options.bounds };
   const top = resolve(entry.dir);
   const root = await realpath(top).catch(() => top);
   const excluded = new Set(
@@ -95,7 +104,7 @@ export async function findDatabases(entry: DirectoryConfig, options: LookOptions
   if (files.length > bounds.filesMax) {
     const words = `${entry.dir}: more than ${bounds.filesMax} databases match ${entry.pattern}; the others are not backed up`;
     look.problem = new PageferryError("bad-config", words, {
-      hint: "Narrow the pattern, or divide the directory among several agents.",
+      hint: bounds.filesMax < boundsDefault.filesMax ? openFilesHint : narrowHint,
     });
   }
   const chosen = keepKnown(files, bounds.filesMax, options.known);

@@ -37,12 +37,17 @@ const codeOfErrno: Readonly<Record<string, ErrorCode>> = {
 const ownerAndMode = "Look at the owner and mode of the named path.";
 const isItThere = "Look whether the named path is there, or the directory that it is to lie in.";
 
+/** What to do where a process has too few open files. */
+export const openFilesHint =
+  "Raise the limit of open files (LimitNOFILE= of a unit, --ulimit nofile of a container, ulimit -n), or divide the databases among several agents.";
+
 /** Where a code's own hint, which speaks of tokens or of points, would lead astray. */
 const hintOfErrno: Readonly<Record<string, string>> = {
   ENOENT: isItThere,
   ENOTDIR: isItThere,
   EACCES: ownerAndMode,
   EPERM: ownerAndMode,
+  EMFILE: openFilesHint,
   EROFS:
     "Writing is forbidden there, whoever asks: in a systemd unit name the directory in ReadWritePaths=, in a container mount it without :ro.",
 };

@@ -5,6 +5,7 @@ export {
   fsyncDirectory,
   isTemporaryPath,
   makeDirectoryDurable,
+  openFilesHint,
   type PublishOptions,
   publishDurable,
   temporaryPath,
