@@ -29,8 +29,8 @@ interface Place {
   readonly why: string;
 }
 
-/** Bases are made one after the other: an image of one database, and the snapshot that is made of it. */
-const imagesOfBase = 2;
+/** Snapshots of each database that a replica is to have room for. */
+const snapshotsKept = 2;
 
 /** A snapshot that the host builds is restored, checked and encoded in its scratch. */
 const imagesOfHost = 3;
@@ -54,8 +54,9 @@ function placesOf({ config, dataDir, shadowDir, sizes }: PlacesOptions): Place[]
   const all = sizes.reduce((sum, bytes) => sum + bytes, 0);
   const shadow: Place = {
     ...{ what: "shadow", path: shadowDir, needed: largest },
-    wanted: largest * imagesOfBase + config.shadowBytesMax * sizes.length,
-    why: "a base of the largest database, its snapshot, and shadowBytesMax of each",
+    // At a first start images come faster than snapshots are made of them and sent.
+    wanted: all + largest + config.shadowBytesMax * sizes.length,
+    why: "an image of each database at the first start, a snapshot, and shadowBytesMax of each",
   };
   const host: Place = {
     ...{ what: "data", path: dataDir, needed: 0, wanted: largest * imagesOfHost },
@@ -65,7 +66,7 @@ function placesOf({ config, dataDir, shadowDir, sizes }: PlacesOptions): Place[]
   const own = config.replicas.length === 0 ? [replicaDir(dataDir)] : replicas;
   const files = own.map(
     (path): Place => ({
-      ...{ what: "replica", path, needed: 0, wanted: all * imagesOfBase },
+      ...{ what: "replica", path, needed: 0, wanted: all * snapshotsKept },
       why: "two snapshots of each database",
     }),
   );
