@@ -114,6 +114,9 @@ const openedAtATime = 8;
 /** Bases encoded at a time: each uses several threads by itself. */
 const encodedAtATime = 1;
 
+/** Snapshots on the disk at a time, encoded and not staged. The host takes as many calls. */
+const snapshotsAtATime = 16;
+
 /** Sets of companion files read at a time: each may be 8 MiB. */
 const setsAtATime = 2;
 
@@ -229,6 +232,7 @@ function sharedOf(options: AgentOptions): Omit<SharedParts, "aloneMs"> {
     emitter: createAgentEmitter(logger),
     budget: createBudget(settings.recentBytesMax),
     encodeGate: createGate(encodedAtATime),
+    snapshotPlaces: createGate(snapshotsAtATime),
     callGate: createGate(callsAtATime),
     readGate: createGate(setsAtATime),
     openSource: options.openSource === undefined ? openBoltFileSource : options.openSource,

@@ -31,6 +31,8 @@ export interface SharedParts {
   readonly emitter: AgentEmitter;
   readonly budget: Budget;
   readonly encodeGate: Gate;
+  /** Of snapshots that lie on the disk and are not staged. */
+  readonly snapshotPlaces: Gate;
   readonly callGate: Gate;
   /** How long a database waits before it sends a heartbeat alone, ms. */
   readonly aloneMs: () => number;

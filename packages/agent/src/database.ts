@@ -172,6 +172,7 @@ function createUploads({ shared, place, alarms, stateOf }: UploadParts): Snapsho
     scratchDir: join(place.directory, "scratch"),
     compression: shared.settings.compression,
     gate: shared.encodeGate,
+    places: shared.snapshotPlaces,
     alarms,
     stage: (body, signal) => stateOf().sender.stage(body, signal),
     refusedMs: shared.settings.refusedMs,

@@ -4,6 +4,8 @@
 export interface Gate {
   /** Runs `act` when there is room. An aborted signal ends the waiting with the signal's reason. */
   pass<Result>(act: () => Promise<Result>, signal: AbortSignal): Promise<Result>;
+  /** Waits for room, and takes a place of it until that is disposed of. */
+  enter(signal: AbortSignal): Promise<Disposable>;
 }
 
 /** Makes a gate for `places` at a time. */
@@ -17,7 +19,7 @@ export function createGate(places: number): Gate {
     else next();
   }
 
-  async function enter(signal: AbortSignal): Promise<void> {
+  async function wait(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (free > 0) {
       free -= 1;
@@ -40,14 +42,22 @@ export function createGate(places: number): Gate {
     }
   }
 
+  async function enter(signal: AbortSignal): Promise<Disposable> {
+    await wait(signal);
+    let isInside = true;
+    return {
+      [Symbol.dispose]() {
+        if (isInside) leave();
+        isInside = false;
+      },
+    };
+  }
+
   return {
+    enter,
     async pass(act, signal) {
-      await enter(signal);
-      try {
-        return await act();
-      } finally {
-        leave();
-      }
+      using _ = await enter(signal);
+      return await act();
     },
   };
 }

@@ -28,6 +28,7 @@ async function bench(change: Partial<SnapshotUploadOptions> = {}) {
     scratchDir: directory.path,
     compression: defaultCompression,
     gate: createGate(1),
+    places: createGate(1),
     alarms,
     stage: async (body) => void staged.push(await bytesOf(body)),
     refusedMs: 30,
@@ -56,6 +57,38 @@ async function bench(change: Partial<SnapshotUploadOptions> = {}) {
 }
 
 suite("the upload of a snapshot", () => {
+  test("waits while snapshots of other databases have all places, which one that was refused gives up", async () => {
+    const places = createGate(1);
+    const refusal = new PageferryError("unauthorized", "no such token");
+    let isRefusing = true;
+    const stage = async () => {
+      if (isRefusing) throw refusal;
+    };
+    let isStaging = false;
+    const endless = (_: StagedBody, signal: AbortSignal) => {
+      isStaging = true;
+      return new Promise<void>((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
+    };
+    await using away = await bench({ places, stage: endless });
+    await using refused = await bench({ places, stage });
+    await using last = await bench({ places });
+
+    away.uploads.take(generation, await away.base(1, 8));
+    await until("its snapshot lies there", () => isStaging);
+    refused.uploads.take(generation, await refused.base(2, 8));
+    last.uploads.take(generation, await last.base(3, 8));
+    await setTimeout(50);
+    assert.deepEqual([await refused.files(), await last.files()], [["image-2"], ["image-3"]]);
+    await away.uploads.close();
+    await until("the last", () => last.uploads.ready(generation) !== undefined);
+
+    assert.ok(refused.uploads.isRefused(generation));
+    isRefusing = false;
+    await until("and the refused one", () => refused.uploads.ready(generation) !== undefined);
+    await Promise.all([refused.uploads.close(), last.uploads.close()]);
+    assert.deepEqual([await away.files(), await refused.files(), await last.files()], [[], [], []]);
+  });
+
   test("stages the image's snapshot under its digest, and leaves nothing on disk when it is done", async () => {
     await using one = await bench();
 

@@ -37,6 +37,8 @@ export interface SnapshotUploadOptions {
   readonly compression: CompressionConfig;
   /** Encoding is shared by all databases of an agent. */
   readonly gate: Gate;
+  /** So are places on the disk, for what was encoded and is not staged. */
+  readonly places: Gate;
   readonly alarms: Alarms;
   /** Stages a body, retrying for as long as it takes. */
   readonly stage: (body: StagedBody, signal: AbortSignal) => Promise<void>;
@@ -79,6 +81,9 @@ const chunkBytes = 1024 * 1024;
 
 /** Frames compressed at a time: more would take memory, and cores from the application. */
 const framesAtOnce = 2;
+
+/** A place on the disk is kept for so long: one that takes longer, or is in trouble, must not hold up the others. */
+const placeMs = 10 * 60_000;
 
 /** Between attempts to encode onto a full disk. */
 const retryMs = 5000;
@@ -166,6 +171,9 @@ interface Task {
 
 async function upload(options: SnapshotUploadOptions, task: Task): Promise<Ready> {
   const { generation, base, signal } = task;
+  using place = await options.places.enter(signal);
+  const timer = setTimeout(() => place[Symbol.dispose](), placeMs).unref();
+  using _ = { [Symbol.dispose]: () => clearTimeout(timer) };
   const { encoded, spool } = await encodeUntilDone(options, generation, base, signal);
   try {
     // The image is as large as the database; its room is given back before the upload, which may take hours.
@@ -173,7 +181,7 @@ async function upload(options: SnapshotUploadOptions, task: Task): Promise<Ready
     const { sha256: digest, size, open } = encoded;
     const body = { digest, size, open };
     await options.beforeStage(base.txId, signal);
-    await stageUntilTaken(options, body, task);
+    await stageUntilTaken(options, body, { ...task, onRefused: () => place[Symbol.dispose]() });
     const name = snapshotName({ generation, txId: base.txId, stampMs: base.stampMs });
     return { generation, txId: base.txId, item: { name, digest, size }, body, spool };
   } catch (error) {
@@ -186,7 +194,7 @@ async function upload(options: SnapshotUploadOptions, task: Task): Promise<Ready
 async function stageUntilTaken(
   options: SnapshotUploadOptions,
   body: StagedBody,
-  { signal, setRefused }: Task,
+  { signal, setRefused, onRefused }: Task & { readonly onRefused: () => void },
 ): Promise<void> {
   const pause = createWake();
   for (;;) {
@@ -201,6 +209,7 @@ async function stageUntilTaken(
       if (error.code === "fork") options.onFork(error);
       options.alarms.raiseError("snapshot", error);
       setRefused(true);
+      onRefused();
       options.onChange();
       await pause.wait(options.refusedMs, signal);
       setRefused(false);

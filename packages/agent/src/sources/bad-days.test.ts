@@ -423,6 +423,21 @@ suite("a base", () => {
     ]);
   });
 
+  test("waits for its place among the images of others, without an alarm, and is then of what is committed by then", () => {
+    const simulated = simulateTailer(history);
+    simulated.world.hasImageRoom = false;
+
+    simulated.until(() => simulated.world.clockMs > 5000);
+    simulated.world.file.commitTo(9);
+    simulated.until(() => simulated.world.clockMs > 10_000);
+    const before = told(simulated);
+    simulated.world.hasImageRoom = true;
+    simulated.drain();
+
+    assert.deepEqual(before, ["begin first by snapshot from nothing"]);
+    assert.deepEqual(told(simulated), [...before, "base 9"]);
+  });
+
   test("of a file that nobody holds locked is checked in full", () => {
     const simulated = simulateTailer(history);
     simulated.world.hasWriter = false;

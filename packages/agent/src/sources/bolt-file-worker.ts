@@ -6,6 +6,7 @@ import { readMachineIdentity } from "../identity.ts";
 import { createWake } from "../wake.ts";
 import { type HostedSource, type HostShare, hostSource } from "./hosted-source.ts";
 import { createImageChecks } from "./image-checks.ts";
+import { createImagePlaces } from "./image-places.ts";
 import { createLinkKeeper } from "./link-keeper.ts";
 import { createLockTable } from "./locks.ts";
 import { longestSleepMs } from "./sleep.ts";
@@ -29,6 +30,7 @@ const share: HostShare = {
   machine: readMachineIdentity(),
   locks: createLockTable(clockMs),
   checkImage: createImageChecks(),
+  images: createImagePlaces(clockMs),
   keepLinks: createLinkKeeper(clockMs),
   clockMs,
   sleepMs: () => longestSleepMs(sources.size),

@@ -6,13 +6,13 @@ import { readPageTable } from "../page-table-file.ts";
 import type { CaptureReference, DeltaEvent } from "./capture-event.ts";
 import {
   cloneDatabaseFile,
-  createImageFile,
   kernelPath,
   openDatabaseFile,
   openScratch,
   pathStateOf,
 } from "./database-file.ts";
 import type { CheckImage } from "./image-checks.ts";
+import { createPlacedImage, type ImagePlaces } from "./image-places.ts";
 import type { KeepLinks } from "./link-keeper.ts";
 import type { LockTable } from "./locks.ts";
 import { feedOf, mirrorEnvironment } from "./shadow-directory-environment.ts";
@@ -41,6 +41,7 @@ export interface HostShare {
   readonly machine: MachineIdentity;
   readonly locks: LockTable;
   readonly checkImage: CheckImage;
+  readonly images: ImagePlaces;
   readonly keepLinks: KeepLinks;
   readonly clockMs: () => number;
   /** How long a source sleeps whose changes are told to it, ms; the more there are, the longer. */
@@ -163,7 +164,8 @@ function environmentOf(
     hasWriter: (file) => share.locks.isHeld(kernelPath(path), file.identity.device, file.identity.inode),
     isWrittenElsewhere: () => share.locks.isHeldUnlinked(kernelPath(path)),
     keepLinks: share.keepLinks,
-    createImage: () => createImageFile(scratch),
+    hasImageRoom: share.images.hasRoom,
+    createImage: () => createPlacedImage(scratch, share.images),
     cloneFile: () => cloneDatabaseFile(path, scratch, share.machine),
     removeImage: (image) => rmSync(image, { force: true }),
     checkImage: (image, stateHash, done) => share.checkImage({ path: image, stateHash }, done),

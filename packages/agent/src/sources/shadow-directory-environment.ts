@@ -1,8 +1,9 @@
 // The world of a tailer whose file is the mirror of a shadow directory: we are its only writer, and its histories are its identity.
 import { rmSync } from "node:fs";
 import { PageferryError } from "@pageferry/format";
-import { createImageFile, openScratch } from "./database-file.ts";
+import { openScratch } from "./database-file.ts";
 import type { HostShare } from "./hosted-source.ts";
+import { createPlacedImage } from "./image-places.ts";
 import { createShadowFeed, historyOf, mirrorFile, type ShadowFeed } from "./shadow-directory-feed.ts";
 import type { TailerEnvironment, TailerEvent } from "./tailer-state.ts";
 import type { OpenOrder, ShadowPlace } from "./worker-messages.ts";
@@ -37,7 +38,8 @@ export function mirrorEnvironment(
     pathState: () => "same",
     hasWriter: () => true,
     isWrittenElsewhere: () => false,
-    createImage: () => createImageFile(scratch),
+    hasImageRoom: share.images.hasRoom,
+    createImage: () => createPlacedImage(scratch, share.images),
     cloneFile: () => undefined,
     removeImage: (image) => rmSync(image, { force: true }),
     checkImage: (image, stateHash, done) => share.checkImage({ path: image, stateHash }, done),

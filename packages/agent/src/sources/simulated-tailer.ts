@@ -57,6 +57,8 @@ export interface SimulatedWorld {
   wallMs: number;
   openError: unknown;
   imageError: unknown;
+  /** False: images of others have all places. */
+  hasImageRoom: boolean;
   readonly checks: string[];
 }
 
@@ -105,6 +107,7 @@ export function simulateTailer(history: RecordedHistory, options: SimulatedOptio
     wallMs: 1_000_000,
     openError: undefined,
     imageError: undefined,
+    hasImageRoom: true,
     checks: [],
   };
   const emit = (event: TailerEvent): void => {
@@ -169,6 +172,7 @@ function environmentOf(
     hasWriter: () => world.hasWriter,
     isWrittenElsewhere: () => world.isWrittenElsewhere,
     ...(missedLinks === undefined ? {} : { keepLinks: () => keptLinks(world, random, missedLinks) }),
+    hasImageRoom: () => world.hasImageRoom,
     createImage() {
       if (world.imageError !== undefined) throw world.imageError;
       const image = consumer.createImage();

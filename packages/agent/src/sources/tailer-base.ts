@@ -11,6 +11,8 @@ import { clear, raise, type Session, type Tailer } from "./tailer-state.ts";
 export const writerMemoryMs = 10_000;
 /** A file whose image did not hold is imaged again after this. */
 const refusedRetryMs = 30_000;
+/** A file that lies still looks for room for its image so often. */
+const imageWaitMs = 500;
 /** After a failure to write the image it is tried again so often. */
 const imageRetryMs = 5000;
 
@@ -19,7 +21,7 @@ export function openImage(tailer: Tailer): BaseImage | undefined {
   const { environment } = tailer;
   if (tailer.image !== undefined) return tailer.image;
   const clockMs = environment.clockMs();
-  if (clockMs < tailer.imageRetryAtMs) return undefined;
+  if (clockMs < tailer.imageRetryAtMs || !environment.hasImageRoom()) return undefined;
   try {
     tailer.image = createBaseImage(environment.createImage(), clockMs);
   } catch (error) {
@@ -56,7 +58,7 @@ export function stepBase(tailer: Tailer, session: Session): number {
     return pollDelay(tailer);
   }
   const image = tailer.isCheckingImage ? undefined : openImage(tailer);
-  if (image === undefined) return pollDelay(tailer);
+  if (image === undefined) return Math.min(imageWaitMs, pollDelay(tailer));
   const pages = allowedPages(tailer, session.pageSize);
   if (pages === 0) return Math.min(1, pollDelay(tailer));
   try {

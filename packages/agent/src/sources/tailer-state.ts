@@ -56,6 +56,8 @@ export interface TailerEnvironment {
   isWrittenElsewhere(): boolean;
   /** The links of a busy file, kept by another thread. Absent: every commit must be seen by this one. */
   keepLinks?: KeepLinks;
+  /** Whether there is room for an image beside those of others. */
+  hasImageRoom(): boolean;
   createImage(): ImageFile;
   /** Undefined: the file system has no reflinks. */
   cloneFile(): FileClone | undefined;

@@ -29,6 +29,12 @@ interface Place {
   readonly why: string;
 }
 
+/** A base: an image of the database, and the snapshot that is made of it. */
+const imagesOfBase = 2;
+
+/** An agent has so many images, and as many snapshots, on its disk at a time. */
+const basesAtATime = 16;
+
 /** Snapshots of each database that a replica is to have room for. */
 const snapshotsKept = 2;
 
@@ -54,9 +60,8 @@ function placesOf({ config, dataDir, shadowDir, sizes }: PlacesOptions): Place[]
   const all = sizes.reduce((sum, bytes) => sum + bytes, 0);
   const shadow: Place = {
     ...{ what: "shadow", path: shadowDir, needed: largest },
-    // At a first start images come faster than snapshots are made of them and sent.
-    wanted: all + largest + config.shadowBytesMax * sizes.length,
-    why: "an image of each database at the first start, a snapshot, and shadowBytesMax of each",
+    wanted: atATime(sizes) * imagesOfBase + config.shadowBytesMax * sizes.length,
+    why: `bases of the ${sizes.length > 1 ? "largest databases" : "database"}, their snapshots, and shadowBytesMax of each`,
   };
   const host: Place = {
     ...{ what: "data", path: dataDir, needed: 0, wanted: largest * imagesOfHost },
@@ -71,6 +76,12 @@ function placesOf({ config, dataDir, shadowDir, sizes }: PlacesOptions): Place[]
     }),
   );
   return [...(sizes.length > 0 ? [shadow] : []), ...(config.queue === undefined ? [host, ...files] : [])];
+}
+
+/** What those take that may lie there together. */
+function atATime(sizes: readonly number[]): number {
+  const largest = sizes.toSorted((a, b) => b - a).slice(0, basesAtATime);
+  return largest.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 async function lookAtPlace({ what, path, needed, wanted, why }: Place): Promise<Finding[]> {
