@@ -14,7 +14,7 @@ import type { Queue } from "./queue.ts";
 import type { SegmentSource } from "./range-segment.ts";
 import { createBudget } from "./recent.ts";
 import { createRoster, nameHint } from "./roster.ts";
-import { type AgentSettings, defaultSettings } from "./settings.ts";
+import { type AgentSettings, basesAtATime, defaultSettings } from "./settings.ts";
 import { openBoltFileSource } from "./sources/bolt-file.ts";
 import type { BoltFileSourceOptions, CaptureSource } from "./sources/capture-event.ts";
 
@@ -113,9 +113,6 @@ const openedAtATime = 8;
 
 /** Bases encoded at a time: each uses several threads by itself. */
 const encodedAtATime = 1;
-
-/** Snapshots on the disk at a time, encoded and not staged. The host takes as many calls. */
-const snapshotsAtATime = 16;
 
 /** Sets of companion files read at a time: each may be 8 MiB. */
 const setsAtATime = 2;
@@ -232,7 +229,7 @@ function sharedOf(options: AgentOptions): Omit<SharedParts, "aloneMs"> {
     emitter: createAgentEmitter(logger),
     budget: createBudget(settings.recentBytesMax),
     encodeGate: createGate(encodedAtATime),
-    snapshotPlaces: createGate(snapshotsAtATime),
+    snapshotPlaces: createGate(basesAtATime),
     callGate: createGate(callsAtATime),
     readGate: createGate(setsAtATime),
     openSource: options.openSource === undefined ? openBoltFileSource : options.openSource,

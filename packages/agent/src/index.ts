@@ -27,14 +27,14 @@ export type { ObservedDatabase, ObservedTransaction } from "./observer/observed-
 export { observer, type PageFlushObserverRegistration } from "./observer/observer.ts";
 export type { ObserverStatus } from "./observer/observer-source.ts";
 export type { PageFlushInfo, PageFlushObserver, PageFrame } from "./observer/page-flush.ts";
-export { databasesMax, openFilesMax } from "./open-files.ts";
+export { databasesMax, requireOpenFiles } from "./open-files.ts";
 export { type HeldSocket, type OwnedSocketPlace, ownSocket } from "./owned-socket.ts";
 export { type Queue, type QueueCallOptions, type StagedBody, throttled } from "./queue.ts";
 export { type CreateQueueOptions, createQueue } from "./queues/create.ts";
 export { createHttpQueue, type HttpQueueOptions } from "./queues/http.ts";
 export { createSqsQueue, type SqsQueueOptions } from "./queues/sqs.ts";
 export { forgetRestored, noteRestored } from "./restored-note.ts";
-export { type AgentSettings, defaultSettings } from "./settings.ts";
+export { type AgentSettings, basesAtATime, defaultSettings } from "./settings.ts";
 export type { Granularity } from "./shadow.ts";
 export { openBoltFileSource } from "./sources/bolt-file.ts";
 export type {

@@ -13,7 +13,7 @@ const shareBesides = 0.05;
 let limit: number | undefined;
 
 /** Files that this process may have open at a time: the soft limit, which Node raises to the hard one at its start. */
-export function openFilesMax(): number {
+function openFilesMax(): number {
   limit ??= readLimit();
   return limit;
 }

@@ -2,6 +2,12 @@
 import { type CompressionConfig, defaultCompression } from "@pageferry/format";
 import type { Granularity } from "./shadow.ts";
 
+/** So many images of databases, and as many snapshots made of such, lie on the disk at a time: with fewer databases nothing ever waits. */
+export const basesAtATime = 16;
+
+/** One that takes longer must not hold up the others, and no longer counts. */
+export const basePlaceMs = 10 * 60_000;
+
 /** What can be tuned. All times in ms, all sizes in bytes. */
 export interface AgentSettings {
   /** How long commits are gathered before they are sent. Default 1000. 0 sends each at once, at the price of more requests. */

@@ -89,6 +89,22 @@ suite("the upload of a snapshot", () => {
     assert.deepEqual([await away.files(), await refused.files(), await last.files()], [[], [], []]);
   });
 
+  test("holds up others for a while only, however long it takes itself", async () => {
+    const places = createGate(1);
+    const endless = (_: StagedBody, signal: AbortSignal) =>
+      new Promise<void>((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
+    await using slow = await bench({ places, placeMs: 30, stage: endless });
+    await using next = await bench({ places });
+
+    slow.uploads.take(generation, await slow.base(1, 8));
+    next.uploads.take(generation, await next.base(2, 8));
+    await until("the next", () => next.uploads.ready(generation) !== undefined);
+
+    assert.ok(slow.uploads.isBusy(generation));
+    assert.equal(slow.uploads.ready(generation), undefined);
+    await Promise.all([slow.uploads.close(), next.uploads.close()]);
+  });
+
   test("stages the image's snapshot under its digest, and leaves nothing on disk when it is done", async () => {
     await using one = await bench();
 

@@ -19,6 +19,7 @@ import { fileSpool, fromFileSystem, makeDirectoryDurable } from "@pageferry/form
 import type { Alarms } from "./alarms.ts";
 import type { Gate } from "./gate.ts";
 import { isBodyLost, type StagedBody } from "./queue.ts";
+import { basePlaceMs } from "./settings.ts";
 import type { BaseEvent } from "./sources/capture-event.ts";
 import { createWake } from "./wake.ts";
 
@@ -39,6 +40,8 @@ export interface SnapshotUploadOptions {
   readonly gate: Gate;
   /** So are places on the disk, for what was encoded and is not staged. */
   readonly places: Gate;
+  /** A place is held for so long at most, ms. Default ten minutes. */
+  readonly placeMs?: number;
   readonly alarms: Alarms;
   /** Stages a body, retrying for as long as it takes. */
   readonly stage: (body: StagedBody, signal: AbortSignal) => Promise<void>;
@@ -81,9 +84,6 @@ const chunkBytes = 1024 * 1024;
 
 /** Frames compressed at a time: more would take memory, and cores from the application. */
 const framesAtOnce = 2;
-
-/** A place on the disk is kept for so long: one that takes longer, or is in trouble, must not hold up the others. */
-const placeMs = 10 * 60_000;
 
 /** Between attempts to encode onto a full disk. */
 const retryMs = 5000;
@@ -172,7 +172,7 @@ interface Task {
 async function upload(options: SnapshotUploadOptions, task: Task): Promise<Ready> {
   const { generation, base, signal } = task;
   using place = await options.places.enter(signal);
-  const timer = setTimeout(() => place[Symbol.dispose](), placeMs).unref();
+  const timer = setTimeout(() => place[Symbol.dispose](), options.placeMs ?? basePlaceMs).unref();
   using _ = { [Symbol.dispose]: () => clearTimeout(timer) };
   const { encoded, spool } = await encodeUntilDone(options, generation, base, signal);
   try {

@@ -2,7 +2,6 @@
 
 import { resolve } from "node:path";
 import { type Config, counted, isPageferryError, parseDuration } from "@pageferry/format";
-import { openFilesHint } from "@pageferry/format/node";
 import type { CommandEnd, CommandSpec } from "../command.ts";
 import { shadowDir } from "../data-dir.ts";
 import { type Finding, failed, formatFindings, ok } from "../doctor/finding.ts";
@@ -106,11 +105,14 @@ async function examine(
 
 /** The service may have another limit than the shell that asks. */
 async function openFilesFindings(databases: number): Promise<Finding[]> {
-  const { databasesMax, openFilesMax } = await import("@pageferry/agent");
-  const max = databasesMax();
-  if (databases <= max) return [];
-  const says = `${databases} databases, and the ${openFilesMax()} open files of a process like this one are enough for ${max}`;
-  return [{ level: "warn", area: "configuration", says, todo: openFilesHint }];
+  const { requireOpenFiles } = await import("@pageferry/agent");
+  try {
+    requireOpenFiles(databases);
+    return [];
+  } catch (error) {
+    const { subject: _, ...finding } = failed("configuration", "databases", error);
+    return [{ ...finding, level: "warn" }];
+  }
 }
 
 function configurationFindings({ databases, queue, replicas, alarms }: Config): Finding[] {

@@ -3,6 +3,7 @@
 import { constants } from "node:fs";
 import { access, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { basesAtATime } from "@pageferry/agent";
 import type { Config } from "@pageferry/format";
 import { replicaDir } from "../data-dir.ts";
 import { isOnSameDisk } from "../same-disk.ts";
@@ -31,9 +32,6 @@ interface Place {
 
 /** A base: an image of the database, and the snapshot that is made of it. */
 const imagesOfBase = 2;
-
-/** An agent has so many images, and as many snapshots, on its disk at a time. */
-const basesAtATime = 16;
 
 /** Snapshots of each database that a replica is to have room for. */
 const snapshotsKept = 2;
